@@ -1,0 +1,9 @@
+"""Action Recognition using Visual Attention (Sharma, Kiros, Salakhutdinov 2015) in JAX.
+
+Where the equations are: 1 to 3 in `lstm`, 4 and 5 in `attention`, 6 in `first_state`, 7 in `loss`.
+"""
+
+from attention_ar.errors import InputError
+from attention_ar.models import PooledLSTM, SoftAttentionLSTM, SoftmaxRegression
+
+__all__ = ["InputError", "PooledLSTM", "SoftAttentionLSTM", "SoftmaxRegression"]

@@ -1,0 +1,126 @@
+"""Checkpoints: the latest and the best, written atomically by Orbax."""
+
+import contextlib
+import os
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from attention_ar.errors import InputError
+
+
+class Checkpoints(contextlib.AbstractContextManager):
+    """The checkpoints of one run: the latest, and the one of the best score, which may be older.
+
+    A checkpoint has three parts: `params`, `training` (the rest of the TrainState), and `about`, a JSON object that says what
+    the parameters are. What a killed process has half written is not a checkpoint.
+    """
+
+    def __init__(self, directory, read_only: bool = False):
+        """Opens the folder `directory`, which is made where it is missing unless `read_only`."""
+        self.directory = os.path.abspath(directory)
+        if read_only and not os.path.isdir(self.directory):
+            raise InputError(f"{self.directory}: no checkpoints here; train first, with --workdir naming the folder above it")
+        keep = policies.AnyPreservationPolicy(
+            [policies.LatestN(1), policies.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1)]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=keep,
+            best_fn=lambda metrics: metrics["score"],
+            read_only=read_only,
+            create=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(
+            self.directory, options=options, item_names=("params", "training", "about")
+        )
+
+    def __exit__(self, *_):
+        self._manager.close()
+
+    def save(self, state, about: dict, score: float):
+        """Saves `state` under its step. The best checkpoint is that of the highest `score`, among equals the latest."""
+        parts = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+            about=ocp.args.JsonSave(about),
+        )
+        self._manager.save(int(state.step), args=parts, metrics={"score": float(score)})
+        self._manager.wait_until_finished()
+
+    def step(self, which: str = "latest") -> int | None:
+        """Returns the step of the "latest" or the "best" checkpoint, None if there is none."""
+        if which not in ("latest", "best"):
+            raise InputError(f"checkpoint={which!r}: must be 'latest' or 'best'")
+        return self._manager.latest_step() if which == "latest" else self._manager.best_step()
+
+    def _existing_step(self, which):
+        step = self.step(which)
+        if step is None:
+            raise InputError(f"{self.directory}: holds no checkpoint; train first")
+        return step
+
+    def about(self, which: str = "latest") -> dict:
+        """Returns what was saved as `about`."""
+        step = self._existing_step(which)
+        return self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+
+    def params(self, like, which: str = "best"):
+        """Returns the parameters.
+
+        Args:
+          like: parameters, or their shapes and types, as the model has them.
+          which: "best" or "latest".
+
+        Raises:
+          InputError: where the checkpoint's parameters have other names or shapes.
+        """
+        step = self._existing_step(which)
+        metadata = self._manager.item_metadata(step)["params"]
+        require_same_shapes(f"{self.directory}/{step}", metadata.tree, like)
+        restored = self._manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like))))
+        return restored["params"]
+
+    def state(self, like, which: str = "latest"):
+        """Returns the whole TrainState; see `params`."""
+        params = self.params(like.params, which)
+        training = {"step": like.step, "opt_state": like.opt_state}
+        step = self._existing_step(which)
+        args = ocp.args.Composite(training=ocp.args.StandardRestore(_abstract(training)))
+        return like.replace(params=params, **self._manager.restore(step, args=args)["training"])
+
+
+def _abstract(tree):
+    """Shapes and types alone; arrays that have a sharding keep it."""
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+
+
+def flat_names(tree) -> dict:
+    """Returns the leaves of nested dicts by their path, such as `lstm_1/kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def require_same_shapes(what: str, found, expected):
+    """Raises an InputError that names every array that is missing, superfluous or of another shape."""
+    found, expected = flat_names(found), flat_names(expected)
+    wrong = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    wrong += [f"{name} is not in the model" for name in sorted(found.keys() - expected.keys())]
+    wrong += [
+        f"{name} is {list(found[name].shape)}, must be {list(expected[name].shape)}"
+        for name in sorted(expected.keys() & found.keys())
+        if tuple(found[name].shape) != tuple(expected[name].shape)
+    ]
+    if wrong:
+        raise InputError(f"{what}: does not fit the model: {'; '.join(wrong)}")
+
+
+def export_params(path, params):
+    """Writes the parameters to the file `path` (.npz) under their `flat_names`, atomically."""
+    beside = f"{path}.partial"
+    with open(beside, "wb") as file:
+        np.savez(file, **{name: np.asarray(leaf) for name, leaf in flat_names(params).items()})
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

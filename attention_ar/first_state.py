@@ -1,0 +1,46 @@
+"""The first state of the LSTM (Eq. 6), for one example."""
+
+import jax
+import jax.numpy as jnp
+
+from attention_ar.dropout import drop
+
+
+def perceptron(layers, v, masks=None):
+    """f_init: ReLU layers of width D, each under dropout, then one affine layer and tanh.
+
+    The paper calls it a multilayer perceptron; what its authors ran, and what is the default, is the last layer alone.
+
+    Args:
+      layers: parameters of the layers, dicts of `kernel` and `bias`; the last maps to d.
+      v: `<float>[D]`.
+      masks: `<float>[len(layers) − 1, D]`, or None.
+
+    Returns:
+      `<float>[d]`, within (−1, 1).
+    """
+    *hidden, last = layers
+    for n, layer in enumerate(hidden):
+        v = drop(jax.nn.relu(v @ layer["kernel"] + layer["bias"]), None if masks is None else masks[n])
+    return jnp.tanh(v @ last["kernel"] + last["bias"])
+
+
+def first_state(f_init, X, masks=None):
+    """c_0 and h_0 of every layer, from the mean of the block's features over time and locations.
+
+    Through this mean, and only through it, ŷ_t depends on frames after t.
+
+    Args:
+      f_init: one pair (f_init,c, f_init,h) a layer, each the parameters of a `perceptron`.
+      X: the block's feature cubes, `<float>[T, K², D]`.
+      masks: `<float>[num_layers, 2, init_layers − 1, D]`, or None.
+
+    Returns:
+      One pair (c_0, h_0) a layer, each `<float>[d]`.
+    """
+    mean = jnp.mean(X, axis=(0, 1))
+    masks = [(None, None)] * len(f_init) if masks is None else masks
+    return tuple(
+        (perceptron(f_c, mean, m[0]), perceptron(f_h, mean, m[1]))  # [Eq. 6]
+        for (f_c, f_h), m in zip(f_init, masks, strict=True)
+    )

@@ -1,0 +1,214 @@
+"""The paper's model and its recurrent baselines (sections 3.2 and 4.2.1) as Flax modules.
+
+The mathematics is written for one block and batched by `jax.vmap`, so that no line carries an index that the paper lacks.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from attention_ar import initializers
+from attention_ar.attention import expected_slice, location_softmax
+from attention_ar.dropout import drop, example_keys, recurrent_masks
+from attention_ar.errors import InputError
+from attention_ar.first_state import first_state
+from attention_ar.lstm import stacked_lstm_step
+
+
+def classify(params, h, masks=None):
+    """The class scores V·tanh(U h_t + a) + b of section 3.2, before the softmax.
+
+    Args:
+      params: `classifier_hidden` (U, a) and `classifier_output` (V, b), dicts of `kernel` and `bias`.
+      h: hidden states of the top layer, `<float>[T, d]`.
+      masks: dropout's `top` and `hidden` masks, each `<float>[T, d]`, or None.
+
+    Returns:
+      Logits, `<float>[T, C]`.
+    """
+    hidden, output = params["classifier_hidden"], params["classifier_output"]
+    masks = masks or {"top": None, "hidden": None}
+    tanh_layer = jnp.tanh(drop(h, masks["top"]) @ hidden["kernel"] + hidden["bias"][None])
+    return drop(tanh_layer, masks["hidden"]) @ output["kernel"] + output["bias"][None]
+
+
+def recurrent_block(params, X, inputs, look, masks=None):
+    """Runs one block of T frames through first state, LSTM and classifier.
+
+    Args:
+      params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`.
+      X: the block's feature cubes, `<float>[T, K², D]`, for the first state.
+      inputs: what `look` is given at step t, an array with leading axis T.
+      look: a function of h_{t-1} of the top layer and of `inputs[t]` that returns x_t and a dict of what else to keep.
+      masks: see `recurrent_masks`; None at test time.
+
+    Returns:
+      Logits `<float>[T, C]`, and a dict: `x` `<float>[T, D]`, `c` and `h` `<float>[T, num_layers, d]`, and what `look` kept.
+    """
+
+    def step(states, now):
+        inputs_t, masks_t = now
+        _, top_h = states[-1]
+        x, kept = look(top_h, inputs_t)
+        states = stacked_lstm_step(params["lstm"], states, x, masks_t)
+        c, h = zip(*states, strict=True)
+        return states, {"x": x, "c": jnp.stack(c), "h": jnp.stack(h), **kept}
+
+    states = first_state(params["f_init"], X, masks and masks["first_state"])
+    _, out = jax.lax.scan(step, states, (inputs, masks and masks["inputs"]))
+    return classify(params, out["h"][:, -1], masks), out
+
+
+def soft_attention_block(params, X, masks=None):
+    """Eqs. 1 to 6 over one block; `params` also has `location_softmax` (W). See `recurrent_block`.
+
+    The dict returned also has `attention`, l_t, `<float>[T, K²]`.
+    """
+
+    def look(top_h, X_t):
+        l = location_softmax(params["location_softmax"]["kernel"], top_h)
+        return expected_slice(l, X_t), {"attention": l}
+
+    return recurrent_block(params, X, X, look, masks)
+
+
+def pooled_block(params, X, pool, masks=None):
+    """A baseline of section 4.2.1 over one block: x_t is the `pool` (jnp.mean, jnp.max) over the locations."""
+    return recurrent_block(params, X, pool(X, axis=1), lambda _, x_t: (x_t, {}), masks)
+
+
+class _RecurrentClassifier(nn.Module):
+    """What the attention model and the pooled baselines have in common: parameters, dropout and batching.
+
+    Attributes:
+      num_classes: C.
+      hidden_dim: d, of the LSTM's state and of the classifier's hidden layer.
+      num_layers: LSTM layers, 1 to 5 in the paper's experiments.
+      dropout: the rate on the non-recurrent connections.
+      init_layers: layers of each perceptron of Eq. 6; those before the last are ReLU layers of width D.
+    """
+
+    num_classes: int
+    hidden_dim: int = 512
+    num_layers: int = 3
+    dropout: float = 0.5
+    init_layers: int = 1
+
+    def block(self, params, X, masks):
+        """Runs one block, see `recurrent_block`."""
+        raise NotImplementedError
+
+    def location_params(self, num_cells, dtype):
+        """Returns the parameters of the location softmax, none in a model that has none."""
+        return {}
+
+    @nn.compact
+    def __call__(self, x, train: bool = False, example_index=None):
+        """Predicts the class at every step of every block.
+
+        Args:
+          x: feature cubes, `<float>[B, T, K², D]`.
+          train: whether dropout acts; it needs `rngs={"dropout": key}`.
+          example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow; by
+            default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+
+        Returns:
+          Logits, `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`, and
+          for the attention model `attention` `<float>[B, T, K²]`.
+
+        Raises:
+          InputError: where x has another rank.
+        """
+        if x.ndim != 4:
+            raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
+        batch_size, num_steps, num_cells, input_dim = x.shape
+        params = self._params(num_cells, input_dim, x.dtype)
+        masks = None
+        if train and self.dropout:
+            index = jnp.arange(batch_size) if example_index is None else example_index
+            keys = example_keys(self.make_rng("dropout"), index)
+            masks = jax.vmap(
+                lambda key: recurrent_masks(
+                    key, self.dropout, num_steps, input_dim, self.hidden_dim, self.num_layers, self.init_layers, x.dtype
+                )
+            )(keys)
+        # Float32 means float32: accelerators otherwise multiply in fewer bits.
+        with jax.default_matmul_precision("highest"):
+            return jax.vmap(self.block, in_axes=(None, 0, 0))(params, x, masks)
+
+    def _params(self, num_cells, input_dim, dtype):
+        d = self.hidden_dim
+
+        def f_init(name):
+            widths = [input_dim] * self.init_layers + [d]
+            return [
+                self.param(f"{name}_{k + 1}", initializers.affine, widths[k], widths[k + 1], dtype)
+                for k in range(self.init_layers)
+            ]
+
+        layers = range(1, self.num_layers + 1)
+        return {
+            "f_init": [(f_init(f"f_init_c_{n}"), f_init(f"f_init_h_{n}")) for n in layers],
+            "lstm": [self.param(f"lstm_{n}", initializers.lstm, input_dim if n == 1 else d, d, dtype) for n in layers],
+            "classifier_hidden": self.param("classifier_hidden", initializers.affine, d, d, dtype),
+            "classifier_output": self.param("classifier_output", initializers.affine, d, self.num_classes, dtype),
+            **self.location_params(num_cells, dtype),
+        }
+
+
+class SoftAttentionLSTM(_RecurrentClassifier):
+    """The model of the paper, equations 1 to 6: a stacked LSTM that chooses at every step where to look.
+
+    x_t is the expectation of the frame's feature slices under the location softmax, which the top layer's state of the step
+    before gives. Example:
+
+        model = SoftAttentionLSTM(num_classes=11)
+        params = model.init(key, x)["params"]
+        logits, out = model.apply({"params": params}, x)
+        out["attention"]  # <float32>[B, T, K²]
+    """
+
+    def location_params(self, num_cells, dtype):
+        def W(key):
+            return {"kernel": initializers.matrix(key, self.hidden_dim, num_cells, dtype)}
+
+        return {"location_softmax": self.param("location_softmax", W)}
+
+    def block(self, params, X, masks):
+        return soft_attention_block(params, X, masks)
+
+
+class PooledLSTM(_RecurrentClassifier):
+    """The baselines of section 4.2.1: the same model, but x_t is the mean or the maximum over the locations.
+
+    Attributes:
+      pool: "mean" or "max".
+    """
+
+    pool: str = "mean"
+
+    def block(self, params, X, masks):
+        if self.pool not in ("mean", "max"):
+            raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
+        return pooled_block(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks)
+
+
+class SoftmaxRegression(nn.Module):
+    """The baseline of section 4.2.1 that sees the complete feature cube of each frame and has no memory and no dropout.
+
+    Attributes:
+      num_classes: C.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train: bool = False, example_index=None):
+        """Predicts the class at every step from that step's K²·D features. See `SoftAttentionLSTM`; the dict is empty."""
+        if x.ndim != 4:
+            raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
+        batch_size, num_steps, num_cells, input_dim = x.shape
+        params = self.param("regression", initializers.affine, num_cells * input_dim, self.num_classes, x.dtype)
+        with jax.default_matmul_precision("highest"):
+            logits = x.reshape(batch_size, num_steps, -1) @ params["kernel"] + params["bias"][None, None]
+        return logits, {}

@@ -1,0 +1,28 @@
+"""How every program of this project starts and ends."""
+
+import sys
+
+from absl import app
+
+from attention_ar.errors import InputError
+
+
+def run(main):
+    """Parses the flags, runs `main(argv)` and turns bad input into one line and status 1.
+
+    Args:
+      main: a function of the arguments that are no flags (the first is the program's name). It returns the
+        exit status, None meaning 0.
+    """
+
+    def guarded(argv):
+        try:
+            return main(argv)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("interrupted; run the same command again to go on", file=sys.stderr)
+            return 130
+
+    app.run(guarded)

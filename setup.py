@@ -1,0 +1,39 @@
+"""attention_ar: Action Recognition using Visual Attention (Sharma et al. 2015) in JAX."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+setup(
+    name="attention_ar",
+    version="0.1.0",
+    description="Action Recognition using Visual Attention (Sharma, Kiros, Salakhutdinov 2015) in JAX",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-3-Clause",
+    python_requires=">=3.11",
+    packages=["attention_ar", "data_prep", "experiments"],
+    package_data={"experiments": ["configs/*.cfg"]},
+    install_requires=[
+        "jax>=0.10.2",
+        "jaxlib>=0.10.2",
+        "flax>=0.12.8",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12.8",
+        "numpy>=2.4",
+        "scipy>=1.17",
+        "h5py>=3.16",
+        "tensorflow-datasets>=4.9.10",
+        "absl-py>=2.5",
+        "av>=18.1",
+        "onnx>=1.23",
+        "matplotlib>=3.11",
+        "pillow>=13.0",
+        "tqdm>=4.70",
+        "scikit-learn>=1.9",
+    ],
+    extras_require={
+        "test": ["pytest>=9.2", "onnxruntime>=1.32"],
+        "torch": ["torch>=2.13"],
+    },
+)

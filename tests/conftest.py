@@ -1,0 +1,39 @@
+"""Strict from the start: eight virtual devices, no silent promotion of types or ranks, warnings are errors."""
+
+import os
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+    """Runs the test in double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+def _shared() -> Path:
+    """Folder of real clips, weights and recordings, which the repository does not ship."""
+    default = Path(__file__).resolve().parents[2] / "shared"
+    return Path(os.environ.get("ATTENTION_AR_SHARED", default))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """`shared("data/clips")` is that path in the folder of real data; the test is skipped where it is absent."""
+
+    def find(relative: str) -> Path:
+        path = _shared() / relative
+        if not path.exists():
+            pytest.skip(f"needs {relative} of the folder named by $ATTENTION_AR_SHARED, which is absent")
+        return path
+
+    return find
