@@ -18,23 +18,25 @@ class Checkpoints(contextlib.AbstractContextManager):
     the parameters are. What a killed process has half written is not a checkpoint.
     """
 
-    def __init__(self, directory, read_only: bool = False):
-        """Opens the folder `directory`, which is made where it is missing unless `read_only`."""
+    def __init__(self, directory, create: bool = True):
+        """Opens the folder `directory`; where it is missing, it is made if `create`, else refused."""
         self.directory = os.path.abspath(directory)
-        if read_only and not os.path.isdir(self.directory):
-            raise InputError(f"{self.directory}: no checkpoints here; train first, with --workdir naming the folder above it")
+        if not create and not os.path.isdir(self.directory):
+            raise InputError(f"{self.directory}: no checkpoints here; train first, or name another --workdir")
         keep = policies.AnyPreservationPolicy(
             [policies.LatestN(1), policies.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1)]
         )
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep,
             best_fn=lambda metrics: metrics["score"],
-            read_only=read_only,
-            create=not read_only,
+            create=create,
         )
-        self._manager = ocp.CheckpointManager(
-            self.directory, options=options, item_names=("params", "training", "about")
-        )
+        handlers = {
+            "params": ocp.StandardCheckpointHandler(),
+            "training": ocp.StandardCheckpointHandler(),
+            "about": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def __exit__(self, *_):
         self._manager.close()

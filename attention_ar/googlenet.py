@@ -55,9 +55,10 @@ def preprocess(frames: jax.Array, variant: str = "bvlc") -> jax.Array:
     Returns:
       `<float32>[..., 3]`, by default the frames minus (104, 117, 123).
     """
-    _, _, _, colour, mean, scale = VARIANTS[variant]
-    frames = frames[..., ::-1] if colour == "rgb" else frames
-    return (frames.astype(jnp.float32) - jnp.broadcast_to(jnp.array(mean, jnp.float32), frames.shape)) * scale
+    network = VARIANTS[variant]
+    channels = frames[..., ::-1] if network.colour == "rgb" else frames
+    mean = jnp.broadcast_to(jnp.array(network.mean, jnp.float32), frames.shape)
+    return (channels.astype(jnp.float32) - mean) * network.scale
 
 
 def max_pool(x: jax.Array, window: int, stride: int, pad: int = 0) -> jax.Array:

@@ -2,7 +2,7 @@
 
 import sys
 
-from absl import app
+from absl import app, flags, logging
 
 from attention_ar.errors import InputError
 
@@ -16,13 +16,15 @@ def run(main):
     """
 
     def guarded(argv):
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Below it, the libraries tell of every file they touch.
         try:
             return main(argv)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print("interrupted; run the same command again to go on", file=sys.stderr)
+            print("interrupted; the same command goes on from what is saved", file=sys.stderr)
             return 130
 
     app.run(guarded)

@@ -1,0 +1,136 @@
+"""From a features file to batches of blocks.
+
+Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is due, on a thread that
+works ahead of the training step.
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_ar.blocks import block_frames, block_starts, frame_skip
+
+GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough to hold in memory.
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of some videos of a features file.
+
+    Attributes:
+      video: the index of each block's video in the file, `<int64>[num_blocks]`.
+      rows: the rows of the feature table that are its T frames, `<int64>[num_blocks, T]`.
+    """
+
+    video: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self):
+        return len(self.video)
+
+    def videos(self) -> np.ndarray:
+        """Returns the videos that have a block here, `<int64>[num_videos]`, sorted."""
+        return np.unique(self.video)
+
+
+def cut_blocks(file, videos, num_steps: int, fps: float, stride: int) -> Blocks:
+    """Cuts videos into blocks as section 4.2 does.
+
+    Args:
+      file: a FeaturesFile.
+      videos: indices of videos in it.
+      num_steps: T.
+      fps: the rate at which a block samples frames; raises InputError where a video's stored rate is too low for it.
+      stride: the distance, in stored frames, of the starts of two blocks.
+    """
+    owners, rows = [], [np.zeros((0, num_steps), np.int64)]
+    for video in videos:
+        num_frames = int(file.num_frames[video])
+        skip = frame_skip(file.fps[video], fps)
+        starts = block_starts(num_frames, num_steps, skip, stride)
+        frames = [block_frames(start, num_frames, num_steps, skip) for start in starts]
+        rows.append(file.first_row[video] + np.stack(frames))
+        owners.append(np.full(len(starts), video))
+    return Blocks(np.concatenate([np.zeros(0, np.int64), *owners]), np.concatenate(rows))
+
+
+def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of the blocks in one epoch of training, a permutation `<int64>[num_blocks]`.
+
+    The videos are permuted and taken in groups of at least 256 (or all of them); the blocks of a group are shuffled. So each frame
+    is read once an epoch and a batch mixes many videos. The order follows from seed and epoch alone.
+    """
+    random = np.random.default_rng([seed, epoch])
+    videos = random.permutation(np.unique(block_video))
+    groups = np.array_split(videos, max(len(videos) // GROUP_SIZE, 1))
+    return np.concatenate([random.permutation(np.flatnonzero(np.isin(block_video, group))) for group in groups])
+
+
+def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32):
+    """Yields the blocks in `order`, `batch_size` at a time.
+
+    The last batch is filled up with its first block at weight 0, so that all batches have one shape.
+
+    Args:
+      file: a FeaturesFile.
+      blocks: what `cut_blocks` returned.
+      order: indices into `blocks`.
+      batch_size: B.
+      dtype: type of the features.
+
+    Yields:
+      Dicts of `features` `<dtype>[B, T, K², D]`, `labels` `<dtype>[B, C]`, `weight` `<dtype>[B]`, and `block` `<int64>[B]`,
+      the blocks' indices.
+    """
+    for first in range(0, len(order), batch_size):
+        block = np.asarray(order[first : first + batch_size])
+        num_real = len(block)
+        block = np.concatenate([block, np.full(batch_size - num_real, block[0])])
+        # Blocks overlap: each frame is converted once.
+        frames, where = np.unique(blocks.rows[block], return_inverse=True)
+        table = file.features[frames].astype(dtype).reshape(len(frames), -1, file.features.shape[-1])
+        yield {
+            "features": table[where.reshape(blocks.rows[block].shape)],
+            "labels": file.labels[blocks.video[block]].astype(dtype),
+            "weight": (np.arange(batch_size) < num_real).astype(dtype),
+            "block": block,
+        }
+
+
+def prefetch(iterator, ahead: int = 2):
+    """Yields what `iterator` does, which runs on a thread of its own and stays `ahead` items in front."""
+    items = queue.Queue(maxsize=ahead)
+    stopped = threading.Event()
+
+    def put(item):
+        while not stopped.is_set():
+            try:
+                return items.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work():
+        try:
+            for item in iterator:
+                put((item, None))
+                if stopped.is_set():
+                    return
+            put((None, StopIteration()))
+        except BaseException as error:  # Raised again where the items are taken.
+            put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = items.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

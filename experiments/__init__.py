@@ -1,0 +1,1 @@
+"""The programs: one file per thing that a user does."""

@@ -1,0 +1,46 @@
+"""Evaluates a trained model on videos: block by block, video by video (section 4.2).
+
+    python -m experiments.evaluate --workdir=run
+
+Leaves in `run/evaluation/`: scores (JSON), one line a video (CSV), and the confusion matrix (CSV and PNG).
+"""
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep.command_line import run
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
+FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Part of the features file to evaluate.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
+STRIDE = flags.DEFINE_integer("stride", None, "Stored frames from block to block; by default the run's.", lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Blocks in a batch; by default the run's.", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", None, "JSON file for the scores; by default in the run's evaluation folder.")
+
+
+def main(argv):
+    if argv[1:]:
+        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+    from experiments.evaluation import evaluate
+    from experiments.run_log import describe_health, describe_score
+
+    scores, folder, output = evaluate(
+        WORKDIR.value,
+        features=FEATURES.value,
+        split=SPLIT.value,
+        checkpoint=CHECKPOINT.value,
+        stride=STRIDE.value,
+        batch_size=BATCH_SIZE.value,
+        output=OUTPUT.value,
+    )
+    print(f"{SPLIT.value}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}")
+    if "mean_class_accuracy" in scores:
+        print(f"mean class accuracy {100 * scores['mean_class_accuracy']:.1f} %")
+    if "attention" in scores:
+        print(describe_health(scores["attention"], scores["num_cells"]))
+    print(f"scores: {output}; predictions and confusion matrix: {folder}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,183 @@
+"""A model's predictions on videos, and the scores they get (section 4.2)."""
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from attention_ar import metrics
+from attention_ar.errors import InputError
+from data_prep.batches import Blocks, batches, cut_blocks, prefetch
+from data_prep.features_file import recipe_hash
+from experiments import confusion_picture, trained
+from experiments.config import write_json
+
+HEALTH = ("entropy", "movement", "largest_mass")
+
+
+@dataclass(frozen=True)
+class VideoPredictions:
+    """What a model says of some videos of a features file.
+
+    Attributes:
+      video: the videos' indices in the file, `<int64>[N]`.
+      predictions: mean over the blocks of the mean over the steps of ŷ_t, `<float64>[N, C]`.
+      num_blocks: blocks of each video, `<int64>[N]`.
+      cross_entropy: the first term of Eq. 7, mean over all blocks, in nats.
+      attention_health: means over all blocks of the `attention_health` numbers; empty for a model without attention.
+    """
+
+    video: np.ndarray
+    predictions: np.ndarray
+    num_blocks: np.ndarray
+    cross_entropy: float
+    attention_health: dict
+
+    def scores(self, labels, multi_label: bool) -> dict:
+        """Returns the paper's score (`score_name` says which entry it is) and those beside it.
+
+        Args:
+          labels: of these videos, `[N, C]`.
+          multi_label: whether a clip may have several labels.
+        """
+        name, value = metrics.score(self.predictions, labels, multi_label)
+        result = {"score_name": name, name: value, "num_videos": len(self.video), "num_blocks": int(self.num_blocks.sum())}
+        if multi_label:
+            by_class = metrics.average_precisions(self.predictions, labels)
+            result["average_precisions"] = [None if np.isnan(p) else float(p) for p in by_class]
+        else:
+            result["mean_class_accuracy"] = metrics.mean_class_accuracy(self.predictions, labels)
+        result["cross_entropy"] = self.cross_entropy
+        if self.attention_health:
+            result["attention"] = self.attention_health
+        return result
+
+
+def predict_blocks(compiled_eval_step, params, file, blocks: Blocks, batch_size: int, keep_attention=False) -> dict:
+    """Runs the model over blocks.
+
+    Args:
+      compiled_eval_step: `steps.eval_step` of one model, compiled; a function of params and batch.
+      params: the model's parameters.
+      file: the FeaturesFile that the blocks are from.
+      blocks: which blocks.
+      batch_size: B.
+      keep_attention: whether l_t is returned too.
+
+    Returns:
+      A dict of arrays with one row a block: `predictions` (mean of ŷ_t over t), `cross_entropy`, the `attention_health` numbers
+      and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
+    """
+    collected = {}
+    order = np.arange(len(blocks))
+    with tqdm(total=len(blocks), unit="block", desc="evaluating", disable=None, leave=False) as progress:
+        for batch in prefetch(batches(file, blocks, order, batch_size)):
+            block = batch.pop("block")
+            results = compiled_eval_step(params, batch)
+            real = batch["weight"] > 0
+            row = {"predictions": results["predictions"].mean(axis=1), "cross_entropy": results["cross_entropy"]}
+            row |= {name: results[name] for name in HEALTH if name in results}
+            if keep_attention and "attention" in results:
+                row["attention"] = results["attention"]
+            for name, value in jax.device_get(row).items():
+                collected.setdefault(name, []).append(value[real])
+            bad = block[~np.isfinite(np.asarray(row["cross_entropy"]))]
+            if len(bad):
+                names = sorted({file.names[v] for v in blocks.video[bad]})
+                raise InputError(f"not finite numbers come of the features of {', '.join(names)}; extract them again")
+            progress.update(int(real.sum()))
+    return {name: np.concatenate(values) for name, values in collected.items()}
+
+
+def predict_videos(compiled_eval_step, params, file, blocks: Blocks, batch_size: int) -> VideoPredictions:
+    """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
+    by_block = predict_blocks(compiled_eval_step, params, file, blocks, batch_size)
+    videos, block_video = np.unique(blocks.video, return_inverse=True)
+    return VideoPredictions(
+        video=videos,
+        predictions=metrics.video_predictions(by_block["predictions"], block_video, len(videos)),
+        num_blocks=np.bincount(block_video),
+        cross_entropy=float(by_block["cross_entropy"].mean()),
+        attention_health={name: float(by_block[name].mean()) for name in HEALTH if name in by_block},
+    )
+
+
+def evaluate(workdir, *, features=None, split="test", checkpoint="best", stride=None, batch_size=None, output=None):
+    """Evaluates a run on one part of a features file, and writes down what comes out.
+
+    Args:
+      workdir: of the run.
+      features: the features file; None is the one that the run was trained on.
+      split: "train", "validation" or "test".
+      checkpoint: "best" or "latest".
+      stride, batch_size: None is the run's own.
+      output: where the scores go; None is `scores.json` in the folder that is returned.
+
+    Returns:
+      The scores, see `VideoPredictions.scores`; the folder of `predictions.csv`, `confusion.csv` and `confusion.png`; and
+      the path of the scores.
+
+    Raises:
+      InputError: where no video is in that part, and see `trained.load`.
+    """
+    model = trained.load(workdir, checkpoint)
+    file = model.open_features(features)
+    videos = np.flatnonzero(np.array(file.splits) == split)
+    if not len(videos):
+        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    data = model.config.data
+    stride = stride or data.stride
+    blocks = cut_blocks(file, videos, data.num_steps, data.fps, stride)
+    batch_size = min(batch_size or model.config.training.batch_size, len(blocks))
+    found = predict_videos(model.eval_step, model.params, file, blocks, batch_size)
+    scores = {
+        **found.scores(file.labels[found.video], model.multi_label),
+        "split": split,
+        "checkpoint": checkpoint,
+        "epoch": model.epoch,
+        "model": model.config.model.model,
+        "num_steps": data.num_steps,
+        "fps": data.fps,
+        "stride": stride,
+        "num_cells": model.feature_shape[0] ** 2,
+        "class_names": model.class_names,
+        "recipe": recipe_hash(file.recipe),
+        "random_network": file.recipe["random"],
+    }
+
+    folder = Path(workdir) / "evaluation" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    write_predictions(folder / "predictions.csv", file, found)
+    if not model.multi_label:
+        counts = metrics.confusion(found.predictions, file.labels[found.video])
+        rows = [[name, *row] for name, row in zip(model.class_names, counts.tolist(), strict=True)]
+        write_csv(folder / "confusion.csv", ["is \\ taken for", *model.class_names], rows)
+        confusion_picture.draw(folder / "confusion.png", counts, model.class_names)
+    output = Path(output) if output else folder / "scores.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(output, scores)
+    return scores, folder, output
+
+
+def write_predictions(path, file, found: VideoPredictions):
+    """Writes one line a video: its name, group, labels, the most probable class, and the probability of every class."""
+    rows = []
+    for video, p, num_blocks in zip(found.video, found.predictions, found.num_blocks, strict=True):
+        label = "|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has)
+        predicted = file.class_names[int(np.argmax(p))]
+        correct = int(file.labels[video][np.argmax(p)])
+        rows.append([file.names[video], file.groups[video], label, predicted, correct, num_blocks, *(f"{v:.6f}" for v in p)])
+    header = ["path", "group", "label", "predicted", "correct", "num_blocks", *(f"p({name})" for name in file.class_names)]
+    write_csv(path, header, rows)
+
+
+def write_csv(path, header: list, rows: list):
+    """Writes a CSV file atomically."""
+    beside = f"{path}.partial"
+    with open(beside, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    os.replace(beside, path)

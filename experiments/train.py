@@ -1,0 +1,36 @@
+"""Trains a model on a features file.
+
+    python -m experiments.train --features=features.h5 --workdir=run
+
+Interrupted at any moment, the same command goes on after the last whole epoch.
+"""
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep.command_line import run
+from experiments.config import (
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainingConfig,
+    define_flags,
+    from_flags,
+)
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and parameters.", required=True)
+define_flags(DataConfig, ModelConfig, ObjectiveConfig, TrainingConfig)
+flags.mark_flag_as_required("features")
+
+
+def main(argv):
+    if argv[1:]:
+        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+    from experiments.training import train  # Imports JAX, which --help need not wait for.
+
+    train(from_flags(RunConfig), WORKDIR.value)
+
+
+if __name__ == "__main__":
+    run(main)

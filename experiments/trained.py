@@ -1,0 +1,97 @@
+"""A trained model, as it is taken from its work folder."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from attention_ar.checkpoints import Checkpoints
+from attention_ar.errors import InputError
+from attention_ar.steps import eval_step
+from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
+from experiments.config import RunConfig, build_model, build_objective, read_config
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with its parameters and what they were trained on.
+
+    Attributes:
+      workdir: its folder.
+      config: its flags.
+      params: its parameters.
+      eval_step: `steps.eval_step`, compiled; a function of params and batch.
+      epoch: of the checkpoint.
+      class_names: C names, in the order of the logits.
+      multi_label: whether a clip may have several labels.
+      recipe: of the features it was trained on.
+      feature_shape: [K, K, D].
+      has_attention: whether there is a location softmax.
+    """
+
+    workdir: Path
+    config: RunConfig
+    params: dict
+    eval_step: Callable
+    epoch: int
+    class_names: list[str]
+    multi_label: bool
+    recipe: dict
+    feature_shape: list[int]
+    has_attention: bool
+
+    def open_features(self, path=None) -> FeaturesFile:
+        """Opens features for this model; by default the file that it was trained on.
+
+        Labels come back in the order of this model's classes.
+
+        Raises:
+          InputError: where the features are of another recipe or shape, or have classes that the model does not know.
+        """
+        file = open_features(path or self.config.data.features)
+        require_same_recipe(self.recipe, file.recipe)
+        found = list(file.features.shape[1:])
+        if found != self.feature_shape:
+            raise InputError(f"features of shape {found} a frame: this model has weights for {self.feature_shape}")
+        unknown = sorted(set(file.class_names) - set(self.class_names))
+        if unknown:
+            raise InputError(f"unknown classes {', '.join(unknown)}: the model knows {', '.join(self.class_names)}")
+        labels = np.zeros((len(file.labels), len(self.class_names)), np.uint8)
+        labels[:, [self.class_names.index(name) for name in file.class_names]] = file.labels
+        return FeaturesFile(**{**vars(file), "labels": labels, "class_names": self.class_names})
+
+
+def load(workdir, checkpoint: str = "best") -> TrainedModel:
+    """Loads the "best" or the "latest" checkpoint of a run.
+
+    Raises:
+      InputError: where there is none, or it does not fit the configuration beside it.
+    """
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
+        about = checkpoints.about(checkpoint)
+        model = build_model(config.model, len(about["class_names"]))
+        objective = build_objective(config.objective, about["multi_label"])
+        side, _, num_maps = about["feature_shape"]
+        x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
+        variables = jax.eval_shape(model.init, jax.random.key(0), x)
+        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), variables["params"])
+        params = checkpoints.params(like, checkpoint)
+        _, out = jax.eval_shape(model.apply, variables, x)
+    return TrainedModel(
+        workdir=workdir,
+        config=config,
+        params=params,
+        eval_step=jax.jit(functools.partial(eval_step, model=model, objective=objective)),
+        epoch=about["epoch"],
+        class_names=about["class_names"],
+        multi_label=about["multi_label"],
+        recipe=about["recipe"],
+        feature_shape=about["feature_shape"],
+        has_attention="attention" in out,
+    )

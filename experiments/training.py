@@ -1,0 +1,185 @@
+"""Training of one model, from top to bottom: data, model, checkpoint to go on from, epochs, export."""
+
+import dataclasses
+import functools
+import os
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from attention_ar.checkpoints import Checkpoints, export_params
+from attention_ar.errors import InputError
+from attention_ar.optimizers import adam
+from attention_ar.steps import create_train_state, eval_step, train_step
+from data_prep.batches import batches, cut_blocks, epoch_order, prefetch
+from data_prep.features_file import open_features, require_same_recipe
+from data_prep.splits import check_disjoint_groups, hold_out_validation
+from experiments.config import RunConfig, as_flags, build_model, build_objective, read_config, write_json
+from experiments.evaluation import predict_videos
+from experiments.run_log import MetricsLog, describe_epoch
+
+
+def train(config: RunConfig, workdir) -> dict:
+    """Trains a model, or goes on where the last call with the same arguments was stopped.
+
+    Leaves in `workdir`: `config.json`, `metrics.jsonl`, `checkpoints/` (latest and best) and `params.npz` (the best).
+
+    Returns:
+      The line of `metrics.jsonl` about the best epoch.
+
+    Raises:
+      InputError: for bad configurations and files, and where the loss is no longer a finite number.
+    """
+    workdir = Path(workdir)
+
+    # Data.
+    file = open_features(config.data.features)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, features=os.path.abspath(config.data.features)))
+    if file.recipe["random"]:
+        print("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
+    training_videos, held_out_videos = choose_videos(file, config)
+    cut = functools.partial(
+        cut_blocks, file, num_steps=config.data.num_steps, fps=config.data.fps, stride=config.data.stride
+    )
+    blocks, held_out = cut(training_videos), cut(held_out_videos)
+    print(
+        f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
+        f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
+    )
+
+    # Model.
+    model = build_model(config.model, len(file.class_names))
+    objective = build_objective(config.objective, file.multi_label)
+    optimizer = adam(config.training.learning_rate)
+    num_cells = int(np.prod(file.features.shape[1:3]))
+    shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
+    example = jax.ShapeDtypeStruct(shape, np.float32)
+    init = functools.partial(create_train_state, model, optimizer)
+    about = {
+        "class_names": list(file.class_names),
+        "multi_label": file.multi_label,
+        "recipe": file.recipe,
+        "split_id": file.split_id,
+        "feature_shape": list(file.features.shape[1:]),
+    }
+    prepare_workdir(workdir, config)
+    compiled_train_step = jax.jit(
+        functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed),
+        donate_argnums=0,
+    )
+    compiled_eval_step = jax.jit(functools.partial(eval_step, model=model, objective=objective))
+
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        # Where to go on.
+        first_epoch = 1
+        if checkpoints.step() is None:
+            zeros = np.zeros(shape, np.float32)
+            state = jax.jit(init)(jax.random.key(config.training.seed), zeros)
+        else:
+            saved = checkpoints.about()
+            require_same_run(saved, about, checkpoints.directory)
+            state = checkpoints.state(jax.eval_shape(init, jax.random.key(0), example))
+            first_epoch = saved["epoch"] + 1
+            print(f"going on after epoch {saved['epoch']} of {workdir}")
+        log = MetricsLog(workdir / "metrics.jsonl", resume_after=first_epoch - 1)
+
+        # Epochs.
+        for epoch in range(first_epoch, config.training.epochs + 1):
+            order = epoch_order(blocks.video, config.training.seed, epoch)
+            state, line = train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints)
+            score = -line["loss"]
+            if len(held_out):
+                found = predict_videos(compiled_eval_step, state.params, file, held_out, config.training.batch_size)
+                line["held_out"] = found.scores(file.labels[found.video], file.multi_label)
+                score = line["held_out"][line["held_out"]["score_name"]]
+            checkpoints.save(state, {**about, "epoch": epoch, "metrics": line}, score)
+            log.write(line)
+            print(describe_epoch(line, config.training.epochs, num_cells), flush=True)
+
+        # What is left for users.
+        best = checkpoints.about("best")
+        export_params(workdir / "params.npz", checkpoints.params(state.params, "best"))
+    print(f"best epoch: {best['epoch']}; the run is in {workdir}")
+    return best["metrics"]
+
+
+def choose_videos(file, config: RunConfig):
+    """Returns the indices of the videos to train on and of those held out to choose the best epoch. Never of test videos."""
+    check_disjoint_groups(file)
+    fraction, seed = config.data.validation_fraction, config.training.seed
+    splits = np.array(hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed))
+    training_videos = np.flatnonzero(splits == "train")
+    if not len(training_videos):
+        raise InputError("the features file has no video in its training part; index.csv must put some in `train`")
+    return training_videos, np.flatnonzero(splits == "validation")
+
+
+def prepare_workdir(workdir: Path, config: RunConfig):
+    """Makes the work folder, or checks that it holds this very run; only `epochs` and where the features lie may differ."""
+    path = workdir / "config.json"
+    if path.exists():
+        old, new = as_flags(read_config(workdir)), as_flags(config)
+        fixed = [name for name in old if name not in ("features", "epochs")]
+        differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
+        if differing:
+            raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir or the same flags")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, dataclasses.asdict(config))
+    except OSError as error:
+        raise InputError(f"{workdir}: cannot be written ({error.strerror}); name another --workdir") from None
+
+
+def require_same_run(saved: dict, about: dict, where):
+    """Refuses to go on with a checkpoint of other classes, another split or features of another recipe."""
+    require_same_recipe(saved["recipe"], about["recipe"])
+    for name in ("class_names", "multi_label", "split_id", "feature_shape"):
+        if saved[name] != about[name]:
+            raise InputError(
+                f"{where}: was trained with {name} {saved[name]}, the features file has {about[name]}; "
+                "name the features it was trained on, or another --workdir"
+            )
+
+
+def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints):
+    """Runs one epoch. Returns the new state and the epoch's line of `metrics.jsonl`."""
+    sums = dict.fromkeys(("loss", "cross_entropy", "attention_penalty", "weight_decay"), 0.0)
+    started = time.perf_counter()
+
+    def settle(metrics, block):
+        metrics = jax.device_get(metrics)
+        if not metrics["finite"]:
+            raise not_finite(int(metrics["step"]), file, blocks.video[block], checkpoints)
+        for name in sums:
+            sums[name] += float(metrics[name]) * float(metrics["num_blocks"])
+
+    pending = None
+    with tqdm(total=len(order), unit="block", desc=f"epoch {epoch}", disable=None, leave=False) as progress:
+        for batch in prefetch(batches(file, blocks, order, config.training.batch_size)):
+            block = batch.pop("block")
+            state, metrics = compiled_train_step(state, batch)
+            # The result of the step before is read while this one computes.
+            if pending is not None:
+                settle(*pending)
+            pending = metrics, block
+            progress.update(int(batch["weight"].sum()))
+        settle(*pending)
+    seconds = time.perf_counter() - started
+    means = {name: value / len(order) for name, value in sums.items()}
+    line = {"epoch": epoch, "step": int(state.step), **means}
+    return state, {**line, "seconds": seconds, "blocks_per_second": len(order) / seconds}
+
+
+def not_finite(step: int, file, videos, checkpoints) -> InputError:
+    """Says why training stopped: which videos were in the batch, and which of them are to blame, if any is."""
+    videos = np.unique(videos)
+    rows = [slice(file.first_row[v], file.first_row[v] + file.num_frames[v]) for v in videos]
+    guilty = [v for v, r in zip(videos, rows, strict=True) if not np.isfinite(file.features[r]).all()]
+    names = ", ".join(file.names[v] for v in (guilty or videos))
+    cause = f"the features of {names} are not finite; extract them again" if guilty else f"videos in the batch: {names}"
+    last = checkpoints.step()
+    saved = "none was saved" if last is None else os.path.join(checkpoints.directory, str(last))
+    return InputError(f"step {step}: loss or gradient is not a finite number; {cause}; last good checkpoint: {saved}")

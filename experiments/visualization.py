@@ -1,0 +1,165 @@
+"""Where a trained model looks, on the frames of the clips themselves (as in Figs. 1, 4, 6, 8, 10 and 11)."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attention_ar.blocks import frame_skip
+from attention_ar.errors import InputError
+from data_prep.batches import cut_blocks
+from data_prep.video import read_frames
+from experiments import filmstrip, trained
+from experiments.evaluation import predict_blocks, predict_videos
+
+
+@dataclass(frozen=True)
+class Glimpses:
+    """A model's view of one clip.
+
+    Attributes:
+      name: the clip's name in the features file.
+      label: its class, or classes.
+      prediction: probability of every class for the clip, `<float>[C]`.
+      class_names: C names.
+      frames: the frames that the model saw, `<uint8>[n, H, W, 3]`, RGB.
+      attention: l_t for each of them, `<float>[n, K²]`.
+      fps: of these frames, per second.
+    """
+
+    name: str
+    label: str
+    prediction: np.ndarray
+    class_names: list[str]
+    frames: np.ndarray
+    attention: np.ndarray
+    fps: float
+
+    def caption(self) -> str:
+        """Returns for example "biking, taken for golf (0.83)"."""
+        best = int(np.argmax(self.prediction))
+        taken = self.class_names[best]
+        verdict = "recognised" if taken in self.label.split("|") else f"taken for {taken}"
+        return f"{self.label}, {verdict} ({self.prediction[best]:.2f})"
+
+
+def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data_dir=None) -> Glimpses:
+    """Runs the model over one clip from its first frame to its last, block after block.
+
+    Args:
+      model: a model with attention.
+      file: features of the clip.
+      video: its index there.
+      prediction: of the clip, see `predict_videos`.
+      data_dir: the folder that has the clip; by default the one it was extracted from.
+
+    Raises:
+      InputError: where the model has no attention, or the clip is not where it was.
+    """
+    if not model.has_attention:
+        name = model.config.model.model
+        raise InputError(f"model={name} has no attention to show; train soft_attention")
+    data = model.config.data
+    skip = frame_skip(file.fps[video], data.fps)
+    blocks = cut_blocks(file, [video], data.num_steps, data.fps, stride=data.num_steps * skip)
+    attention = predict_blocks(model.eval_step, model.params, file, blocks, batch_size=1, keep_attention=True)["attention"]
+    rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+    return Glimpses(
+        name=file.names[video],
+        label="|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has),
+        prediction=prediction,
+        class_names=file.class_names,
+        frames=original_frames(file, video, rows - file.first_row[video], data_dir),
+        attention=attention.reshape(-1, attention.shape[-1])[first],
+        fps=float(file.fps[video] / skip),
+    )
+
+
+def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
+    """Decodes frames of a clip in their own size.
+
+    Args:
+      file, video: the clip.
+      wanted: indices among the clip's stored frames, sorted, `<int>[n]`.
+      data_dir: see `glimpse_clip`.
+
+    Returns:
+      `<uint8>[n, H, W, 3]`, RGB.
+    """
+    path = Path(data_dir or file.data_dir) / file.names[video]
+    if not path.is_file():
+        raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
+    every = round(file.native_fps[video] / file.fps[video])
+    wanted = set(np.asarray(wanted).tolist())
+    kept, index = [], 0
+    for chunk in read_frames(path, every=every, size=None, colour="rgb24"):
+        kept += [frame for n, frame in enumerate(chunk, index) if n in wanted]
+        index += len(chunk)
+    if len(kept) < len(wanted):
+        raise InputError(f"{path}: has {index} frames, not as many as when its features were extracted")
+    return np.stack(kept)
+
+
+def most_confident(found, labels, right: bool, count: int) -> list[int]:
+    """Returns the positions of the videos that were classified rightly (or wrongly) with the greatest probability."""
+    best = np.argmax(found.predictions, axis=1)
+    hit = labels[np.arange(len(best)), best] > 0
+    order = np.argsort(-found.predictions.max(axis=1), kind="stable")
+    return [int(i) for i in order if hit[i] == right][:count]
+
+
+def find_clips(names, given) -> list[int]:
+    """Returns the indices of the clips that the user named, in full or by an ending that no other clip shares."""
+    indices = []
+    for text in given:
+        matches = [i for i, name in enumerate(names) if name == text] or [
+            i for i, name in enumerate(names) if name.endswith(text)
+        ]
+        if len(matches) != 1:
+            what = "no clip" if not matches else f"{len(matches)} clips"
+            raise InputError(f"{text}: {what} of that name in the features file; name one as predictions.csv does")
+        indices += matches
+    return indices
+
+
+def draw_glimpses(glimpses: Glimpses, folder, prefix: str = "") -> Path:
+    """Writes filmstrip (PNG), film (MP4) and animation (GIF) of a clip; returns the path of the first."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = prefix + re.sub(r"[^\w.-]+", "_", str(Path(glimpses.name).with_suffix("")))
+    picture = folder / f"{stem}.png"
+    filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture)
+    for ending in (".mp4", ".gif"):
+        filmstrip.attention_movie(
+            glimpses.frames, glimpses.attention, folder / f"{stem}{ending}", fps=glimpses.fps, caption=glimpses.caption()
+        )
+    return picture
+
+
+def visualize(workdir, *, features=None, data_dir=None, split="test", checkpoint="best", clips=(), count=3, output=None):
+    """Draws chosen clips or, where none is named, the most confident right and wrong ones of a split.
+
+    Returns:
+      The paths of the filmstrips.
+    """
+    model = trained.load(workdir, checkpoint)
+    file = model.open_features(features)
+    data = model.config.data
+    folder = Path(output) if output else Path(workdir) / "figures"
+    chosen = find_clips(file.names, clips) if clips else np.flatnonzero(np.array(file.splits) == split)
+    if not len(chosen):
+        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    blocks = cut_blocks(file, chosen, data.num_steps, data.fps, data.stride)
+    batch_size = min(model.config.training.batch_size, len(blocks))
+    found = predict_videos(model.eval_step, model.params, file, blocks, batch_size)
+    if clips:
+        picked = [("", i) for i in range(len(found.video))]
+    else:
+        labels = file.labels[found.video]
+        picked = [(f"right_{n}_", i) for n, i in enumerate(most_confident(found, labels, True, count), 1)]
+        picked += [(f"wrong_{n}_", i) for n, i in enumerate(most_confident(found, labels, False, count), 1)]
+    return [
+        draw_glimpses(glimpse_clip(model, file, found.video[i], found.predictions[i], data_dir), folder, prefix)
+        for prefix, i in picked
+    ]
