@@ -14,8 +14,8 @@ from attention_ar.errors import InputError
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run: the latest, and the one of the best score, which may be older.
 
-    A checkpoint has three parts: `params`, `training` (the rest of the TrainState), and `about`, a JSON object that says what
-    the parameters are. What a killed process has half written is not a checkpoint.
+    A checkpoint has three parts: `params`, `training` (the rest of the TrainState), and `about`, a JSON object that
+    says what the parameters are. What a killed process has half written is not a checkpoint.
     """
 
     def __init__(self, directory, create: bool = True):
@@ -81,7 +81,9 @@ class Checkpoints(contextlib.AbstractContextManager):
         step = self._existing_step(which)
         metadata = self._manager.item_metadata(step)["params"]
         require_same_shapes(f"{self.directory}/{step}", metadata.tree, like)
-        restored = self._manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like))))
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))
+        )
         return restored["params"]
 
     def state(self, like, which: str = "latest"):

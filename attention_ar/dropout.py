@@ -1,7 +1,8 @@
 """Dropout on the non-recurrent connections (Zaremba et al. 2014), inverted: nothing is scaled at test time.
 
-Masks are drawn before the time loop and handed to the equations, which so stay functions of their arguments. A mask holds 0
-where a unit is dropped and 1 / (1 − rate) where it is kept. h_{t-1} → gates and h_{t-1} → location softmax have none.
+Masks are drawn before the time loop and handed to the equations, which so stay functions of their arguments. A mask
+holds 0 where a unit is dropped and 1 / (1 − rate) where it is kept. h_{t-1} → gates and h_{t-1} → location softmax have
+none.
 """
 
 import jax
@@ -23,15 +24,13 @@ def recurrent_masks(key, rate, num_steps, input_dim, hidden_dim, num_layers, ini
 
     Returns:
       A dict: `inputs`, one array a layer, of x_t into layer 1 `<float>[T, D]` and of each h_t into the layer above it
-      `<float>[T, d]`; `top`, of the top h_t into the classifier, `<float>[T, d]`; `hidden`, of the classifier's tanh layer
-      into the softmax, `<float>[T, d]`; `first_state`, inside the 2·num_layers perceptrons of Eq. 6,
+      `<float>[T, d]`; `top`, of the top h_t into the classifier, `<float>[T, d]`; `hidden`, of the classifier's tanh
+      layer into the softmax, `<float>[T, d]`; `first_state`, inside the 2·num_layers perceptrons of Eq. 6,
       `<float>[num_layers, 2, init_layers − 1, D]`.
     """
     keys = jax.random.split(key, num_layers + 3)
     return {
-        "inputs": [
-            mask(keys[n], rate, (num_steps, hidden_dim if n else input_dim), dtype) for n in range(num_layers)
-        ],
+        "inputs": [mask(keys[n], rate, (num_steps, hidden_dim if n else input_dim), dtype) for n in range(num_layers)],
         "top": mask(keys[-3], rate, (num_steps, hidden_dim), dtype),
         "hidden": mask(keys[-2], rate, (num_steps, hidden_dim), dtype),
         "first_state": mask(keys[-1], rate, (num_layers, 2, init_layers - 1, input_dim), dtype),

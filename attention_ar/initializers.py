@@ -17,7 +17,8 @@ def affine(key, num_in: int, num_out: int, dtype) -> dict[str, jax.Array]:
 
 
 def lstm(key, num_in: int, hidden_dim: int, dtype) -> dict[str, jax.Array]:
-    """Returns M of Eq. 1: `kernel` `<float>[d + num_in, 4·d]`, the rows of h above those of x, and `bias` `<float>[4·d]`.
+    """Returns M of Eq. 1: `kernel` `<float>[d + num_in, 4·d]`, the rows of h above those of x, and `bias`
+    `<float>[4·d]`.
 
     Each gate has a matrix of its own from h, which is square and therefore orthogonal, and one from x.
     """

@@ -2,8 +2,9 @@
 
     L = − Σ_t Σ_c y_{t,c} log ŷ_{t,c}  +  λ Σ_i (1 − Σ_t l_{t,i})²  +  γ Σ θ²
 
-The first two are per block, `[...]` below standing for the batch, and the caller takes the mean over the blocks; the third is
-added once. The decay is part of the loss and covers every parameter, biases too: it is L2, not decoupled from the optimiser.
+The first two are per block, `[...]` below standing for the batch, and the caller takes the mean over the blocks; the
+third is added once. The decay is part of the loss and covers every parameter, biases too: it is L2, not decoupled from
+the optimiser.
 """
 
 import jax
@@ -25,7 +26,8 @@ def cross_entropy(logits, labels):
 
 
 def binary_cross_entropy(logits, labels):
-    """The first term for clips that may have several labels (Hollywood2): one sigmoid a class, summed over classes and steps.
+    """The first term for clips that may have several labels (Hollywood2): one sigmoid a class, summed over classes and
+    steps.
 
     Args:
       logits: `<float>[..., T, C]`.
@@ -41,8 +43,8 @@ def binary_cross_entropy(logits, labels):
 def attention_penalty(attention):
     """Σ_i (1 − Σ_t l_{t,i})², the doubly stochastic penalty (Xu et al. 2015) without its coefficient λ.
 
-    It is least where the model has looked at every cell for the same time. As Σ_t Σ_i l_{t,i} = T, it is 0 for T = K² only;
-    its minimum is (K² − T)² / K², that is 7.37 for T = 30 and K² = 49.
+    It is least where the model has looked at every cell for the same time. As Σ_t Σ_i l_{t,i} = T, it is 0 for T = K²
+    only; its minimum is (K² − T)² / K², that is 7.37 for T = 30 and K² = 49.
 
     Args:
       attention: l, `<float>[..., T, K²]`.
@@ -59,5 +61,5 @@ def weight_decay(params):
 
 
 def predictions(logits, multi_label: bool):
-    """ŷ, the class probabilities of each step: softmax, or a sigmoid a class where several may hold; `<float>[..., C]`."""
+    """ŷ, the class probabilities of each step: softmax, or one sigmoid a class if multi-label."""
     return jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)

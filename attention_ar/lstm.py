@@ -33,7 +33,8 @@ def stacked_lstm_step(layers, states, x, masks=None):
       layers: the layers' parameters from the bottom to the top, see `lstm_step`.
       states: one pair (c_{t-1}, h_{t-1}) a layer.
       x: input of the bottom layer, `<float>[D]`.
-      masks: what dropout keeps of each layer's input, one mask a layer (`<float>[D]`, then `<float>[d]`); None keeps all.
+      masks: what dropout keeps of each layer's input, one mask a layer (`<float>[D]`, then `<float>[d]`); None keeps
+        all.
 
     Returns:
       One pair (c_t, h_t) a layer.

@@ -49,8 +49,8 @@ def mean_class_accuracy(predictions, labels) -> float:
 def average_precisions(scores, labels) -> np.ndarray:
     """Average precision of each class, `<float64>[C]`.
 
-    It is the mean, over the videos of the class, of the precision at their rank. Videos of equal score share a rank, so that the
-    result does not depend on their order. Without any video of the class it is not defined: NaN.
+    It is the mean, over the videos of the class, of the precision at their rank. Videos of equal score share a rank, so
+    that the result does not depend on their order. Without any video of the class it is not defined: NaN.
 
     Args:
       scores: `<float>[num_videos, C]`.
@@ -74,7 +74,7 @@ def mean_average_precision(scores, labels) -> float:
 
 
 def score(predictions, labels, multi_label: bool) -> tuple[str, float]:
-    """Returns name and value of the paper's score: accuracy, or mean average precision where a clip has several labels."""
+    """Returns name and value of the paper's score: accuracy, or mean average precision if multi-label."""
     if multi_label:
         return "mean_average_precision", mean_average_precision(predictions, labels)
     return "accuracy", accuracy(predictions, labels)

@@ -1,6 +1,7 @@
 """The paper's model and its recurrent baselines (sections 3.2 and 4.2.1) as Flax modules.
 
-The mathematics is written for one block and batched by `jax.vmap`, so that no line carries an index that the paper lacks.
+The mathematics is written for one block and batched by `jax.vmap`, so that no line carries an index that the paper
+lacks.
 """
 
 import flax.linen as nn
@@ -43,7 +44,8 @@ def recurrent_block(params, X, inputs, look, masks=None):
       masks: see `recurrent_masks`; None at test time.
 
     Returns:
-      Logits `<float>[T, C]`, and a dict: `x` `<float>[T, D]`, `c` and `h` `<float>[T, num_layers, d]`, and what `look` kept.
+      Logits `<float>[T, C]`, and a dict: `x` `<float>[T, D]`, `c` and `h` `<float>[T, num_layers, d]`, and what `look`
+      kept.
     """
 
     def step(states, now):
@@ -109,12 +111,12 @@ class _RecurrentClassifier(nn.Module):
         Args:
           x: feature cubes, `<float>[B, T, K², D]`.
           train: whether dropout acts; it needs `rngs={"dropout": key}`.
-          example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow; by
-            default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+          example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow;
+            by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
 
         Returns:
-          Logits, `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`, and
-          for the attention model `attention` `<float>[B, T, K²]`.
+          Logits, `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`,
+          and for the attention model `attention` `<float>[B, T, K²]`.
 
         Raises:
           InputError: where x has another rank.
@@ -159,8 +161,8 @@ class _RecurrentClassifier(nn.Module):
 class SoftAttentionLSTM(_RecurrentClassifier):
     """The model of the paper, equations 1 to 6: a stacked LSTM that chooses at every step where to look.
 
-    x_t is the expectation of the frame's feature slices under the location softmax, which the top layer's state of the step
-    before gives. Example:
+    x_t is the expectation of the frame's feature slices under the location softmax, which the top layer's state of the
+    step before gives. Example:
 
         model = SoftAttentionLSTM(num_classes=11)
         params = model.init(key, x)["params"]
@@ -204,7 +206,7 @@ class SoftmaxRegression(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False, example_index=None):
-        """Predicts the class at every step from that step's K²·D features. See `SoftAttentionLSTM`; the dict is empty."""
+        """Predicts the class at every step from its K²·D features. See `SoftAttentionLSTM`; the dict is empty."""
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, num_cells, input_dim = x.shape

@@ -40,14 +40,15 @@ def train_step(state, batch, *, model, objective, optimizer, seed):
 
     Args:
       state: a TrainState.
-      batch: a dict of `features` `<float>[B, T, K², D]`, `labels` `<float>[B, C]` and `weight` `<float>[B]` (1 for a block, 0
-        for what fills up the batch).
+      batch: a dict of `features` `<float>[B, T, K², D]`, `labels` `<float>[B, C]` and `weight` `<float>[B]` (1 for a
+        block, 0 for what fills up the batch).
       model, objective, optimizer: see `create_train_state`, `PaperObjective`.
       seed: the dropout masks follow from it, the step and the example's index in the batch.
 
     Returns:
-      The new state, and a dict of scalars: `step` (updates done, with this one), `loss`, its parts as the objective names them, `num_blocks`, `gradient_norm`, and
-      `finite`, which is False where the loss or a gradient is not a finite number.
+      The new state, and a dict of scalars: `step` (updates done, with this one), `loss`, its parts as the objective
+      names them, `num_blocks`, `gradient_norm`, and `finite`, which is False where the loss or a gradient is not a
+      finite number.
     """
     dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
 
@@ -59,7 +60,7 @@ def train_step(state, batch, *, model, objective, optimizer, seed):
     (loss, parts), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     new_state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
-    gradient_norm = optax.global_norm(gradients)
+    gradient_norm = optax.tree.norm(gradients)
     metrics = {
         "step": new_state.step,
         "loss": loss,
@@ -75,9 +76,9 @@ def eval_step(params, batch, *, model, objective):
     """Predicts a batch of blocks without dropout.
 
     Returns:
-      A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`, the block's part of the loss that the labels
-      make, `cross_entropy` `<float>[B]`; and for a model with attention `attention` `<float>[B, T, K²]` and the three
-      `attention_health` numbers, each `<float>[B]`.
+      A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`, the block's part of the loss that the
+      labels make, `cross_entropy` `<float>[B]`; and for a model with attention `attention` `<float>[B, T, K²]` and the
+      three `attention_health` numbers, each `<float>[B]`.
     """
     logits, out = model.apply({"params": params}, batch["features"])
     results = {

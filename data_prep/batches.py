@@ -1,7 +1,7 @@
 """From a features file to batches of blocks.
 
-Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is due, on a thread that
-works ahead of the training step.
+Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is due, on a thread
+that works ahead of the training step.
 """
 
 import queue
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_ar.blocks import block_frames, block_starts, frame_skip
+from attention_ar.errors import InputError
+from attention_ar.released.blocks import released_block_starts, released_skip
 
 GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough to hold in memory.
 
@@ -35,32 +37,43 @@ class Blocks:
         return np.unique(self.video)
 
 
-def cut_blocks(file, videos, num_steps: int, fps: float, stride: int) -> Blocks:
-    """Cuts videos into blocks as section 4.2 does.
+def cut_blocks(file, videos, num_steps: int, fps: float, stride: int, rule: str = "paper") -> Blocks:
+    """Cuts videos into blocks as section 4.2 does, or as the authors' released program does.
 
     Args:
       file: a FeaturesFile.
       videos: indices of videos in it.
       num_steps: T.
-      fps: the rate at which a block samples frames; raises InputError where a video's stored rate is too low for it.
+      fps: the rate at which a block samples frames.
       stride: the distance, in stored frames, of the starts of two blocks.
+      rule: "paper" or "released", see `released_block_starts`.
+
+    Raises:
+      InputError: for a video whose stored rate is too low for `fps`.
     """
-    owners, rows = [], [np.zeros((0, num_steps), np.int64)]
+    owners, rows = [np.zeros(0, np.int64)], [np.zeros((0, num_steps), np.int64)]
     for video in videos:
         num_frames = int(file.num_frames[video])
-        skip = frame_skip(file.fps[video], fps)
-        starts = block_starts(num_frames, num_steps, skip, stride)
+        if rule == "released":
+            skip = released_skip(fps)
+            starts = released_block_starts(num_frames, num_steps, skip, stride)
+        else:
+            try:
+                skip = frame_skip(file.fps[video], fps)
+            except InputError as error:
+                raise InputError(f"{file.names[video]}: {error}") from None
+            starts = block_starts(num_frames, num_steps, skip, stride)
         frames = [block_frames(start, num_frames, num_steps, skip) for start in starts]
         rows.append(file.first_row[video] + np.stack(frames))
         owners.append(np.full(len(starts), video))
-    return Blocks(np.concatenate([np.zeros(0, np.int64), *owners]), np.concatenate(rows))
+    return Blocks(np.concatenate(owners), np.concatenate(rows))
 
 
 def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the blocks in one epoch of training, a permutation `<int64>[num_blocks]`.
 
-    The videos are permuted and taken in groups of at least 256 (or all of them); the blocks of a group are shuffled. So each frame
-    is read once an epoch and a batch mixes many videos. The order follows from seed and epoch alone.
+    The videos are permuted and taken in groups of at least 256 (or all of them); the blocks of a group are shuffled. So
+    each frame is read once an epoch and a batch mixes many videos. The order follows from seed and epoch alone.
     """
     random = np.random.default_rng([seed, epoch])
     videos = random.permutation(np.unique(block_video))
@@ -81,8 +94,8 @@ def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32):
       dtype: type of the features.
 
     Yields:
-      Dicts of `features` `<dtype>[B, T, K², D]`, `labels` `<dtype>[B, C]`, `weight` `<dtype>[B]`, and `block` `<int64>[B]`,
-      the blocks' indices.
+      Dicts of `features` `<dtype>[B, T, K², D]`, `labels` `<dtype>[B, C]`, `weight` `<dtype>[B]`, and `block`
+      `<int64>[B]`, the blocks' indices.
     """
     for first in range(0, len(order), batch_size):
         block = np.asarray(order[first : first + batch_size])

@@ -12,8 +12,11 @@ from pathlib import Path
 from absl import flags
 
 import attention_ar as ar
+from attention_ar import released
 from attention_ar.errors import InputError
 from attention_ar.objective import PaperObjective
+from attention_ar.optimizers import adam
+from data_prep.batches import cut_blocks
 
 flags.disclaim_key_flags()  # The flags belong to the program that defines them through `define_flags`.
 
@@ -34,6 +37,15 @@ class DataConfig:
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
     fps: float = option(30.0, "Rate at which a block samples the video, in frames per second.")
     stride: int = option(1, "Stored frames from the start of one block to that of the next.", minimum=1)
+    block_rule: str = option(
+        "paper",
+        "Where blocks begin: as in the paper, or as in the authors' program.",
+        choices=["paper", "released"],
+    )
+
+    def cut(self, file, videos, stride=None, rule=None):
+        """Cuts videos of a features file into `Blocks` as these flags say, unless another stride or rule is given."""
+        return cut_blocks(file, videos, self.num_steps, self.fps, stride or self.stride, rule or self.block_rule)
 
 
 @dataclass(frozen=True)
@@ -42,18 +54,36 @@ class ModelConfig:
 
     model: str = option(
         "soft_attention",
-        "soft_attention is the paper's; the others are its baselines.",
-        choices=["soft_attention", "average_pool", "max_pool", "softmax_regression"],
+        "soft_attention is the paper's; released is that of the authors' released program; the others are baselines.",
+        choices=["soft_attention", "average_pool", "max_pool", "softmax_regression", "released"],
     )
     hidden_dim: int = option(512, "d, of the LSTM's state and of the classifier's hidden layer.", minimum=1)
-    num_layers: int = option(3, "LSTM layers.", minimum=1)
-    dropout: float = option(0.5, "Dropout rate on the non-recurrent connections.", minimum=0, maximum=0.99)
+    num_layers: int = option(3, "LSTM layers; the released model always has one.", minimum=1)
+    dropout: float = option(
+        0.5,
+        "Dropout rate on non-recurrent connections; the released model knows 0 and 0.5.",
+        minimum=0,
+        maximum=0.99,
+    )
     init_layers: int = option(1, "Layers of the perceptrons that give the first state (Eq. 6).", minimum=1)
 
 
 @dataclass(frozen=True)
+class ReleasedConfig:
+    """The options that only --model=released has, under the authors' names."""
+
+    dim_out: int = option(512, "Released model: width of the classifier's hidden layers.", minimum=1)
+    n_layers_att: int = option(1, "Released model: affine maps of each cell under the location softmax.", minimum=1)
+    n_layers_out: int = option(1, "Released model: layers of the classifier after its tanh layer.", minimum=1)
+    ctx2out: bool = option(False, "Released model: whether the classifier sees the attended input too.")
+    selector: bool = option(False, "Released model: whether a gate scales the attended input.")
+    temperature_inverse: float = option(1.0, "Released model: factor on the scores under the location softmax.")
+    last_n: int = option(30, "Released protocol: last steps of a block that make its prediction.", minimum=1)
+
+
+@dataclass(frozen=True)
 class ObjectiveConfig:
-    """The coefficients of the loss (Eq. 7)."""
+    """The coefficients of the loss (Eq. 7), or of the released program's cost: alpha_c and decay_c."""
 
     attention_penalty: float = option(0.0, "λ, coefficient of the doubly stochastic penalty.", minimum=0)
     weight_decay: float = option(1e-5, "γ, coefficient of the squared parameters.", minimum=0)
@@ -65,7 +95,12 @@ class TrainingConfig:
 
     batch_size: int = option(128, "Blocks in a batch.", minimum=1)
     epochs: int = option(15, "Times that every block is seen.", minimum=1)
-    learning_rate: float = option(2e-4, "Adam's step size.", minimum=0)
+    optimizer: str = option(
+        "adam",
+        "adam is the paper's; the others are the released program's, of which only sgd heeds the learning rate.",
+        choices=["adam", *(f"released_{name}" for name in released.OPTIMIZERS)],
+    )
+    learning_rate: float = option(2e-4, "Step size.", minimum=0)
     seed: int = option(0, "Of the initial weights, the order of the blocks, dropout and the held-out part.", minimum=0)
 
 
@@ -75,6 +110,7 @@ class RunConfig:
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    released: ReleasedConfig = ReleasedConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -86,6 +122,8 @@ def define_flags(*config_classes):
             bounds = {"lower_bound": f.metadata["minimum"], "upper_bound": f.metadata["maximum"]}
             if f.metadata["choices"]:
                 flags.DEFINE_enum(f.name, f.default, f.metadata["choices"], f.metadata["help"])
+            elif f.type is bool:
+                flags.DEFINE_boolean(f.name, f.default, f.metadata["help"])
             elif f.type is int:
                 flags.DEFINE_integer(f.name, f.default, f.metadata["help"], **bounds)
             elif f.type is float:
@@ -138,22 +176,37 @@ def read_config(workdir) -> RunConfig:
     return RunConfig(**parts)
 
 
-def build_model(config: ModelConfig, num_classes: int):
+def build_model(config: RunConfig, num_classes: int, multi_label: bool):
     """Returns the Flax module that the configuration names."""
-    if config.model == "softmax_regression":
+    m, r = config.model, config.released
+    if m.model == "softmax_regression":
         return ar.SoftmaxRegression(num_classes)
-    sizes = {
-        "num_classes": num_classes,
-        "hidden_dim": config.hidden_dim,
-        "num_layers": config.num_layers,
-        "dropout": config.dropout,
-        "init_layers": config.init_layers,
-    }
-    if config.model == "soft_attention":
-        return ar.SoftAttentionLSTM(**sizes)
-    return ar.PooledLSTM(**sizes, pool={"average_pool": "mean", "max_pool": "max"}[config.model])
+    if m.model == "released":
+        if m.dropout not in (0, 0.5):
+            raise InputError(f"dropout={m.dropout:g}: the released model knows 0 and 0.5 only")
+        return ar.ReleasedAttentionLSTM(
+            num_classes,
+            hidden_dim=m.hidden_dim,
+            n_layers_init=m.init_layers,
+            use_dropout=m.dropout > 0,
+            multi_label=multi_label,
+            **dataclasses.asdict(r),
+        )
+    sizes = dataclasses.asdict(m)
+    name = sizes.pop("model")
+    if name == "soft_attention":
+        return ar.SoftAttentionLSTM(num_classes, **sizes)
+    return ar.PooledLSTM(num_classes, **sizes, pool={"average_pool": "mean", "max_pool": "max"}[name])
 
 
-def build_objective(config: ObjectiveConfig, multi_label: bool) -> PaperObjective:
-    """Returns the loss that the configuration names."""
-    return PaperObjective(config.attention_penalty, config.weight_decay, multi_label)
+def build_objective(config: RunConfig, multi_label: bool):
+    """Returns what the configured model is trained for: Eq. 7, or the released program's cost."""
+    objective = released.ReleasedObjective if config.model.model == "released" else PaperObjective
+    return objective(config.objective.attention_penalty, config.objective.weight_decay, multi_label)
+
+
+def build_optimizer(config: TrainingConfig):
+    """Returns the optax.GradientTransformation that the configuration names."""
+    if config.optimizer == "adam":
+        return adam(config.learning_rate)
+    return released.OPTIMIZERS[config.optimizer.removeprefix("released_")](config.learning_rate)

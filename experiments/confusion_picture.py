@@ -28,8 +28,7 @@ def draw(path, counts, class_names):
     if num_classes <= 20:
         for i, j in np.ndindex(counts.shape):
             if counts[i, j]:
-                axes.text(
-                    j, i, counts[i, j], ha="center", va="center", fontsize=8, color="white" if shares[i, j] > 0.6 else "black"
-                )
+                colour = "white" if shares[i, j] > 0.6 else "black"
+                axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=8, color=colour)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
     figure.savefig(path, dpi=120)

@@ -13,6 +13,9 @@ from data_prep.command_line import run
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Part of the features file to evaluate.")
+PROTOCOL = flags.DEFINE_enum(
+    "protocol", "paper", ["paper", "released"], "From steps to videos: means, or the votes of the authors' program."
+)
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
 STRIDE = flags.DEFINE_integer("stride", None, "Stored frames from block to block; by default the run's.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Blocks in a batch; by default the run's.", lower_bound=1)
@@ -29,6 +32,7 @@ def main(argv):
         WORKDIR.value,
         features=FEATURES.value,
         split=SPLIT.value,
+        protocol=PROTOCOL.value,
         checkpoint=CHECKPOINT.value,
         stride=STRIDE.value,
         batch_size=BATCH_SIZE.value,

@@ -11,7 +11,8 @@ class MetricsLog:
 
     Args:
       path: the file.
-      resume_after: the last epoch that the checkpoint to go on from has seen; lines of later ones, whose work was lost, are dropped.
+      resume_after: the last epoch that the checkpoint to go on from has seen; lines of later ones, whose work was lost,
+        are dropped.
     """
 
     def __init__(self, path, resume_after: int):

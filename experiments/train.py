@@ -13,6 +13,7 @@ from experiments.config import (
     DataConfig,
     ModelConfig,
     ObjectiveConfig,
+    ReleasedConfig,
     RunConfig,
     TrainingConfig,
     define_flags,
@@ -20,7 +21,7 @@ from experiments.config import (
 )
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and parameters.", required=True)
-define_flags(DataConfig, ModelConfig, ObjectiveConfig, TrainingConfig)
+define_flags(DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig)
 flags.mark_flag_as_required("features")
 
 

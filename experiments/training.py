@@ -12,12 +12,19 @@ from tqdm import tqdm
 
 from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.errors import InputError
-from attention_ar.optimizers import adam
 from attention_ar.steps import create_train_state, eval_step, train_step
-from data_prep.batches import batches, cut_blocks, epoch_order, prefetch
+from data_prep.batches import batches, epoch_order, prefetch
 from data_prep.features_file import open_features, require_same_recipe
 from data_prep.splits import check_disjoint_groups, hold_out_validation
-from experiments.config import RunConfig, as_flags, build_model, build_objective, read_config, write_json
+from experiments.config import (
+    RunConfig,
+    as_flags,
+    build_model,
+    build_objective,
+    build_optimizer,
+    read_config,
+    write_json,
+)
 from experiments.evaluation import predict_videos
 from experiments.run_log import MetricsLog, describe_epoch
 
@@ -37,23 +44,22 @@ def train(config: RunConfig, workdir) -> dict:
 
     # Data.
     file = open_features(config.data.features)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, features=os.path.abspath(config.data.features)))
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, features=os.path.abspath(config.data.features))
+    )
     if file.recipe["random"]:
         print("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
     training_videos, held_out_videos = choose_videos(file, config)
-    cut = functools.partial(
-        cut_blocks, file, num_steps=config.data.num_steps, fps=config.data.fps, stride=config.data.stride
-    )
-    blocks, held_out = cut(training_videos), cut(held_out_videos)
+    blocks, held_out = (config.data.cut(file, videos) for videos in (training_videos, held_out_videos))
     print(
         f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
         f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
     )
 
     # Model.
-    model = build_model(config.model, len(file.class_names))
-    objective = build_objective(config.objective, file.multi_label)
-    optimizer = adam(config.training.learning_rate)
+    model = build_model(config, len(file.class_names), file.multi_label)
+    objective = build_objective(config, file.multi_label)
+    optimizer = build_optimizer(config.training)
     num_cells = int(np.prod(file.features.shape[1:3]))
     shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
     example = jax.ShapeDtypeStruct(shape, np.float32)
@@ -84,6 +90,7 @@ def train(config: RunConfig, workdir) -> dict:
             state = checkpoints.state(jax.eval_shape(init, jax.random.key(0), example))
             first_epoch = saved["epoch"] + 1
             print(f"going on after epoch {saved['epoch']} of {workdir}")
+        batch_size = min(config.training.batch_size, max(len(held_out), 1))
         log = MetricsLog(workdir / "metrics.jsonl", resume_after=first_epoch - 1)
 
         # Epochs.
@@ -92,7 +99,7 @@ def train(config: RunConfig, workdir) -> dict:
             state, line = train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints)
             score = -line["loss"]
             if len(held_out):
-                found = predict_videos(compiled_eval_step, state.params, file, held_out, config.training.batch_size)
+                found = predict_videos(compiled_eval_step, state.params, file, held_out, batch_size)
                 line["held_out"] = found.scores(file.labels[found.video], file.multi_label)
                 score = line["held_out"][line["held_out"]["score_name"]]
             checkpoints.save(state, {**about, "epoch": epoch, "metrics": line}, score)
@@ -107,7 +114,7 @@ def train(config: RunConfig, workdir) -> dict:
 
 
 def choose_videos(file, config: RunConfig):
-    """Returns the indices of the videos to train on and of those held out to choose the best epoch. Never of test videos."""
+    """Returns the indices of the videos to train on, and of those held out of train to choose the best epoch."""
     check_disjoint_groups(file)
     fraction, seed = config.data.validation_fraction, config.training.seed
     splits = np.array(hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed))
@@ -118,14 +125,16 @@ def choose_videos(file, config: RunConfig):
 
 
 def prepare_workdir(workdir: Path, config: RunConfig):
-    """Makes the work folder, or checks that it holds this very run; only `epochs` and where the features lie may differ."""
+    """Makes the work folder, or checks that it holds this run; `epochs` and the place of the features may differ."""
     path = workdir / "config.json"
     if path.exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
         fixed = [name for name in old if name not in ("features", "epochs")]
         differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
         if differing:
-            raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir or the same flags")
+            raise InputError(
+                f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir or the same flags"
+            )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(path, dataclasses.asdict(config))
@@ -145,7 +154,8 @@ def require_same_run(saved: dict, about: dict, where):
 
 
 def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints):
-    """Runs one epoch. Returns the new state and the epoch's line of `metrics.jsonl`."""
+    """Runs one epoch. Returns the new state and the epoch's line of `metrics.jsonl`, whose losses are per block."""
+    sums_over_batch = config.model.model == "released"  # Its cost is a sum over the batch, Eq. 7 a mean.
     sums = dict.fromkeys(("loss", "cross_entropy", "attention_penalty", "weight_decay"), 0.0)
     started = time.perf_counter()
 
@@ -153,8 +163,9 @@ def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, 
         metrics = jax.device_get(metrics)
         if not metrics["finite"]:
             raise not_finite(int(metrics["step"]), file, blocks.video[block], checkpoints)
+        share = 1 if sums_over_batch else float(metrics["num_blocks"])
         for name in sums:
-            sums[name] += float(metrics[name]) * float(metrics["num_blocks"])
+            sums[name] += share * float(metrics[name])
 
     pending = None
     with tqdm(total=len(order), unit="block", desc=f"epoch {epoch}", disable=None, leave=False) as progress:

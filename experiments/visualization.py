@@ -8,10 +8,9 @@ import numpy as np
 
 from attention_ar.blocks import frame_skip
 from attention_ar.errors import InputError
-from data_prep.batches import cut_blocks
 from data_prep.video import read_frames
 from experiments import filmstrip, trained
-from experiments.evaluation import predict_blocks, predict_videos
+from experiments.evaluation import label_of, predict_blocks, predict_videos
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,13 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
         raise InputError(f"model={name} has no attention to show; train soft_attention")
     data = model.config.data
     skip = frame_skip(file.fps[video], data.fps)
-    blocks = cut_blocks(file, [video], data.num_steps, data.fps, stride=data.num_steps * skip)
-    attention = predict_blocks(model.eval_step, model.params, file, blocks, batch_size=1, keep_attention=True)["attention"]
+    blocks = data.cut(file, [video], stride=data.num_steps * skip, rule="paper")
+    found = predict_blocks(model.eval_step, model.params, file, blocks, batch_size=1, keep_attention=True)
+    attention = found["attention"]
     rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
     return Glimpses(
         name=file.names[video],
-        label="|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has),
+        label=label_of(file, video),
         prediction=prediction,
         class_names=file.class_names,
         frames=original_frames(file, video, rows - file.first_row[video], data_dir),
@@ -132,12 +132,18 @@ def draw_glimpses(glimpses: Glimpses, folder, prefix: str = "") -> Path:
     filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture)
     for ending in (".mp4", ".gif"):
         filmstrip.attention_movie(
-            glimpses.frames, glimpses.attention, folder / f"{stem}{ending}", fps=glimpses.fps, caption=glimpses.caption()
+            glimpses.frames,
+            glimpses.attention,
+            folder / f"{stem}{ending}",
+            fps=glimpses.fps,
+            caption=glimpses.caption(),
         )
     return picture
 
 
-def visualize(workdir, *, features=None, data_dir=None, split="test", checkpoint="best", clips=(), count=3, output=None):
+def visualize(
+    workdir, *, features=None, data_dir=None, split="test", checkpoint="best", clips=(), count=3, output=None
+):
     """Draws chosen clips or, where none is named, the most confident right and wrong ones of a split.
 
     Returns:
@@ -145,12 +151,11 @@ def visualize(workdir, *, features=None, data_dir=None, split="test", checkpoint
     """
     model = trained.load(workdir, checkpoint)
     file = model.open_features(features)
-    data = model.config.data
     folder = Path(output) if output else Path(workdir) / "figures"
     chosen = find_clips(file.names, clips) if clips else np.flatnonzero(np.array(file.splits) == split)
     if not len(chosen):
         raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
-    blocks = cut_blocks(file, chosen, data.num_steps, data.fps, data.stride)
+    blocks = model.config.data.cut(file, chosen)
     batch_size = min(model.config.training.batch_size, len(blocks))
     found = predict_videos(model.eval_step, model.params, file, blocks, batch_size)
     if clips:

@@ -1,0 +1,85 @@
+"""Extracts GoogLeNet features of every frame of a data set into one HDF5 file.
+
+  python -m data_prep.extract_features --data_dir=my_clips --output=features.h5
+
+`my_clips` holds one folder of video files per class, or an index.csv (path,label,group,split). Killed at any moment,
+the same command goes on after the last finished clip. Clips that cannot be read, or not to their end, are listed in
+skipped.csv beside the output.
+"""
+
+import time
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep import command_line
+from data_prep.datasets import DATASETS, list_clips
+from data_prep.extraction import check_output, extract
+
+DATASET = flags.DEFINE_enum("dataset", "folder", sorted(DATASETS), "Which data set lies in --data_dir.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "The data set's folder on disk.", required=True)
+SPLIT = flags.DEFINE_string("split", "", "Which of its official splits; a folder has its own or a random one.")
+OUTPUT = flags.DEFINE_string("output", "features.h5", "The file to write.")
+GOOGLENET = flags.DEFINE_string(
+    "googlenet",
+    None,
+    "The network's weights: an ONNX file with BVLC GoogLeNet, torchvision's .pth, or `random`, an untrained network "
+    "for trying things. Otherwise $ATTENTION_AR_GOOGLENET, or the file in your cache directory, downloaded if need be.",
+)
+FPS = flags.DEFINE_string(
+    "fps", "native", "Frames per second to keep: every k-th frame, k = round(native / fps); `native` keeps all of them."
+)
+MAX_BAD = flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
+FRAME_BATCH = flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
+DECODE_WORKERS = flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the random split, where the data set has none.", lower_bound=0)
+
+
+def _parse_fps(text: str) -> float | None:
+    if text == "native":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
+    fps = _parse_fps(FPS.value)
+    output = check_output(OUTPUT.value)
+    clip_list = list_clips(DATASET.value, DATA_DIR.value, split=SPLIT.value, seed=SEED.value)
+    from data_prep.googlenet_weights import load_googlenet  # Imports JAX, which --help need not wait for.
+
+    network = load_googlenet(GOOGLENET.value)
+    if network.recipe["random"]:
+        print("the network is RANDOM: these features are for trying things, not for results")
+
+    begun = time.monotonic()
+    done = extract(
+        clip_list,
+        network,
+        output,
+        fps=fps,
+        frame_batch=FRAME_BATCH.value,
+        decode_workers=DECODE_WORKERS.value,
+    )
+    if done.already_complete:
+        print(f"{output} is already complete: {done.num_frames} frames of {done.num_clips - done.num_lost} clips")
+        return 0
+    seconds = time.monotonic() - begun
+    print(f"{output}: {done.num_frames} frames of {done.num_clips - done.num_lost} clips in {seconds:.0f} s")
+    if done.num_lost or done.num_cut_short:
+        skipped = output.with_name("skipped.csv")
+        print(f"{done.num_lost} clips are lost and {done.num_cut_short} are cut short: {skipped}")
+    if done.num_lost > MAX_BAD.value * done.num_clips:
+        raise InputError(
+            f"{done.num_lost} of {done.num_clips} clips are lost, more than --max_bad={MAX_BAD.value:g} allows; "
+            f"{output} holds the others"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

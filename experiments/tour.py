@@ -1,0 +1,131 @@
+"""What the quickstart does, step by step."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from attention_ar.localisation import attention_mass_in_box, box_area, pointing_game
+from data_prep.boxes import box_cell_weights, read_boxes
+
+from attention_ar.errors import InputError
+from data_prep.datasets import list_clips
+from data_prep.extraction import extract
+from data_prep.googlenet_weights import load_googlenet
+from data_prep.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
+from experiments import trained
+from experiments.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from experiments.evaluation import evaluate, predict_blocks
+from experiments.training import train
+from experiments.visualization import visualize
+
+MODELS = {"soft_attention": "soft attention", "average_pool": "average pooling"}
+DATA = {"stride": 3, "validation_fraction": 0.25}
+MODEL = {"hidden_dim": 256}
+TRAINING = TrainingConfig(batch_size=16, epochs=12, learning_rate=1e-3)
+
+
+def tour(workdir: Path, googlenet: str | None):
+    """Draws clips, extracts features, trains and compares two models; leaves `summary.md` in the work folder.
+
+    Args:
+      workdir: for everything that is made. What an interrupted run has made there is used again.
+      googlenet: see `load_googlenet`; where no weights can be had, the random network is used.
+    """
+    started = time.perf_counter()
+    network = network_or_random(googlenet)
+    clips, features = workdir / "clips", workdir / "features.h5"
+    if not (clips / "index.csv").exists():
+        print(f"drawing clips into {clips}", flush=True)
+        write_synthetic_clips(clips)
+    clip_list = list_clips("folder", clips)
+    print(f"extracting features into {features}", flush=True)
+    extract(clip_list, network, features)
+
+    scores = {}
+    for name, title in MODELS.items():
+        print(f"training: {title}", flush=True)
+        config = RunConfig(
+            data=DataConfig(features=str(features), **DATA),
+            model=ModelConfig(model=name, **MODEL),
+            objective=ObjectiveConfig(),
+            training=TRAINING,
+        )
+        train(config, workdir / name)
+        scores[name], _, _ = evaluate(workdir / name)
+    localisation = where_it_looks(workdir / "soft_attention", clips / "boxes.csv")
+    pictures = visualize(workdir / "soft_attention", count=2, output=workdir / "figures")
+    summary = summarise(scores, localisation, network.is_random, pictures, time.perf_counter() - started)
+    path = workdir / "summary.md"
+    path.write_text(summary, encoding="utf-8")
+    print(f"\n{summary}\nsummary: {path}; filmstrips: {workdir / 'figures'}")
+
+
+def network_or_random(googlenet: str | None):
+    """Loads GoogLeNet. Where none was asked for and none can be had, says so and returns the random network."""
+    try:
+        network = load_googlenet(googlenet)
+    except InputError as error:
+        if googlenet is not None:
+            raise
+        print(f"NOTE: {error}")
+        network = load_googlenet("random")
+    if network.is_random:
+        print("NOTE: the network is RANDOM. This shows how things work, not how well.", flush=True)
+    return network
+
+
+def where_it_looks(workdir: Path, boxes_path: Path) -> dict:
+    """Compares the attention on the test clips with the boxes of the actor.
+
+    Returns:
+      Means over the frames of all blocks: `mass`, of the attention inside the box; `area`, of the box, which is what
+      uniform attention would give; and `pointing`, see `pointing_game`.
+    """
+    model = trained.load(workdir)
+    file = model.open_features()
+    boxes = read_boxes(boxes_path)
+    videos = np.flatnonzero(np.array(file.splits) == "test")
+    blocks = model.config.data.cut(file, videos)
+    attention = predict_blocks(model.eval_step, model.params, file, blocks, 16, keep_attention=True)["attention"]
+    found = {"mass": [], "area": [], "pointing": []}
+    for video, rows, l in zip(blocks.video, blocks.rows, attention, strict=True):
+        frames = boxes[file.names[video]][rows - file.first_row[video]]
+        cells = np.stack([box_cell_weights(box, WIDTH, HEIGHT) for box in frames])
+        found["mass"].append(attention_mass_in_box(l, cells))
+        found["area"].append(box_area(cells))
+        found["pointing"].append(pointing_game(l, cells))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def summarise(scores: dict, localisation: dict, is_random: bool, pictures: list[Path], seconds: float) -> str:
+    """Returns the summary as Markdown. What should have come out and did not is said."""
+    num_classes = len(scores["soft_attention"]["class_names"])
+    num_videos = scores["soft_attention"]["num_videos"]
+    chance = 1 / num_classes
+    lines = ["# Quickstart", ""]
+    if is_random:
+        lines += ["**The network is RANDOM**: these numbers show how things work, not how well.", ""]
+    lines += [
+        f"{num_videos} test clips of groups that training never saw; {num_classes} classes, chance is {chance:.0%}.",
+        "",
+        "| model | accuracy | mean class accuracy | best epoch |",
+        "|---|---|---|---|",
+    ]
+    for name, title in MODELS.items():
+        s = scores[name]
+        lines.append(f"| {title} | {s['accuracy']:.1%} | {s['mean_class_accuracy']:.1%} | {s['epoch']} |")
+    mass, area = localisation["mass"], localisation["area"]
+    lines += [
+        "",
+        f"Attention inside the actor's box: {mass:.1%} of it; the box is {area:.1%} of the frame, so the attention is "
+        f"{mass / area:.2f} times as dense there as uniform attention. The strongest cell lies on the actor in "
+        f"{localisation['pointing']:.1%} of the frames.",
+        "",
+    ]
+    for name, title in MODELS.items():
+        if scores[name]["accuracy"] < 2 * chance:
+            lines.append(f"**Below expectation**: {title} should reach twice chance on unseen groups, and does not.")
+    if mass <= area:
+        lines.append("**Below expectation**: the attention is not denser on the actor than elsewhere.")
+    lines += [f"![{path.stem}](figures/{path.name})" for path in pictures]
+    return "\n".join([*lines, "", f"{seconds:.0f} seconds.", ""])

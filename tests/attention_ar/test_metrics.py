@@ -1,0 +1,83 @@
+"""Scores at values worked out by hand, and against slower plain versions."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from attention_ar import metrics
+from attention_ar.attention_health import attention_health
+
+LABELS = np.eye(3)[[0, 0, 1, 1, 1, 2]]
+PREDICTIONS = np.array(
+    [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9]]
+)
+
+
+def test_every_video_counts_once():
+    blocks = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.5, 0.5]])
+    found = metrics.video_predictions(blocks, np.array([0, 0, 0, 1]), 2)
+    np.testing.assert_allclose(found, [[1 / 3, 2 / 3], [0.5, 0.5]])
+
+
+def test_accuracy_and_confusion():
+    assert metrics.accuracy(PREDICTIONS, LABELS) == pytest.approx(4 / 6)
+    assert metrics.confusion(PREDICTIONS, LABELS).tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 1]]
+    assert metrics.mean_class_accuracy(PREDICTIONS, LABELS) == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    assert metrics.score(PREDICTIONS, LABELS, multi_label=False) == ("accuracy", pytest.approx(4 / 6))
+
+
+def test_mean_class_accuracy_leaves_out_absent_classes():
+    assert metrics.mean_class_accuracy(PREDICTIONS[:5], LABELS[:5]) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_average_precision_by_hand():
+    scores = np.array([[0.9], [0.8], [0.7], [0.6]])
+    labels = np.array([[1], [0], [1], [0]])
+    assert metrics.average_precisions(scores, labels) == pytest.approx([(1 + 2 / 3) / 2])
+
+
+def test_average_precision_of_random_cases_and_ties():
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        labels = (random.random((40, 5)) < 0.3).astype(int)
+        labels[0] = 1
+        scores = np.round(random.random((40, 5)), 1)  # Many ties.
+        expected = [average_precision_score(labels[:, c], scores[:, c]) for c in range(5)]
+        assert metrics.average_precisions(scores, labels) == pytest.approx(expected)
+        assert metrics.mean_average_precision(scores, labels) == pytest.approx(np.mean(expected))
+    # All tied: no ranking, so the precision is the share of the class.
+    assert metrics.average_precisions(np.ones((8, 1)), np.eye(8)[:, :1]) == pytest.approx([1 / 8])
+
+
+def test_class_without_a_video_is_left_out_with_a_warning(caplog):
+    labels = np.array([[1, 0], [0, 0], [1, 0]])
+    scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.1, 0.4]])
+    assert np.isnan(metrics.average_precisions(scores, labels)[1])
+    assert metrics.mean_average_precision(scores, labels) == pytest.approx((1 + 2 / 3) / 2)
+    assert "leaves out classes without a video: [1]" in caplog.text
+    assert math.isnan(metrics.mean_average_precision(scores, np.zeros((3, 2))))
+
+
+def test_attention_health_by_hand():
+    uniform = jnp.full((4, 49), 1 / 49)
+    found = attention_health(uniform)
+    assert found["entropy"] == pytest.approx(math.log(49), rel=1e-6)
+    assert found["movement"] == 0
+    assert found["largest_mass"] == pytest.approx(1 / 49)
+
+    jumping = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    found = attention_health(jumping)
+    assert found["entropy"] == pytest.approx(math.log(2) / 3)
+    assert found["movement"] == pytest.approx((1 + 0.5) / 2)
+    assert found["largest_mass"] == pytest.approx((1 + 1 + 0.5) / 3)
+
+    one_step = attention_health(jnp.array([[0.25, 0.75]]))
+    assert one_step["movement"] == 0
+    assert {name: value.shape for name, value in attention_health(jnp.ones((5, 2, 3))).items()} == {
+        "entropy": (5,),
+        "movement": (5,),
+        "largest_mass": (5,),
+    }

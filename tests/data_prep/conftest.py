@@ -1,0 +1,156 @@
+"""Small real video files of every container, and a network that stands in for GoogLeNet."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from data_prep.datasets import list_clips
+
+_CODECS = {
+    "avi": "mpeg4",
+    "mpg": "mpeg1video",
+    "mp4": "libx264",
+    "mov": "mpeg4",
+    "mkv": "libx264",
+    "webm": "libvpx",
+}
+
+
+def brightening(index: int) -> np.ndarray:
+    """Frame `index` of a clip that gets brighter by 4 from frame to frame, <uint8>[48, 64, 3]."""
+    return np.full((48, 64, 3), 20 + 4 * index, np.uint8)
+
+
+def drifting(index: int) -> np.ndarray:
+    """Frame `index` of a noisy picture that drifts to the right; takes room in a file."""
+    return np.roll(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8), index, axis=1)
+
+
+def _write_video(path, num_frames=12, picture=brightening, *, fps=25, times=None, **container_options):
+    """Writes `picture(0)`, `picture(1)`, … as the kind of video that the name's ending says."""
+    codec = _CODECS[str(path).rpartition(".")[2]]
+    if codec == "libx264" and codec not in av.codecs_available:
+        codec = "mpeg4"
+    with av.open(str(path), "w", options=container_options) as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = picture(0).shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for index in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _write_sound(path):
+    """Writes a file with sound and no pictures."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        for _ in range(10):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.rate = 44100
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _cut(path, share: float):
+    """Cuts a file off."""
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+@pytest.fixture(scope="session")
+def brightening_picture():
+    return brightening
+
+
+@pytest.fixture(scope="session")
+def drifting_picture():
+    return drifting
+
+
+@pytest.fixture(scope="session")
+def write_video():
+    return _write_video
+
+
+@pytest.fixture(scope="session")
+def write_sound():
+    return _write_sound
+
+
+@pytest.fixture(scope="session")
+def cut():
+    return _cut
+
+
+class FakeNetwork:
+    """Maps 0, 1, 2: the mean blue, green, red of each cell; map 3: the frame's place in the batch; the rest is 0."""
+
+    def __init__(self):
+        self.recipe = {"network": "fake", "weights_sha256": "", "random": True}
+        self.num_calls = 0
+
+    def __call__(self, frames):
+        assert frames.shape[1:] == (224, 224, 3) and frames.dtype == np.uint8
+        self.num_calls += 1
+        features = np.zeros((len(frames), 7, 7, 1024), np.float16)
+        features[..., :3] = frames.reshape(-1, 7, 32, 7, 32, 3).mean(axis=(2, 4), dtype=np.float32)
+        features[..., 3] = np.arange(len(frames))[:, None, None]
+        return features
+
+
+@pytest.fixture
+def fake_network():
+    return FakeNetwork()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory, write_video, drifting_picture):
+    """Eight clips of 7, 1, 40, 3, 2, 33, 5 and 9 frames: in batches of 8, batches span clips and clips span batches."""
+    folder = tmp_path_factory.mktemp("data")
+    lines = ["path,label,group,split"]
+    for index, length in enumerate((7, 1, 40, 3, 2, 33, 5, 9)):
+        label = ("run", "jump")[index % 2]
+        (folder / label).mkdir(exist_ok=True)
+        name = f"{label}/{index}.{('avi', 'mp4', 'mpg')[index % 3]}"
+        write_video(
+            folder / name, length, lambda i, shift=10 * index: drifting_picture(i + shift), fps=25 if index else 50
+        )
+        lines.append(f"{name},{label},group{index},{'train' if index < 6 else 'test'}")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips(data_dir):
+    return list_clips("folder", data_dir)
+
+
+@pytest.fixture
+def bad_clips(tmp_path, write_video, write_sound, cut, drifting_picture):
+    """Twelve clips, of which six give nothing and one gives a part."""
+    folder = tmp_path / "bad" / "run"
+    folder.mkdir(parents=True)
+    (folder / "empty.mp4").touch()
+    (folder / "garbage.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (folder / "text.mp4").write_text("not a film\n" * 50)
+    data = write_video(folder / "zero.mkv", 30).read_bytes()
+    (folder / "zero.mkv").write_bytes(data[: data.find(b"\x1f\x43\xb6\x75") + 20])
+    write_sound(folder / "sound.mp4")
+    cut(write_video(folder / "short.avi", 60, drifting_picture), 0.7)
+    for name, length in (
+        ("one.mp4", 1),
+        ("a#b(c)!&.mp4", 3),
+        ("two words.mkv", 3),
+        ("schön.webm", 3),
+        ('quo"te,.mp4', 2),
+    ):
+        write_video(folder / name, length)
+    (folder / "line\nbreak.mp4").write_bytes(b"")
+    return list_clips("folder", tmp_path / "bad")
