@@ -226,22 +226,16 @@ def write_predictions(path, file, found: VideoPredictions):
     """Writes one line a video: its name, group, labels, the most probable class, and the probability of every class."""
     rows = []
     for video, p, num_blocks in zip(found.video, found.predictions, found.num_blocks, strict=True):
-        label = "|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has)
-        predicted = file.class_names[int(np.argmax(p))]
-        correct = int(file.labels[video][np.argmax(p)])
-        rows.append(
-            [file.names[video], file.groups[video], label, predicted, correct, num_blocks, *(f"{v:.6f}" for v in p)]
-        )
-    header = [
-        "path",
-        "group",
-        "label",
-        "predicted",
-        "correct",
-        "num_blocks",
-        *(f"p({name})" for name in file.class_names),
-    ]
-    write_csv(path, header, rows)
+        best = int(np.argmax(p))
+        row = [file.names[video], file.groups[video], label_of(file, video), file.class_names[best]]
+        rows.append([*row, file.labels[video][best], num_blocks, *(f"{value:.6f}" for value in p)])
+    columns = ["path", "group", "label", "predicted", "correct", "num_blocks"]
+    write_csv(path, [*columns, *(f"p({name})" for name in file.class_names)], rows)
+
+
+def label_of(file, video: int) -> str:
+    """Returns the class of a video, or its classes joined by "|"."""
+    return "|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has)
 
 
 def write_csv(path, header: list, rows: list):

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from attention_ar.localisation import attention_mass_in_box, box_area, pointing_game
-from data_prep.boxes import box_cell_weights, read_boxes
 
 from attention_ar.errors import InputError
+from attention_ar.localisation import attention_mass_in_box, box_area, pointing_game
+from data_prep.boxes import box_cell_weights, read_boxes
 from data_prep.datasets import list_clips
 from data_prep.extraction import extract
 from data_prep.googlenet_weights import load_googlenet

@@ -1,0 +1,168 @@
+"""The equations of the released model, for one block of T frames.
+
+    (h_0, c_0) = first_state(mean X)
+    e_{t,i} = Uᵀ tanh(A(X_{t,i}) + W_d h_{t-1}) + c        l_t = softmax_i(temperature_inverse · e_t)
+    x_t = σ(W_sel h_{t-1} + b_sel) · Σ_i l_{t,i} X_{t,i}   (the first factor with `selector` only)
+    (c_t, h_t) = LSTM(c_{t-1}, h_{t-1}, x_t)               one layer, Eqs. 1 to 3
+    logits_t = the classifier of h_t, and of x_t with `ctx2out`
+
+`params` is the flat dict of `layout`. Which of the optional parts a model has is told by which parameters it
+has. The paper's Eq. 4 is another one: there the features have no part in l_t.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+from attention_ar.attention import expected_slice
+from attention_ar.dropout import drop
+
+KEEP = 0.5
+"""The share of units that dropout keeps, and the factor on all of them at test time: it is not inverted."""
+
+
+def sigmoid(v):
+    """σ as the program's library computes it: exactly 1, with gradient 0, above 15, or above 19 in float64."""
+    return jnp.where(v > (19 if v.dtype == jnp.float64 else 15), jnp.ones_like(v), jax.nn.sigmoid(v))
+
+
+def affine(params, name, v):
+    """The affine map of `name`_W and `name`_b: `<float>[..., num_in]` to `<float>[..., num_out]`."""
+    product = v @ params[f"{name}_W"]
+    return product + jnp.broadcast_to(params[f"{name}_b"], product.shape)
+
+
+def first_state(params, X, masks):
+    """c_0 and h_0, from the mean of the block's features over time and locations.
+
+    The ReLU layers in front are shared by the two; the paper's are not.
+
+    Args:
+      params: see the module.
+      X: feature cubes, `<float>[T, K², D]`.
+      masks: what dropout leaves of each ReLU layer, see `dropout_masks`.
+
+    Returns:
+      c_0 and h_0, each `<float>[d]`, within (−1, 1).
+    """
+    v = jnp.mean(X, axis=(0, 1))
+    for n, mask in enumerate(masks["first_state"], start=1):
+        v = drop(jax.nn.relu(affine(params, f"ff_init_{n}", v)), mask)
+    return jnp.tanh(affine(params, "ff_memory", v)), jnp.tanh(affine(params, "ff_state", v))
+
+
+def project_cells(params, X):
+    """A(X): what every cell of every frame brings to the location softmax, all of them in one product.
+
+    With n − 1 further maps, tanh stands only after the further maps 1 … n − 2: there is none after the first
+    affine map and none after the last.
+
+    Args:
+      params: see the module.
+      X: `<float>[T, K², D]`.
+
+    Returns:
+      `<float>[T, K², D]`.
+    """
+    A = X @ params["decoder_Wc_att"] + params["decoder_b_att"][None, None]
+    for n in itertools.count(1):
+        if f"decoder_W_att_{n}" not in params:
+            return A
+        A = jnp.tanh(A) if n > 1 else A
+        A = A @ params[f"decoder_W_att_{n}"] + params[f"decoder_b_att_{n}"][None, None]
+
+
+def location_softmax(params, A_t, h, temperature_inverse):
+    """l_t, `<float>[K²]`, from the projected cells A(X_t) `<float>[K², D]` and h_{t-1} `<float>[d]`."""
+    hidden = jnp.tanh(A_t + (h @ params["decoder_Wd_att"])[None])
+    e = hidden @ params["decoder_U_att"][:, 0] + params["decoder_c_tt"]
+    return jax.nn.softmax(temperature_inverse * e)
+
+
+def selector_gate(params, h):
+    """σ(W_sel h_{t-1} + b_sel), `<float>[]`: how much of the attended input the LSTM gets to see."""
+    return sigmoid(h @ params["decoder_W_sel"][:, 0] + params["decoder_b_sel"])
+
+
+def lstm_step(params, c, h, x):
+    """One step, Eqs. 1 to 3: from c_{t-1} and h_{t-1}, each `<float>[d]`, and x_t `<float>[D]` to c_t and h_t."""
+    i, f, o, g = jnp.split(h @ params["decoder_U"] + x @ params["decoder_W"] + params["decoder_b"], 4)
+    c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)
+    return c, sigmoid(o) * jnp.tanh(c)
+
+
+def classify(params, h, x, masks):
+    """The class scores of each step: tanh(U h_t + a [+ U' x_t + a']), then ReLU layers if any, then an affine map.
+
+    Args:
+      params: see the module.
+      h: `<float>[T, d]`.
+      x: attended inputs, `<float>[T, D]`.
+      masks: see `dropout_masks`.
+
+    Returns:
+      Logits, `<float>[T, C]`, of which softmax or sigmoid makes probabilities.
+    """
+    hidden = affine(params, "ff_logit_lstm", drop(h, masks["h"]))
+    if "ff_logit_ctx_W" in params:
+        hidden = hidden + affine(params, "ff_logit_ctx", x)
+    hidden = drop(jnp.tanh(hidden), masks["hidden"])
+    for n, mask in enumerate(masks["out"], start=1):
+        hidden = drop(jax.nn.relu(affine(params, f"ff_logit_h{n}", hidden)), mask)
+    return affine(params, "ff_logit", hidden)
+
+
+def run_block(params, X, frame_mask, masks, temperature_inverse):
+    """Runs one block through first state, LSTM and classifier.
+
+    Args:
+      params: see the module.
+      X: feature cubes, `<float>[T, K², D]`.
+      frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[T]`.
+      masks: see `dropout_masks`.
+      temperature_inverse: the factor on e_t.
+
+    Returns:
+      Logits `<float>[T, C]`, and a dict: `attention` l_t `<float>[T, K²]`, `x` `<float>[T, D]`, `c` and `h`
+      `<float>[T, d]`, `first_c` and `first_h` `<float>[d]`, and with the selector `selector` `<float>[T]`.
+    """
+
+    def step(state, now):
+        c, h = state
+        X_t, A_t, seen = now
+        l = location_softmax(params, A_t, h, temperature_inverse)
+        x = expected_slice(l, X_t)
+        out = {"attention": l}
+        if "decoder_W_sel" in params:
+            out["selector"] = selector_gate(params, h)
+            x = out["selector"] * x
+        new_c, new_h = lstm_step(params, c, h, x)
+        c, h = jnp.where(seen != 0, new_c, c), jnp.where(seen != 0, new_h, h)
+        return (c, h), out | {"x": x, "c": c, "h": h}
+
+    first_c, first_h = first_state(params, X, masks)
+    _, out = jax.lax.scan(step, (first_c, first_h), (X, project_cells(params, X), frame_mask))
+    return classify(params, out["h"], out["x"], masks), out | {"first_c": first_c, "first_h": first_h}
+
+
+def dropout_masks(draw, num_steps, num_maps, hidden_dim, dim_out, n_layers_init, n_layers_out):
+    """Makes the factors of dropout for one block: nothing that is recurrent has one, and x_t has none.
+
+    Args:
+      draw: a function of a shape that returns the factors: 0 or 1 in training, `KEEP` at test time, None for
+          no dropout.
+      num_steps, num_maps, hidden_dim, dim_out: T, D, d, O.
+      n_layers_init, n_layers_out: see `ReleasedAttentionLSTM`.
+
+    Returns:
+      A dict: `first_state`, one `<float>[D]` for each ReLU layer of the first state; `h`, of h_t into the
+      classifier, `<float>[T, d]`; `hidden`, of its tanh layer, `<float>[T, O]`; `out`, one `<float>[T, O]`
+      for each of its ReLU layers.
+    """
+    return {
+        "first_state": [draw((num_maps,)) for _ in range(1, n_layers_init)],
+        "h": draw((num_steps, hidden_dim)),
+        "hidden": draw((num_steps, dim_out)),
+        "out": [draw((num_steps, dim_out)) for _ in range(1, n_layers_out)],
+    }

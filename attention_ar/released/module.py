@@ -1,0 +1,122 @@
+"""The released model as a Flax module, called like the paper's."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from attention_ar.dropout import example_keys
+from attention_ar.errors import InputError
+from attention_ar.released import evaluation, layout
+from attention_ar.released.model import KEEP, dropout_masks, run_block
+
+
+class ReleasedAttentionLSTM(nn.Module):
+    """The model of the authors' released program. Its defaults are those of their UCF-11 script.
+
+    Differs from `SoftAttentionLSTM`, which is the paper's: one LSTM layer; the location softmax is a
+    perceptron over the features of the frame and h_{t-1}; dropout is not inverted and spares x_t. See
+    `released.model` for the equations. Example:
+
+        model = ReleasedAttentionLSTM(num_classes=11)
+        params = model.init(key, x)["params"]
+        logits, out = model.apply({"params": params}, x)
+        out["attention"]  # <float32>[B, T, K²]
+
+    Attributes:
+      num_classes: C, the authors' `n_actions`.
+      hidden_dim: d, of the LSTM's state, the authors' `dim`.
+      dim_out: width of the classifier's hidden layers.
+      n_layers_att: affine maps of each cell before the state's share is added, at least 1.
+      n_layers_out: layers of the classifier after the tanh layer; those before the last are ReLU layers of
+          width `dim_out`.
+      n_layers_init: layers of the first state; those before the last are ReLU layers of width D.
+      ctx2out: whether the classifier also sees the attended input x_t.
+      selector: whether a gate, a function of h_{t-1}, scales x_t.
+      temperature_inverse: the factor on the scores under the location softmax; above 1 sharpens it.
+      use_dropout: whether half of the units is dropped in training, and all of them count half at test time.
+      last_n: the steps at the block's end from which its prediction is made (30 for UCF-11, 16 for the other
+          sets).
+      multi_label: whether a clip may have several labels: one sigmoid a class instead of one softmax.
+    """
+
+    num_classes: int
+    hidden_dim: int = 512
+    dim_out: int = 512
+    n_layers_att: int = 1
+    n_layers_out: int = 1
+    n_layers_init: int = 1
+    ctx2out: bool = False
+    selector: bool = False
+    temperature_inverse: float = 1
+    use_dropout: bool = True
+    last_n: int = 30
+    multi_label: bool = False
+
+    def __post_init__(self):
+        sizes = "num_classes", "hidden_dim", "dim_out", "n_layers_att", "n_layers_out", "n_layers_init", "last_n"
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: must be 1 or greater")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x, train: bool = False, example_index=None, mask=None, dropout_masks=None):
+        """Predicts the class at every step of every block.
+
+        Args:
+          x: feature cubes, `<float>[B, T, K², D]`.
+          train: whether dropout drops; it needs `rngs={"dropout": key}` unless `dropout_masks` are given.
+          example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks
+            follow; by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+          mask: 1, or 0 at the steps that leave the state as it is, `<float>[B, T]`; by default all 1.
+          dropout_masks: what dropout shall leave, as `released.model.dropout_masks` makes it, every array
+            with a leading B; for replaying a recorded run.
+
+        Returns:
+          Logits, `<float>[B, T, C]`, and a dict: `attention` `<float>[B, T, K²]`; the attended input `x`
+          `<float>[B, T, D]`; `c` and `h` `<float>[B, T, d]`; the first state `first_c` and `first_h`
+          `<float>[B, d]`; `selector` `<float>[B, T]` where there is one; and `prediction`, see
+          `released.evaluation.block_predictions`.
+
+        Raises:
+          InputError: where x or the mask has another rank or shape.
+        """
+        if x.ndim != 4:
+            raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
+        batch_size, num_steps, _, num_maps = x.shape
+        mask = jnp.ones((batch_size, num_steps), x.dtype) if mask is None else mask
+        if mask.shape != (batch_size, num_steps):
+            raise InputError(f"mask of shape {mask.shape}: must be [B, T], here {[batch_size, num_steps]}")
+        shapes = layout.shapes(num_maps, self.hidden_dim, self.dim_out, self.num_classes, **self.structure())
+        params = {
+            name: self.param(name, layout.initial, name, shape, x.dtype)  # the key comes first
+            for name, shape in shapes.items()
+        }
+        masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
+        block = jax.vmap(run_block, in_axes=(None, 0, 0, masks_axis, None))
+        # Float32 means float32: accelerators otherwise multiply in fewer bits.
+        with jax.default_matmul_precision("highest"):
+            logits, out = block(params, x, mask, masks, self.temperature_inverse)
+        out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
+        return logits, out
+
+    def structure(self) -> dict:
+        """Returns the options on which the set of parameters depends, see `layout.axes`."""
+        names = ("n_layers_att", "n_layers_out", "n_layers_init", "ctx2out", "selector")
+        return {name: getattr(self, name) for name in names}
+
+    def _masks(self, x, train, example_index, given):
+        """Returns the factors of dropout, and which of their axes counts the examples, None if none does."""
+        batch_size, num_steps, _, num_maps = x.shape
+        sizes = (num_steps, num_maps, self.hidden_dim, self.dim_out, self.n_layers_init, self.n_layers_out)
+        if given is not None:
+            return given, 0
+        if not (self.use_dropout and train):
+            return dropout_masks(lambda _: KEEP if self.use_dropout else None, *sizes), None
+        index = jnp.arange(batch_size) if example_index is None else example_index
+
+        def draw_all(key):
+            keys = iter(jax.random.split(key, self.n_layers_init + self.n_layers_out))
+            return dropout_masks(lambda shape: jax.random.bernoulli(next(keys), KEEP, shape).astype(x.dtype), *sizes)
+
+        return jax.vmap(draw_all)(example_keys(self.make_rng("dropout"), index)), 0
