@@ -1,0 +1,66 @@
+"""The programs as a user meets them: --help, wrong flags, one line for bad input, and what importing costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAMS = [
+    "data_prep.extract_features",
+    "experiments.train",
+    "experiments.evaluate",
+    "experiments.visualize",
+    "experiments.quickstart",
+    "experiments.parity",
+]
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_and_unknown_flags(program):
+    found = run("-m", program, "--help")
+    assert "python -m " + program in found.stdout
+    assert "--" in found.stdout
+    wrong = run("-m", program, "--no_such_flag=1")
+    assert wrong.returncode != 0
+    assert "no_such_flag" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["experiments.train", "--features=none.h5", "--workdir=run"], "error: none.h5: no such file"),
+        (
+            ["experiments.train", "--features=none.h5", "--workdir=run", "--attention_penalty=-1"],
+            "attention_penalty=-1",
+        ),
+        (["experiments.train", "--features=none.h5", "--workdir=run", "--model=hard"], "model"),
+        (["experiments.train", "--workdir=run"], "--features"),
+        (["experiments.train", "--features=none.h5", "--workdir=run", "more"], "error: more: not a flag"),
+        (["experiments.evaluate", "--workdir=nowhere"], "error: nowhere/config.json: not a run's configuration"),
+        (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: not a run's configuration"),
+        (["experiments.quickstart", "--googlenet=none.onnx"], "error: none.onnx"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
+    )
+    assert found.returncode == 1
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_touches_no_device_and_brings_no_tensorflow():
+    program = (
+        "import sys, attention_ar, data_prep.extraction, experiments.training, experiments.visualization\n"
+        "from jax._src import xla_bridge\n"
+        "print(xla_bridge.backends_are_initialized(), 'tensorflow' in sys.modules)"
+    )
+    found = run("-c", program)
+    assert found.stdout.split() == ["False", "False"], found.stderr

@@ -1,0 +1,118 @@
+"""The quickstart, small and with the random network: every file that it promises, and what it says."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from attention_ar.errors import InputError
+from data_prep.features_file import open_features
+from experiments.config import TrainingConfig
+from experiments.tour import Sizes, summarise, tour
+from experiments.visualization import find_clips, most_confident, original_frames, visualize
+
+SMALL = Sizes(
+    clips={"num_groups": 3, "clips_per_group": 1, "num_frames": 9},
+    data={"stride": 3, "num_steps": 4, "validation_fraction": 0.5},
+    model={"hidden_dim": 8, "num_layers": 1},
+    training=TrainingConfig(batch_size=4, epochs=1),
+)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart")
+    tour(folder, "random", SMALL)
+    return folder
+
+
+def test_the_tour_leaves_what_it_promises_and_says_that_the_network_is_random(workdir, capsys):
+    assert open_features(workdir / "features.h5").recipe["random"]
+    scores = json.loads((workdir / "soft_attention" / "evaluation" / "test" / "scores.json").read_text())
+    assert scores["num_videos"] == 4
+    assert scores["random_network"]
+    summary = (workdir / "summary.md").read_text()
+    assert "**The network is RANDOM**" in summary
+    assert "| soft attention | " in summary
+    assert "| average pooling | " in summary
+    assert "chance is 25%" in summary
+    pictures = list((workdir / "figures").glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.name in summary
+        assert picture.stat().st_size < 300_000
+        assert picture.with_suffix(".gif").exists()
+        with av.open(str(picture.with_suffix(".mp4"))) as film:
+            # T = 4: the blocks 0 to 3 and 4 to 7 cover 8 of the 9 frames.
+            assert sum(1 for _ in film.decode(video=0)) == 8
+    # A second call finds everything done and says the same.
+    again = tour(workdir, "random", SMALL)
+    assert again["soft_attention"]["accuracy"] == scores["accuracy"]
+    assert "drawing clips" not in capsys.readouterr().out
+
+
+def test_summary_says_what_fell_short():
+    scores = {
+        name: {"class_names": list("abcd"), "num_videos": 16, "accuracy": accuracy, "epoch": 3}
+        for name, accuracy in (("soft_attention", 0.4), ("average_pool", 0.6))
+    }
+    text = summarise(scores, {"mass": 0.1, "area": 0.2, "pointing": 0.3}, False, [], 60)
+    assert "RANDOM" not in text
+    assert text.count("**Below expectation**") == 2
+    assert "soft attention should reach twice chance" in text
+    assert "0.50 times as dense" in text
+    good = summarise(
+        scores | {"soft_attention": scores["average_pool"]}, {"mass": 0.3, "area": 0.2, "pointing": 0.3}, False, [], 60
+    )
+    assert "Below expectation" not in good
+
+
+def test_pictures_of_named_clips(workdir, tmp_path):
+    (picture,) = visualize(workdir / "soft_attention", clips=["bend_03_01.mp4"], output=tmp_path)
+    assert picture == tmp_path / "bend_bend_03_01.png"
+    with Image.open(picture) as image:
+        assert image.width > image.height
+
+
+def test_frames_of_a_picture_are_those_of_the_features(workdir):
+    """The random network is deterministic: its features of the frames that are shown are the stored ones."""
+    from data_prep.googlenet_weights import load_googlenet
+    from data_prep.video import read_frames
+
+    file = open_features(workdir / "features.h5")
+    frames = original_frames(file, 2, np.array([3, 7]))
+    assert frames.shape == (2, 240, 320, 3)
+    path = workdir / "clips" / file.names[2]
+    rgb = np.concatenate(list(read_frames(path, size=None, colour="rgb24")))
+    np.testing.assert_array_equal(frames, rgb[[3, 7]])
+    small = np.concatenate(list(read_frames(path)))[[3, 7]]
+    stored = file.features[file.first_row[2] + np.array([3, 7])].astype(np.float32)
+    found = load_googlenet("random")(small).astype(np.float32)
+    np.testing.assert_allclose(found, stored, atol=2e-3 * stored.max())
+
+
+def test_bad_requests_for_pictures(workdir, tmp_path):
+    cases = [
+        ({"clips": ["nothing.mp4"]}, "nothing.mp4: no clip of that name"),
+        ({"clips": ["_03_01.mp4"]}, "_03_01.mp4: 4 clips of that name"),
+        ({"data_dir": tmp_path}, "the clip is not there; --data_dir must name"),
+        ({"split": "validation"}, "split=validation: no video"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(InputError, match=message):
+            visualize(workdir / "soft_attention", output=tmp_path, **arguments)
+    with pytest.raises(InputError, match="model=average_pool has no attention to show"):
+        visualize(workdir / "average_pool", output=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_most_confident_right_and_wrong():
+    class Found:
+        predictions = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
+
+    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    assert most_confident(Found, labels, True, 5) == [0, 3]
+    assert most_confident(Found, labels, False, 1) == [2]
+    assert find_clips(["a/x.avi", "b/x.avi", "x.avi"], ["x.avi", "b/x.avi"]) == [2, 1]
