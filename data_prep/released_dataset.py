@@ -85,6 +85,8 @@ def read_released_dataset(folder, split: str) -> ReleasedDataset:
       InputError: where a file is missing or malformed, the four disagree, or a video has no frames. (The
         program takes the first block of the next video for it.)
     """
+    if not re.fullmatch(r"\w+", split):
+        raise InputError(f"split={split!r}: must be a name such as train, valid or test")
     folder = Path(folder)
     path = {what: folder / f"{split}_{what}" for what in ("features.h5", "framenum.txt", "filename.txt", "labels.txt")}
     absent = [str(p) for p in path.values() if not p.is_file()]

@@ -117,7 +117,7 @@ def predict_blocks(
       `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
     """
     collected = {}
-    order = np.arange(len(blocks))
+    order, batch_size = np.arange(len(blocks)), min(batch_size, len(blocks))
     with tqdm(total=len(blocks), unit="block", desc="evaluating", disable=None, leave=False) as progress:
         for batch in prefetch(batches(file, blocks, order, batch_size)):
             block = batch.pop("block")
@@ -188,9 +188,13 @@ def evaluate(
         raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
     data = model.config.data
     blocks = data.cut(file, videos, stride, "released" if protocol == "released" else None)
-    batch_size = min(batch_size or model.config.training.batch_size, len(blocks))
     found = predict_videos(
-        model.eval_step, model.params, file, blocks, batch_size, Protocol(protocol, model.config.released.last_n)
+        model.eval_step,
+        model.params,
+        file,
+        blocks,
+        batch_size or model.config.training.batch_size,
+        Protocol(protocol, model.config.released.last_n),
     )
     scores = {
         **found.scores(file.labels[found.video], model.multi_label),
@@ -208,7 +212,7 @@ def evaluate(
         "random_network": file.recipe["random"],
     }
 
-    folder = Path(workdir) / "evaluation" / split
+    folder = Path(workdir) / "evaluation" / (split if protocol == "paper" else f"{split}_{protocol}")
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / "predictions.csv", file, found)
     if not model.multi_label:

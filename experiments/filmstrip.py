@@ -1,6 +1,9 @@
 """Pictures of where a model looks: filmstrips as in the paper's Fig. 1, films and animations."""
 
+import io
+import math
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,113 +14,154 @@ from PIL import Image, ImageDraw, ImageFont
 from attention_ar.errors import InputError
 from experiments.overlay import overlay, upsample_attention
 
-_FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+MAX_BYTES = 300_000  # of a filmstrip
+MAX_ANIMATION_FRAMES, MAX_ANIMATION_FPS = 60, 12.5
+
+_FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
+_INK, _FADED = (30, 30, 30), (120, 120, 120)
 _MARGIN = 4
 
 
-def _resized(frames, height: int) -> list[np.ndarray]:
-    """Frames of that height and of even width (which video encoders want), aspect ratio kept."""
-    width = max(2, 2 * round(height * frames.shape[2] / frames.shape[1] / 2))
-    return [np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)) for frame in frames]
-
-
-def _overlays(frames, attention) -> list[np.ndarray]:
-    maps = upsample_attention(attention, frames[0].shape[:2])
-    return [overlay(frame, enlarged) for frame, enlarged in zip(frames, maps, strict=True)]
-
-
-def _text(draw, position, text: str, size: int, width: int, fill="black"):
-    """Writes one line, in smaller letters or shortened where it would be too long."""
-    font = ImageFont.truetype(str(_FONT), size)
-    while draw.textlength(text, font) > width and font.size > 9:
-        font = ImageFont.truetype(str(_FONT), font.size - 1)
-    while draw.textlength(text, font) > width and len(text) > 1:
-        text = text[:-2] + "…"
-    draw.text(position, text, fill=fill, font=font)
-
-
-def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, height: int = 112):
+def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, height: int = 120):
     """Writes a PNG: frames above, the same frames under the attention below, both evenly spaced in time.
+
+    The step numbers below count all frames that were given, from 1.
 
     Args:
       frames: `<uint8>[n, H, W, 3]`, RGB.
       attention: l_t for each, `<float>[n, K²]`.
-      caption: a line above the picture.
+      caption: a line above the picture, for example class names and probabilities.
       path: of the PNG.
       num_columns: how many frames are shown, at most n.
-      height: of each, in pixels.
+      height: of each, in pixels; less where the file would otherwise exceed `MAX_BYTES`.
+
+    Raises:
+      InputError: where there are no frames, or not as many as glimpses.
     """
-    _check(frames, attention)
+    frames, attention = _matching(frames, attention)
     shown = np.unique(np.linspace(0, len(frames) - 1, num_columns).round().astype(int))
-    plain = _resized(np.asarray(frames)[shown], height)
-    under = _overlays(plain, np.asarray(attention)[shown])
-    width = plain[0].shape[1]
-    top, numbers = 24, 16
-    sheet = Image.new(
-        "RGB",
-        (len(shown) * (width + _MARGIN) + _MARGIN, top + 2 * (height + _MARGIN) + numbers),
-        "white",
-    )
-    draw = ImageDraw.Draw(sheet)
-    _text(draw, (_MARGIN, 4), caption, 14, sheet.width - 2 * _MARGIN)
-    for column, number in enumerate(shown):
-        x = _MARGIN + column * (width + _MARGIN)
-        for row, picture in enumerate((plain[column], under[column])):
-            sheet.paste(Image.fromarray(picture), (x, top + row * (height + _MARGIN)))
-        _text(draw, (x, sheet.height - numbers), f"t = {number + 1}", 10, width, fill="gray")
-    _save(sheet.quantize(256, dither=Image.Dither.NONE), path, format="PNG", optimize=True)
+    while True:
+        png = io.BytesIO()
+        sheet = _sheet(frames[shown], attention[shown], shown + 1, caption, height)
+        sheet.quantize(256, dither=Image.Dither.NONE).save(png, format="PNG", optimize=True)
+        if len(png.getvalue()) <= MAX_BYTES or height <= 32:
+            break
+        height = int(height * min(0.95, math.sqrt(MAX_BYTES / len(png.getvalue()))))
+    _write(path, png.getvalue())
 
 
-def attention_movie(frames, attention, path, *, fps: float, caption: str = "", height: int = 224):
+def attention_movie(frames, attention, path, *, fps: float, caption="", height: int = 224):
     """Writes an MP4 or, where the path ends in .gif, an animation: each frame beside itself under the attention.
+
+    An animation is half as high and leaves frames out where there are more than `MAX_ANIMATION_FPS` per second or
+    `MAX_ANIMATION_FRAMES` in all; it lasts as long as the film.
 
     Args:
       frames, attention: see `filmstrip`.
       path: of the file.
-      fps: frames per second. An animation shows every second frame and is half as large.
-      caption: a line above the picture.
+      fps: frames per second.
+      caption: a line above the picture, or a list of n of them, one for each frame.
       height: of the frames, in pixels.
+
+    Raises:
+      InputError: where there are no frames, or not as many as glimpses or captions.
     """
-    _check(frames, attention)
-    frames, attention = np.asarray(frames), np.asarray(attention)
-    animated = str(path).endswith(".gif")
+    frames, attention = _matching(frames, attention)
+    captions = [caption] * len(frames) if isinstance(caption, str) else list(caption)
+    if len(captions) != len(frames):
+        raise InputError(f"{len(frames)} frames and {len(captions)} captions: must be as many, or a single caption")
+    animated = Path(path).suffix.lower() == ".gif"
+    every, text_size = 1, 14
     if animated:
-        frames, attention, height, fps = frames[::2], attention[::2], height // 2, fps / 2
-    plain = _resized(frames, height)
-    pictures = []
-    for left, right in zip(plain, _overlays(plain, attention), strict=True):
-        sheet = Image.new("RGB", (left.shape[1] + right.shape[1], height + 24), "white")
-        sheet.paste(Image.fromarray(left), (0, 24))
-        sheet.paste(Image.fromarray(right), (left.shape[1], 24))
-        _text(ImageDraw.Draw(sheet), (_MARGIN, 4), caption, 14 if not animated else 11, sheet.width - 2 * _MARGIN)
-        pictures.append(sheet)
+        every = max(math.ceil(fps / MAX_ANIMATION_FPS), math.ceil(len(frames) / MAX_ANIMATION_FRAMES))
+        height, text_size = height // 2, 11
+    pictures = (
+        _side_by_side(frames[n], attention[n], captions[n], height, text_size) for n in range(0, len(frames), every)
+    )
     if animated:
-        palette = [picture.quantize(128, dither=Image.Dither.NONE) for picture in pictures]
-        milliseconds = max(20, round(1000 / fps))
-        _save(palette[0], path, format="GIF", save_all=True, append_images=palette[1:], duration=milliseconds, loop=0)
+        _write(path, _gif(list(pictures), every / fps))
     else:
         _save_mp4(pictures, path, fps)
 
 
-def _check(frames, attention):
+def _matching(frames, attention):
+    frames, attention = np.asarray(frames), np.asarray(attention)
     if len(frames) != len(attention) or not len(frames):
         raise InputError(f"{len(frames)} frames and {len(attention)} glimpses: must be as many, and at least one")
+    return frames, attention
 
 
-def _save(image, path, **options):
-    beside = f"{path}.partial"
-    image.save(beside, **options)
-    os.replace(beside, path)
+def _sheet(frames, attention, numbers, caption: str, height: int) -> Image.Image:
+    plain = np.stack([_resized(frame, height) for frame in frames])
+    seen = overlay(plain, upsample_attention(attention, plain.shape[1:3]))
+    width = plain.shape[2]
+    top, bottom = 28, 18
+    size = (_MARGIN + len(plain) * (width + _MARGIN), top + 2 * (height + _MARGIN) + bottom)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    _text(draw, (_MARGIN, top / 2), caption, 15, size[0] - 2 * _MARGIN)
+    for column, number in enumerate(numbers):
+        x = _MARGIN + column * (width + _MARGIN)
+        for row, picture in enumerate((plain[column], seen[column])):
+            sheet.paste(Image.fromarray(picture), (x, top + row * (height + _MARGIN)))
+        place = (x + width / 2, size[1] - bottom / 2 - 1)
+        _text(draw, place, f"t = {number}", 11, width, anchor="mm", fill=_FADED, font="DejaVuSans.ttf")
+    return sheet
+
+
+def _side_by_side(frame, attention, caption: str, height: int, text_size: int) -> Image.Image:
+    plain = _resized(frame, height)
+    seen = overlay(plain, upsample_attention(attention, plain.shape[:2]))
+    top = 2 * text_size
+    sheet = Image.new("RGB", (2 * plain.shape[1], top + height + height % 2), "white")  # Encoders want even sizes.
+    sheet.paste(Image.fromarray(plain), (0, top))
+    sheet.paste(Image.fromarray(seen), (plain.shape[1], top))
+    _text(ImageDraw.Draw(sheet), (_MARGIN, top / 2), caption, text_size, sheet.width - 2 * _MARGIN)
+    return sheet
+
+
+def _resized(frame, height: int) -> np.ndarray:
+    """The frame in that height, aspect ratio kept."""
+    width = max(1, round(height * frame.shape[1] / frame.shape[0]))
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _text(draw, position, text, size, width, *, anchor="lm", fill=_INK, font="DejaVuSans-Bold.ttf"):
+    """Writes a text on one line, in smaller letters or shortened where it would be wider than `width`."""
+    text = " ".join(text.split())
+    fonts = [ImageFont.truetype(str(_FONTS / font), n) for n in range(size, 8, -1)] or [ImageFont.load_default()]
+    font = next((font for font in fonts if draw.textlength(text, font) <= width), fonts[-1])
+    while draw.textlength(text, font) > width and len(text) > 1:
+        text = text[:-2] + "…"
+    draw.text(position, text, fill=fill, font=font, anchor=anchor)
+
+
+def _gif(pictures, seconds: float) -> bytes:
+    """An endless animation, each picture shown that long. All share one palette, so that still parts stay still."""
+    whole = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures[:: len(pictures) // 8 + 1]]))
+    palette = whole.quantize(128)
+    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    hundredths = max(2, round(100 * seconds))
+    gif = io.BytesIO()
+    first.save(gif, format="GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
+    return gif.getvalue()
 
 
 def _save_mp4(pictures, path, fps: float):
     beside = f"{path}.partial"
-    with av.open(beside, "w", format="mp4") as container:
+    with av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        stream = container.add_stream(codec, rate=max(1, round(fps)))
-        stream.width, stream.height = pictures[0].size
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.pix_fmt = "yuv420p"
-        for picture in pictures:
+        for number, picture in enumerate(pictures):
+            if number == 0:
+                stream.width, stream.height = picture.size
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode(None))
+    os.replace(beside, path)
+
+
+def _write(path, contents: bytes):
+    beside = Path(f"{path}.partial")
+    beside.write_bytes(contents)
     os.replace(beside, path)

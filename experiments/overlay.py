@@ -1,44 +1,66 @@
-"""Attention as the authors' notebook drew it: up-sampled, and white over the frame."""
+"""Attention as the authors' notebook drew it: enlarged to the size of the frame, and white over it.
+
+The K×K cells cover the whole frame, whatever its size and shape: cell i is row i // K, column i % K, so with K = 7 and
+a frame of 320×240 pixels, cell 8 is the rectangle of the columns 46–91 and the rows 34–68.
+"""
 
 import numpy as np
 from scipy import ndimage
 
-_SIGMA = 20 / 32  # of the blur, in cells: the notebook's 20 pixels, a cell having 32
-_WHITE = 0.8  # how much of the picture is attention, the rest being the frame
+from attention_ar.errors import InputError
+
+_SIGMA = 20 / 32  # of the blur, in cells: the notebook's 20 pixels, where a cell has 32
+_WHITE = 0.8  # the share of the attention in the picture, the rest being the frame's
 
 
 def upsample_attention(attention, size=(224, 224)) -> np.ndarray:
-    """Enlarges l_t to the size of a frame, as skimage's `pyramid_expand` does: linearly, then blurred.
+    """Enlarges l_t to the size of a frame, as the notebook does with skimage's `pyramid_expand` (factor 32, sigma 20).
+
+    Linear interpolation between the cells' centres, then a Gaussian blur. On other grids and sizes the blur is as wide
+    in cells as there.
 
     Args:
       attention: l_t, row by row, `<float>[..., K²]`.
-      size: (height, width) of the result; a cell is one K-th of each.
+      size: (height, width) of the result, in pixels.
 
     Returns:
-      `<float>[..., height, width]`, not normalised.
+      `<float64>[..., height, width]`, in the units of l_t. The notebook then divides by the maximum, which `overlay`
+      does.
+
+    Raises:
+      InputError: where the last axis is no square of cells.
     """
-    attention = np.asarray(attention)
-    side = round(attention.shape[-1] ** 0.5)
-    cells = attention.reshape(-1, side, side)
-    zoom = (size[0] / side, size[1] / side)
-    maps = [
-        ndimage.gaussian_filter(
-            ndimage.zoom(l, zoom, order=1, mode="mirror", grid_mode=True), [_SIGMA * z for z in zoom], mode="reflect"
-        )
-        for l in cells
-    ]
-    return np.stack(maps).reshape(*attention.shape[:-1], *size)
+    attention = np.asarray(attention, np.float64)
+    num_cells = attention.shape[-1] if attention.ndim else 0
+    side = round(num_cells**0.5)
+    if side == 0 or side**2 != num_cells:
+        raise InputError(f"attention of shape {attention.shape}: must be [..., K²], the cells of a square grid")
+    cells = attention.reshape(*attention.shape[:-1], side, side)
+    height, width = size
+    return _spread(side, height) @ cells @ _spread(side, width).T
+
+
+def _spread(num_cells: int, num_pixels: int) -> np.ndarray:
+    """How each cell of a row colours its pixels, `<float64>[num_pixels, num_cells]`.
+
+    Both interpolation and blur are linear and treat the axes apart, so this matrix, once for each axis, is all of it.
+    """
+    pixels_per_cell = num_pixels / num_cells
+    linear = ndimage.zoom(np.eye(num_cells), (pixels_per_cell, 1), order=1, mode="mirror", grid_mode=True)
+    return ndimage.gaussian_filter1d(linear, _SIGMA * pixels_per_cell, axis=0, mode="reflect")
 
 
 def overlay(frame, enlarged) -> np.ndarray:
-    """Lays attention over a frame: the brighter, the more the model looks there.
+    """Lays attention over a frame as the notebook does: 0.2 of the frame and 0.8 of white where the model looks most.
 
     Args:
-      frame: `<uint8>[height, width, 3]`.
-      enlarged: what `upsample_attention` made of l_t, `<float>[height, width]`; it is divided by its maximum.
+      frame: `<uint8>[..., height, width, 3]`, RGB.
+      enlarged: what `upsample_attention` made of l_t, `<float>[..., height, width]`. Each map is divided by its
+        maximum: the most attended place is always white, so uniform attention veils the whole frame.
 
     Returns:
-      `<uint8>[height, width, 3]`.
+      `<uint8>[..., height, width, 3]`.
     """
-    white = 255 * enlarged / enlarged.max()
-    return np.round((1 - _WHITE) * frame + _WHITE * white[..., None]).astype(np.uint8)
+    enlarged = np.asarray(enlarged)
+    white = enlarged / enlarged.max(axis=(-2, -1), keepdims=True)
+    return np.round((1 - _WHITE) * np.asarray(frame) + _WHITE * 255 * white[..., None]).astype(np.uint8)

@@ -64,12 +64,16 @@ def comparison_of(case: Case):
 
 def rows_of(case: Case) -> list[Row]:
     """Compares one case. What is wrong with its files becomes a row that is not ok."""
+    rows = []
     try:
-        return [*complete(case), *comparison_of(case)(case)]
+        rows.extend(complete(case))
+        rows.extend(comparison_of(case)(case))
     except InputError as error:
-        return [stated(case.name, f"cannot be compared: {error}", False)]
-    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
-        return [stated(case.name, f"not in the format of a recorded case ({type(error).__name__}: {error})", False)]
+        rows.append(stated(case.name, f"cannot be compared: {error}", False))
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        what = f"not in the format of a recorded case ({type(error).__name__}: {error})"
+        rows.append(stated(case.name, what, False))
+    return rows
 
 
 def complete(case: Case):

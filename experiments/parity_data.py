@@ -4,6 +4,7 @@ Its data handler and its evaluation fail in some cases. What they get wrong is t
 the table then names the failure, and the row is ok if that failure explains all of the difference.
 """
 
+import functools
 import math
 import re
 
@@ -38,6 +39,11 @@ class Windows:
         """The row of each block's first frame."""
         return self.first_row[self.video] + self.start
 
+    @functools.cached_property
+    def everything(self):
+        """The features of all videos, one after another, `<float32>[frames, 49, D]`."""
+        return np.concatenate(self.cubes)
+
     def read(self, video, start):
         """Returns the block of a video that starts at a frame, `<float32>[T, 49, D]`."""
         cubes = self.cubes[video]
@@ -51,14 +57,13 @@ class Windows:
         rows = row + block_frames(0, length, self.num_steps, self.skip)
         if length >= self.num_steps * self.skip:
             rows = row + self.skip * np.arange(self.num_steps)
-        everything = np.concatenate(self.cubes)
-        return everything[rows] if rows[-1] < len(everything) else None
+        return self.everything[rows] if rows[-1] < len(self.everything) else None
 
 
 def data_case(case: Case):
     """Yields the rows of one recorded data handler."""
     about, recorded, name = case.about, case.arrays, case.name
-    dataset = read_released_dataset(case.folder / about["data"], about["split"])
+    dataset = read_released_dataset(case.inside(about["data"]), about["split"])
     try:
         skip = released_skip(about["fps"])
     except InputError:
@@ -145,6 +150,7 @@ def single_rows(case: Case, dataset, windows):
                 explained &= bool(ok)
                 held.add(prefix, position, windows.read(video, offset), dataset.labels[video])
             elif ok:
+                held.add_labels(prefix, position, dataset.labels[video])
                 failures["returns zeros"] += 1
                 explained &= not np.any(recorded[f"{prefix}_sums"][position])
             else:
@@ -171,7 +177,11 @@ class Held:
         self.equal("first number of each frame", block[:, 0, 0], recorded[f"{prefix}_frames"][position])
         self.equal("numbers at some cells and maps", probes, recorded[f"{prefix}_probes"][position])
         self.equal("sums", block.sum(axis=(1, 2), dtype=np.float64), recorded[f"{prefix}_sums"][position])
-        labels = recorded[f"{prefix}_y"][position]
+        self.add_labels(prefix, position, label)
+
+    def add_labels(self, prefix, position, label):
+        """Holds a label against those that were recorded at a position."""
+        labels = self._case.arrays[f"{prefix}_y"][position]
         self.equal("labels", np.broadcast_to(label, labels.shape), labels)
 
     def add_filling(self, position):

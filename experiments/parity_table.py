@@ -2,6 +2,8 @@
 
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +34,12 @@ class Case:
         """Where the case lies."""
         return self.path.parent
 
+    def inside(self, name: str) -> Path:
+        """Returns the path of what the JSON file names, which must lie beside it."""
+        if Path(name).name != name:
+            raise InputError(f"{self.path}: {name!r}: must be the name of a folder beside it")
+        return self.folder / name
+
     @cached_property
     def about(self) -> dict:
         """The JSON file."""
@@ -55,9 +63,18 @@ class Case:
 def load_arrays(path) -> dict[str, np.ndarray]:
     """Reads all arrays of an .npz file, never by unpickling."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path}: not a readable .npz file of plain arrays ({error})") from error
 
 

@@ -90,7 +90,6 @@ def train(config: RunConfig, workdir) -> dict:
             state = checkpoints.state(jax.eval_shape(init, jax.random.key(0), example))
             first_epoch = saved["epoch"] + 1
             print(f"going on after epoch {saved['epoch']} of {workdir}")
-        batch_size = min(config.training.batch_size, max(len(held_out), 1))
         log = MetricsLog(workdir / "metrics.jsonl", resume_after=first_epoch - 1)
 
         # Epochs.
@@ -99,11 +98,13 @@ def train(config: RunConfig, workdir) -> dict:
             state, line = train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints)
             score = -line["loss"]
             if len(held_out):
-                found = predict_videos(compiled_eval_step, state.params, file, held_out, batch_size)
+                found = predict_videos(compiled_eval_step, state.params, file, held_out, config.training.batch_size)
                 line["held_out"] = found.scores(file.labels[found.video], file.multi_label)
                 score = line["held_out"][line["held_out"]["score_name"]]
-            checkpoints.save(state, {**about, "epoch": epoch, "metrics": line}, score)
-            log.write(line)
+            log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
+            checkpoints.save(
+                state, {**about, "epoch": epoch, "metrics": line}, score if np.isfinite(score) else -np.inf
+            )
             print(describe_epoch(line, config.training.epochs, num_cells), flush=True)
 
         # What is left for users.
@@ -169,7 +170,7 @@ def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, 
 
     pending = None
     with tqdm(total=len(order), unit="block", desc=f"epoch {epoch}", disable=None, leave=False) as progress:
-        for batch in prefetch(batches(file, blocks, order, config.training.batch_size)):
+        for batch in prefetch(batches(file, blocks, order, min(config.training.batch_size, len(blocks)))):
             block = batch.pop("block")
             state, metrics = compiled_train_step(state, batch)
             # The result of the step before is read while this one computes.

@@ -156,8 +156,7 @@ def visualize(
     if not len(chosen):
         raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
     blocks = model.config.data.cut(file, chosen)
-    batch_size = min(model.config.training.batch_size, len(blocks))
-    found = predict_videos(model.eval_step, model.params, file, blocks, batch_size)
+    found = predict_videos(model.eval_step, model.params, file, blocks, model.config.training.batch_size)
     if clips:
         picked = [("", i) for i in range(len(found.video))]
     else:

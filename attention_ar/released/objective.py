@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar import loss
-from attention_ar.errors import InputError
+from attention_ar.objective import PaperObjective
 from attention_ar.released.model import sigmoid
 
 EPSILON = 1e-8
@@ -67,23 +67,14 @@ def attention_penalty(attention):
 
 
 @dataclass(frozen=True)
-class ReleasedObjective:
-    """The cost above over a batch of blocks; stands where `PaperObjective` does.
+class ReleasedObjective(PaperObjective):
+    """The cost above over a batch of blocks; stands where Eq. 7 does for the paper's models.
 
     Attributes:
       attention_penalty: alpha_c.
       weight_decay: decay_c.
       multi_label: whether a clip may have several labels.
     """
-
-    attention_penalty: float = 0.0
-    weight_decay: float = 1e-5
-    multi_label: bool = False
-
-    def __post_init__(self):
-        for name in ("attention_penalty", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name}={getattr(self, name)}: must be 0 or greater")
 
     def __call__(self, params, logits, out, labels, weight, mask=None):
         """Returns the cost and its three parts, as scalars that sum to it.

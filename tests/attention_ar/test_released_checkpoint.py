@@ -75,9 +75,11 @@ def test_everything_wrong_is_named_in_one_line(tmp_path, params):
 
 def test_options_given_are_checked(tmp_path, params):
     path = saved(tmp_path, params)
-    with pytest.raises(InputError, match=r"ff_logit_W is \[5, 3\], must be \[5, 11\]; ff_logit_b is \[3\], must be \[11\]$"):
+    with pytest.raises(
+        InputError, match=r"ff_logit_W is \[5, 3\], must be \[5, 11\]; ff_logit_b is \[3\], must be \[11\]$"
+    ):
         read_model(path, num_classes=11)
-    with pytest.raises(InputError, match="decoder_W_sel is not in the model; decoder_b_sel is not in the model$"):
+    with pytest.raises(InputError, match=r"decoder_W_sel is not in the model; decoder_b_sel is not in the model$"):
         read_model(path, selector=False)
 
 
@@ -96,17 +98,17 @@ def test_a_pickled_array_that_is_needed_is_refused(tmp_path, params):
     victim = tmp_path / "victim"
     objects = np.empty(16, object)
     objects[:] = [Evil(victim)] * 16
-    with pytest.raises(InputError, match="decoder_b is pickled; must be float32 or float64, and nothing is unpickled"):
+    with pytest.raises(InputError, match=r"decoder_b is pickled; must be float32 or float64, and nothing is unpickled"):
         read_model(saved(tmp_path, params | {"decoder_b": objects}))
     read_model(saved(tmp_path, params | {"zipped_params": objects}))
     assert not victim.exists()
 
 
 def test_other_types_and_numbers(tmp_path, params):
-    with pytest.raises(InputError, match="decoder_b is int64; must be float32 or float64"):
+    with pytest.raises(InputError, match=r"decoder_b is int64; must be float32 or float64"):
         read_model(saved(tmp_path, params | {"decoder_b": np.zeros(16, np.int64)}))
     for bad in (np.nan, np.inf):
-        with pytest.raises(InputError, match="NaN or Inf in ff_logit_b; all numbers must be finite"):
+        with pytest.raises(InputError, match=r"NaN or Inf in ff_logit_b; all numbers must be finite"):
             read_model(saved(tmp_path, params | {"ff_logit_b": np.array([0, bad, 0], np.float32)}))
     _, read = read_model(saved(tmp_path, {name: array.astype(">f8") for name, array in params.items()}))
     assert all(array.dtype == np.float64 and array.dtype.isnative for array in read.values())
@@ -114,23 +116,23 @@ def test_other_types_and_numbers(tmp_path, params):
 
 def test_numbers_of_layers_that_nobody_has(tmp_path, params):
     params["ff_logit_h999999999_W"] = np.zeros((5, 5), np.float32)
-    with pytest.raises(InputError, match="ff_logit_h2_W is missing.*ff_logit_h999999999_W is not in the model"):
+    with pytest.raises(InputError, match=r"ff_logit_h2_W is missing.*ff_logit_h999999999_W is not in the model"):
         read_model(saved(tmp_path, params))
 
 
 def test_files_that_are_no_checkpoints(tmp_path):
-    with pytest.raises(InputError, match="lacks ff_state_W, ff_state_b, .*, ff_logit_W, ff_logit_b$"):
+    with pytest.raises(InputError, match=r"lacks ff_state_W, ff_state_b, .*, ff_logit_W, ff_logit_b$"):
         read_model(saved(tmp_path, {"x": np.zeros(3)}))
     path = tmp_path / "model.npz"
     for content in (b"", b"text", pickle.dumps({"x": 1}), b"PK\x03\x04" + bytes(100)):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="not a readable .npz file"):
+        with pytest.raises(InputError, match=r"not a readable .npz file"):
             read_model(path)
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match=r"No such file"):
         read_model(tmp_path / "absent.npz")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("decoder_b.npy", b"no array")
-    with pytest.raises(InputError, match="not a readable .npz file"):
+    with pytest.raises(InputError, match=r"not a readable .npz file"):
         read_model(path)
 
 

@@ -18,7 +18,7 @@ def test_skip(fps, skip):
 
 @pytest.mark.parametrize("fps", [60, 30.01, 0, -6, float("nan"), float("inf")])
 def test_bad_rate(fps):
-    with pytest.raises(InputError, match="fps=.*: must be above 0 and at most 30"):
+    with pytest.raises(InputError, match=r"fps=.*: must be above 0 and at most 30"):
         blocks.released_skip(fps)
 
 

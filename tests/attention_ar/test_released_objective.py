@@ -15,13 +15,17 @@ from attention_ar.released.objective import attention_penalty, binary_cross_entr
 def test_cross_entropy_by_hand():
     logits = jnp.log(jnp.array([[[0.25, 0.75], [0.5, 0.5]]]))
     np.testing.assert_allclose(cross_entropy(logits, jnp.array([[1.0, 0.0]])), [[math.log(4), math.log(2)]], rtol=1e-6)
-    np.testing.assert_allclose(cross_entropy(logits, jnp.array([[0.0, 1.0]])), [[math.log(4 / 3), math.log(2)]], rtol=1e-6)
+    np.testing.assert_allclose(
+        cross_entropy(logits, jnp.array([[0.0, 1.0]])), [[math.log(4 / 3), math.log(2)]], rtol=1e-6
+    )
 
 
 def test_binary_cross_entropy_by_hand():
     """σ(0) = 1/2, σ(ln 3) = 3/4: with labels 1, 0, 1 the cost is ln 2 + ln 4 + ln 4/3."""
     logits = jnp.array([[[0.0, math.log(3), math.log(3)]]])
-    np.testing.assert_allclose(binary_cross_entropy(logits, jnp.array([[1.0, 0.0, 1.0]])), [[math.log(32 / 3)]], rtol=1e-6)
+    np.testing.assert_allclose(
+        binary_cross_entropy(logits, jnp.array([[1.0, 0.0, 1.0]])), [[math.log(32 / 3)]], rtol=1e-6
+    )
 
 
 def test_formula_with_epsilon(x64):
@@ -82,14 +86,14 @@ def test_attention_penalty_by_hand():
 
 
 class TestObjective:
-    params = {"W": jnp.array([[1.0, -2.0]]), "b": jnp.array(3.0)}  # Σ θ² = 14
-    logits = jnp.log(jnp.array([[[0.25, 0.75], [0.5, 0.5]], [[0.2, 0.8], [0.9, 0.1]]]))
-    out = {"attention": jnp.full((2, 2, 4), 0.25)}  # (1 − 0.5)² in each cell
-    labels = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    logits = np.log(np.array([[[0.25, 0.75], [0.5, 0.5]], [[0.2, 0.8], [0.9, 0.1]]], np.float32))
+    labels = np.array([[1, 0], [0, 1]], np.float32)
 
     def cost(self, weight=(1.0, 1.0), **kwargs):
+        params = {"W": jnp.array([[1.0, -2.0]]), "b": jnp.array(3.0)}  # Σ θ² = 14
+        out = {"attention": jnp.full((2, 2, 4), 0.25)}  # (1 − 0.5)² in each cell
         objective = ReleasedObjective(0.8, 0.01)
-        return objective(self.params, self.logits, self.out, self.labels, jnp.array(weight), **kwargs)
+        return objective(params, self.logits, out, self.labels, jnp.array(weight), **kwargs)
 
     def test_sums_over_steps_and_batch(self):
         total, parts = self.cost()

@@ -66,7 +66,9 @@ def test_recurrence(recurrence, x64):
 def test_first_step_of_adam_is_too_long():
     """7.02e-4 whatever the gradient; Adam's is its learning rate, 2e-4."""
     gradients = np.array([[1e-3, -1.0, 1e3]])
-    np.testing.assert_allclose(run(optimizers.released_adam(), gradients), [[-7.0237e-4, 7.0237e-4, -7.0237e-4]], rtol=1e-3)
+    np.testing.assert_allclose(
+        run(optimizers.released_adam(), gradients), [[-7.0237e-4, 7.0237e-4, -7.0237e-4]], rtol=1e-3
+    )
 
 
 def test_adam_forgets_its_oddity(x64):

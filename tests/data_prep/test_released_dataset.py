@@ -117,7 +117,9 @@ def test_missing_files_are_all_named(tmp_path):
     write(tmp_path)
     (tmp_path / "train_labels.txt").unlink()
     (tmp_path / "train_features.h5").unlink()
-    with pytest.raises(InputError, match=r"train_features.h5, .*train_labels.txt: missing; .* four files for each split"):
+    with pytest.raises(
+        InputError, match=r"train_features.h5, .*train_labels.txt: missing; .* four files for each split"
+    ):
         read_released_dataset(tmp_path, "train")
 
 
