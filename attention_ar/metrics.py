@@ -71,10 +71,3 @@ def mean_average_precision(scores, labels) -> float:
     if len(undefined):
         logging.warning("mean average precision leaves out classes without a video: %s", undefined.tolist())
     return float(np.mean(precisions[~np.isnan(precisions)])) if len(undefined) < len(precisions) else float("nan")
-
-
-def score(predictions, labels, multi_label: bool) -> tuple[str, float]:
-    """Returns name and value of the paper's score: accuracy, or mean average precision if multi-label."""
-    if multi_label:
-        return "mean_average_precision", mean_average_precision(predictions, labels)
-    return "accuracy", accuracy(predictions, labels)

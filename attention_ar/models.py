@@ -4,6 +4,8 @@ The mathematics is written for one block and batched by `jax.vmap`, so that no l
 lacks.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -89,6 +91,9 @@ class _RecurrentClassifier(nn.Module):
       dropout: the rate on the non-recurrent connections.
       init_layers: layers of each perceptron of Eq. 6; those before the last are ReLU layers of width D.
     """
+
+    per_frame: ClassVar[bool] = False
+    """Whether the prediction at a step depends on that step's frame alone."""
 
     num_classes: int
     hidden_dim: int = 512
@@ -201,6 +206,8 @@ class SoftmaxRegression(nn.Module):
     Attributes:
       num_classes: C.
     """
+
+    per_frame: ClassVar[bool] = True
 
     num_classes: int
 

@@ -35,13 +35,33 @@ def create_train_state(model, optimizer, key, x) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
+def predict(model, params, batch, **options):
+    """Runs a model on a batch.
+
+    Args:
+      model: a Flax module of this package.
+      params: its parameters.
+      batch: a dict that has `features` `<float>[B, T, K², D]`; or, for a model that is `per_frame`, `frames`
+        `<float>[F, K², D]` and `where` `<int>[B, T]`, the frames of each block among them. The latter run through the
+        model once, however many blocks share them.
+      options: of the model's call.
+
+    Returns:
+      What the model returns: logits `<float>[B, T, C]`, and a dict of named intermediates.
+    """
+    if not model.per_frame:
+        return model.apply({"params": params}, batch["features"], **options)
+    logits, out = model.apply({"params": params}, batch["frames"][None], **options)
+    return logits[0][batch["where"]], out
+
+
 def train_step(state, batch, *, model, objective, optimizer, seed):
     """One update.
 
     Args:
       state: a TrainState.
-      batch: a dict of `features` `<float>[B, T, K², D]`, `labels` `<float>[B, C]` and `weight` `<float>[B]` (1 for a
-        block, 0 for what fills up the batch).
+      batch: what `predict` needs, `labels` `<float>[B, C]` and `weight` `<float>[B]` (1 for a block, 0 for what fills
+        up the batch).
       model, objective, optimizer: see `create_train_state`, `PaperObjective`.
       seed: the dropout masks follow from it, the step and the example's index in the batch.
 
@@ -53,8 +73,7 @@ def train_step(state, batch, *, model, objective, optimizer, seed):
     dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
 
     def loss_fn(params):
-        variables = {"params": params}
-        logits, out = model.apply(variables, batch["features"], train=True, rngs={"dropout": dropout_key})
+        logits, out = predict(model, params, batch, train=True, rngs={"dropout": dropout_key})
         return objective(params, logits, out, batch["labels"], batch["weight"])
 
     (loss, parts), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
@@ -80,7 +99,7 @@ def eval_step(params, batch, *, model, objective):
       labels make, `cross_entropy` `<float>[B]`; and for a model with attention `attention` `<float>[B, T, K²]` and the
       three `attention_health` numbers, each `<float>[B]`.
     """
-    logits, out = model.apply({"params": params}, batch["features"])
+    logits, out = predict(model, params, batch)
     results = {
         "logits": logits,
         "predictions": objective.predictions(logits),

@@ -4,8 +4,6 @@ Frames are stored once. A block is a row of frame numbers; its features are gath
 that works ahead of the training step.
 """
 
-import queue
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +11,9 @@ import numpy as np
 from attention_ar.blocks import block_frames, block_starts, frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_block_starts, released_skip
+from data_prep.read_ahead import read_ahead
 
-GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough to hold in memory.
+GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough for the disk's cache.
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Blocks:
     def __len__(self):
         return len(self.video)
 
-    def videos(self) -> np.ndarray:
-        """Returns the videos that have a block here, `<int64>[num_videos]`, sorted."""
-        return np.unique(self.video)
+    def num_padded(self) -> int:
+        """Returns how many blocks repeat a frame because their video ends early; it has no other block."""
+        return int(np.sum(self.rows[:, -1:] == self.rows[:, -2:-1]))
 
 
 def cut_blocks(file, videos, num_steps: int, fps: float, stride: int, rule: str = "paper") -> Blocks:
@@ -73,7 +72,8 @@ def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the blocks in one epoch of training, a permutation `<int64>[num_blocks]`.
 
     The videos are permuted and taken in groups of at least 256 (or all of them); the blocks of a group are shuffled. So
-    each frame is read once an epoch and a batch mixes many videos. The order follows from seed and epoch alone.
+    a batch mixes many videos, while a frame is needed in one part of the epoch only. The order follows from seed and
+    epoch alone.
     """
     random = np.random.default_rng([seed, epoch])
     videos = random.permutation(np.unique(block_video))
@@ -81,7 +81,7 @@ def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.concatenate([random.permutation(np.flatnonzero(np.isin(block_video, group))) for group in groups])
 
 
-def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32):
+def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32, per_frame: bool = False):
     """Yields the blocks in `order`, `batch_size` at a time.
 
     The last batch is filled up with its first block at weight 0, so that all batches have one shape.
@@ -92,6 +92,9 @@ def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32):
       order: indices into `blocks`.
       batch_size: B.
       dtype: type of the features.
+      per_frame: for a model that looks at each frame by itself: instead of every block's features, `frames`
+        `<dtype>[F, K², D]`, each frame of the batch once (F is rounded up by repeating the last one, to one of eight
+        sizes), and `where` `<int64>[B, T]`, each block's frames among them.
 
     Yields:
       Dicts of `features` `<dtype>[B, T, K², D]`, `labels` `<dtype>[B, C]`, `weight` `<dtype>[B]`, and `block`
@@ -103,9 +106,13 @@ def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32):
         block = np.concatenate([block, np.full(batch_size - num_real, block[0])])
         # Blocks overlap: each frame is converted once.
         frames, where = np.unique(blocks.rows[block], return_inverse=True)
+        where = where.reshape(blocks.rows[block].shape)
+        if per_frame:
+            unit = -(-where.size // 8)
+            frames = np.pad(frames, (0, -len(frames) % unit), mode="edge")
         table = file.features[frames].astype(dtype).reshape(len(frames), -1, file.features.shape[-1])
         yield {
-            "features": table[where.reshape(blocks.rows[block].shape)],
+            **({"frames": table, "where": where} if per_frame else {"features": table[where]}),
             "labels": file.labels[blocks.video[block]].astype(dtype),
             "weight": (np.arange(batch_size) < num_real).astype(dtype),
             "block": block,
@@ -114,36 +121,4 @@ def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32):
 
 def prefetch(iterator, ahead: int = 2):
     """Yields what `iterator` does, which runs on a thread of its own and stays `ahead` items in front."""
-    items = queue.Queue(maxsize=ahead)
-    stopped = threading.Event()
-
-    def put(item):
-        while not stopped.is_set():
-            try:
-                return items.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work():
-        try:
-            for item in iterator:
-                put((item, None))
-                if stopped.is_set():
-                    return
-            put((None, StopIteration()))
-        except BaseException as error:  # Raised again where the items are taken.
-            put((None, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = items.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
+    return read_ahead([iterator], iter, workers=1, depth=ahead)

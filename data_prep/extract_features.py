@@ -65,11 +65,11 @@ def main(argv):
         frame_batch=FRAME_BATCH.value,
         decode_workers=DECODE_WORKERS.value,
     )
+    held = f"{done.num_frames} frames of {done.num_clips - done.num_lost} clips"
     if done.already_complete:
-        print(f"{output} is already complete: {done.num_frames} frames of {done.num_clips - done.num_lost} clips")
-        return 0
-    seconds = time.monotonic() - begun
-    print(f"{output}: {done.num_frames} frames of {done.num_clips - done.num_lost} clips in {seconds:.0f} s")
+        print(f"{output} is already complete: {held}")
+    else:
+        print(f"{output}: {held} in {time.monotonic() - begun:.0f} s")
     if done.num_lost or done.num_cut_short:
         skipped = output.with_name("skipped.csv")
         print(f"{done.num_lost} clips are lost and {done.num_cut_short} are cut short: {skipped}")

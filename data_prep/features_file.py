@@ -247,6 +247,7 @@ def _check_consistent(path: Path, contents: FeaturesFile):
         "class_names is no list of names",
     )
     require(isinstance(contents.recipe, dict), "the recipe is no table")
+    require(isinstance(contents.recipe.get("random"), bool), "the recipe does not say whether the network is random")
     require(contents.labels.shape == (num_clips, len(names)), f"labels do not fit {len(names)} classes")
     require(num_frames.ndim == 1 and np.all(num_frames >= 1), "a clip has no frames")
     require(num_frames.sum() == len(contents.features), "the clips' frames do not add up to the rows")

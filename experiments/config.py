@@ -160,8 +160,8 @@ def read_config(workdir) -> RunConfig:
     """
     path = Path(workdir) / "config.json"
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        saved = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a run's configuration ({error}); --workdir must name a trained run") from None
     parts = {}
     for part in dataclasses.fields(RunConfig):
@@ -170,6 +170,12 @@ def read_config(workdir) -> RunConfig:
         if not isinstance(values, dict) or values.keys() != known:
             given = set(values) if isinstance(values, dict) else set()
             raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")
+        for f in dataclasses.fields(part.type):
+            value = values[f.name]
+            if isinstance(value, bool) != (f.type is bool) or not isinstance(
+                value, (f.type, int if f.type is float else f.type)
+            ):
+                raise InputError(f"{path}: {f.name} is {value!r}; must be of type {f.type.__name__}")
         parts[part.name] = part.type(**values)
     if saved:
         raise InputError(f"{path}: unknown entries {sorted(saved)}")

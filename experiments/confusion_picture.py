@@ -5,13 +5,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-def draw(path, counts, class_names):
+def draw(path, counts, class_names, title: str = ""):
     """Draws a confusion matrix, each row in shares of its class, and writes it as PNG.
 
     Args:
       path: of the PNG.
       counts: `<int>[C, C]`, videos of the row's class that were taken for the column's.
       class_names: C names.
+      title: a line above the picture.
     """
     num_classes = len(class_names)
     side = max(3.5, 1.6 + 0.34 * num_classes)
@@ -23,6 +24,7 @@ def draw(path, counts, class_names):
     names = [name.replace("$", r"\$") for name in class_names]  # Else matplotlib takes them for formulas.
     axes.set_xticks(range(num_classes), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(num_classes), names, fontsize=8)
+    axes.set_title(title, fontsize=9)
     axes.set_xlabel("taken for")
     axes.set_ylabel("is")
     if num_classes <= 20:

@@ -11,45 +11,13 @@ from tqdm import tqdm
 
 from attention_ar import metrics
 from attention_ar.errors import InputError
-from attention_ar.released import evaluation as released_evaluation
 from data_prep.batches import Blocks, batches, prefetch
 from data_prep.features_file import recipe_hash
 from experiments import confusion_picture, trained
 from experiments.config import write_json
+from experiments.protocol import PAPER, Protocol
 
 HEALTH = ("entropy", "movement", "largest_mass")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How steps make the prediction of a block, blocks that of a video, and videos the score.
-
-    Attributes:
-      name: "paper": means over all steps and over the blocks (section 4.2). "released", as the authors' program does: a
-        block says the class that is most probable over its last steps, and a video the class that most of its blocks
-        say; with several labels, means over the last steps and over the blocks, and videos of equal score do not share
-        a rank.
-      last_n: the steps at the block's end that count in the released protocol.
-    """
-
-    name: str = "paper"
-    last_n: int = 30
-
-    def block_predictions(self, predictions, multi_label: bool):
-        """`<float>[B, T, C]` to `<float>[B, C]`, whose means over a video's blocks predict the video."""
-        if self.name == "paper":
-            return predictions.mean(axis=1)
-        means = predictions[:, -self.last_n :].mean(axis=1)
-        return means if multi_label else np.eye(means.shape[1])[np.argmax(means, axis=1)]
-
-    def score(self, predictions, labels, multi_label: bool) -> tuple[str, float]:
-        """See `metrics.score`."""
-        if self.name == "released" and multi_label:
-            return "mean_average_precision", released_evaluation.mean_average_precision(predictions, labels)
-        return metrics.score(predictions, labels, multi_label)
-
-
-PAPER = Protocol()
 
 
 @dataclass(frozen=True)
@@ -58,8 +26,7 @@ class VideoPredictions:
 
     Attributes:
       video: the videos' indices in the file, `<int64>[N]`.
-      predictions: `<float64>[N, C]`; in the paper's protocol the mean over the blocks of the mean over the steps of
-      ŷ_t.
+      predictions: `<float64>[N, C]`; in the paper's protocol, means over the blocks of means over the steps of ŷ_t.
       num_blocks: blocks of each video, `<int64>[N]`.
       cross_entropy: the first term of Eq. 7, mean over all blocks, in nats.
       attention_health: means over all blocks of the `attention_health` numbers; empty for a model without attention.
@@ -80,26 +47,42 @@ class VideoPredictions:
           labels: of these videos, `[N, C]`.
           multi_label: whether a clip may have several labels.
         """
-        name, value = metrics.score(self.predictions, labels, multi_label)
-        result = {
-            "score_name": name,
-            name: value,
-            "num_videos": len(self.video),
-            "num_blocks": int(self.num_blocks.sum()),
-        }
-        if multi_label:
-            by_class = metrics.average_precisions(self.predictions, labels)
-            result["average_precisions"] = [None if np.isnan(p) else float(p) for p in by_class]
-        else:
-            result["mean_class_accuracy"] = metrics.mean_class_accuracy(self.predictions, labels)
+        result = self.protocol.scores(self.predictions, labels, multi_label)
+        result |= {"num_videos": len(self.video), "num_blocks": int(self.num_blocks.sum())}
         result["cross_entropy"] = self.cross_entropy
         if self.attention_health:
             result["attention"] = self.attention_health
         return result
 
 
+class NotFiniteError(InputError):
+    """Predictions that are no finite numbers, and the videos that are to blame, if any is."""
+
+    def __init__(self, file, videos):
+        """Looks for the cause.
+
+        Args:
+          file: the FeaturesFile.
+          videos: indices of the videos in the batch.
+        """
+        rows = [slice(file.first_row[v], file.first_row[v] + file.num_frames[v]) for v in videos]
+        guilty = [v for v, r in zip(videos, rows, strict=True) if not np.isfinite(file.features[r]).all()]
+        names = ", ".join(file.names[v] for v in (guilty or videos))
+        self.cause = (
+            f"the features of {names} are not finite; extract them again" if guilty else f"videos in the batch: {names}"
+        )
+        super().__init__(f"the model's predictions are not finite numbers; {self.cause}")
+
+
 def predict_blocks(
-    compiled_eval_step, params, file, blocks: Blocks, batch_size: int, protocol=PAPER, keep_attention=False
+    compiled_eval_step,
+    params,
+    file,
+    blocks: Blocks,
+    batch_size: int,
+    protocol=PAPER,
+    per_frame: bool = False,
+    keep_attention: bool = False,
 ) -> dict:
     """Runs the model over blocks.
 
@@ -110,41 +93,40 @@ def predict_blocks(
       blocks: which blocks.
       batch_size: B.
       protocol: how steps make the prediction of a block.
+      per_frame: of the model, see `batches`.
       keep_attention: whether l_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
       `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
     """
-    collected = {}
+    collected, kept = {}, {"predictions", "cross_entropy", *HEALTH}
+    if keep_attention:
+        kept.add("attention")
     order, batch_size = np.arange(len(blocks)), min(batch_size, len(blocks))
     with tqdm(total=len(blocks), unit="block", desc="evaluating", disable=None, leave=False) as progress:
-        for batch in prefetch(batches(file, blocks, order, batch_size)):
+        for batch in prefetch(batches(file, blocks, order, batch_size, per_frame=per_frame)):
             block = batch.pop("block")
-            results = compiled_eval_step(params, batch)
+            results = jax.device_get(compiled_eval_step(params, batch))
+            results["predictions"] = protocol.block_predictions(results, file.multi_label)
             real = batch["weight"] > 0
-            kept = {"predictions", "cross_entropy", *HEALTH, *(["attention"] if keep_attention else [])}
-            row = jax.device_get({name: value for name, value in results.items() if name in kept})
-            row["predictions"] = protocol.block_predictions(row["predictions"], file.multi_label)
-            for name, value in row.items():
-                collected.setdefault(name, []).append(value[real])
-            bad = block[~np.isfinite(row["cross_entropy"])]
-            if len(bad):
-                names = sorted({file.names[v] for v in blocks.video[bad]})
-                raise InputError(f"not finite numbers come of the features of {', '.join(names)}; extract them again")
+            if not np.isfinite(results["cross_entropy"][real]).all():
+                raise NotFiniteError(file, np.unique(blocks.video[block]))
+            for name in kept & results.keys():
+                collected.setdefault(name, []).append(results[name][real])
             progress.update(int(real.sum()))
     return {name: np.concatenate(values) for name, values in collected.items()}
 
 
 def predict_videos(
-    compiled_eval_step, params, file, blocks: Blocks, batch_size: int, protocol=PAPER
+    compiled_eval_step, params, file, blocks: Blocks, batch_size: int, protocol=PAPER, per_frame: bool = False
 ) -> VideoPredictions:
     """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
-    by_block = predict_blocks(compiled_eval_step, params, file, blocks, batch_size, protocol)
+    by_block = predict_blocks(compiled_eval_step, params, file, blocks, batch_size, protocol, per_frame)
     videos, block_video = np.unique(blocks.video, return_inverse=True)
     return VideoPredictions(
         video=videos,
-        predictions=metrics.video_predictions(by_block["predictions"], block_video, len(videos)),
+        predictions=protocol.video_predictions(by_block["predictions"], block_video, len(videos)),
         num_blocks=np.bincount(block_video),
         cross_entropy=float(by_block["cross_entropy"].mean()),
         attention_health={name: float(by_block[name].mean()) for name in HEALTH if name in by_block},
@@ -195,10 +177,12 @@ def evaluate(
         blocks,
         batch_size or model.config.training.batch_size,
         Protocol(protocol, model.config.released.last_n),
+        model.per_frame,
     )
     scores = {
         **found.scores(file.labels[found.video], model.multi_label),
         "split": split,
+        "split_id": file.split_id,
         "protocol": protocol,
         "checkpoint": checkpoint,
         "epoch": model.epoch,
@@ -219,7 +203,8 @@ def evaluate(
         counts = metrics.confusion(found.predictions, file.labels[found.video])
         rows = [[name, *row] for name, row in zip(model.class_names, counts.tolist(), strict=True)]
         write_csv(folder / "confusion.csv", ["is \\ taken for", *model.class_names], rows)
-        confusion_picture.draw(folder / "confusion.png", counts, model.class_names)
+        title = "features of a RANDOM network" if file.recipe["random"] else ""
+        confusion_picture.draw(folder / "confusion.png", counts, model.class_names, title)
     output = Path(output) if output else folder / "scores.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, scores)

@@ -45,11 +45,11 @@ def describe_epoch(line: dict, num_epochs: int, num_cells: int) -> str:
         f"epoch {line['epoch']}/{num_epochs}  loss {line['loss']:.3f} = cross-entropy {line['cross_entropy']:.3f}"
         f" + attention penalty {line['attention_penalty']:.3f} + weight decay {line['weight_decay']:.4f}"
     )
-    if "held_out" in line:
-        held_out = line["held_out"]
-        text += f" | held out: {describe_score(held_out)}"
-        if "attention" in held_out:
-            text += f" | {describe_health(held_out['attention'], num_cells)}"
+    for part, name in (("held_out", "held out"), ("training_part", "training part")):
+        if part in line:
+            text += f" | {name}: {describe_score(line[part])}"
+            if "attention" in line[part]:
+                text += f" | {describe_health(line[part]['attention'], num_cells)}"
     return text + f" | {line['blocks_per_second']:.1f} blocks/s"
 
 

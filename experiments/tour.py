@@ -11,6 +11,7 @@ from attention_ar.localisation import attention_mass_in_box, box_area, pointing_
 from data_prep.boxes import box_cell_weights, read_boxes
 from data_prep.datasets import list_clips
 from data_prep.extraction import extract
+from data_prep.features_file import open_features
 from data_prep.googlenet_weights import load_googlenet
 from data_prep.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
 from experiments import trained
@@ -58,6 +59,10 @@ def tour(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> di
     if not (clips / "index.csv").exists():
         print(f"drawing clips into {clips}", flush=True)
         write_synthetic_clips(clips, **sizes.clips)
+    if features.exists() and open_features(features).recipe["network"] != network.recipe["network"]:
+        raise InputError(
+            f"{features}: made with another network than {network.recipe['network']}; name another --workdir"
+        )
     extract(list_clips("folder", clips), network, features)
 
     scores = {}

@@ -1,5 +1,6 @@
 """A trained model, as it is taken from its work folder."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from attention_ar.checkpoints import Checkpoints
 from attention_ar.errors import InputError
 from attention_ar.steps import eval_step
 from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
+from data_prep.splits import hold_out_validation
 from experiments.config import RunConfig, build_model, build_objective, read_config
 
 
@@ -29,7 +31,9 @@ class TrainedModel:
       multi_label: whether a clip may have several labels.
       recipe: of the features it was trained on.
       feature_shape: [K, K, D].
+      split_id: of the split it was trained on.
       has_attention: whether there is a location softmax.
+      per_frame: whether the prediction at a step depends on that step's frame alone.
     """
 
     workdir: Path
@@ -41,27 +45,41 @@ class TrainedModel:
     multi_label: bool
     recipe: dict
     feature_shape: list[int]
+    split_id: str
     has_attention: bool
+    per_frame: bool
 
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
 
-        Labels come back in the order of this model's classes.
+        Labels come back in the order of this model's classes, and what its training held out as "validation".
 
         Raises:
-          InputError: where the features are of another recipe or shape, or have classes that the model does not know.
+          InputError: where the features are of another recipe or shape, or have classes that the model does not know,
+            or several labels where it knows one.
         """
         file = open_features(path or self.config.data.features)
         require_same_recipe(self.recipe, file.recipe)
+        if file.recipe["random"]:
+            print("NOTE: these features are of a RANDOM network: they show how things work, not how well")
         found = list(file.features.shape[1:])
         if found != self.feature_shape:
             raise InputError(f"features of shape {found} a frame: this model has weights for {self.feature_shape}")
+        if file.multi_label != self.multi_label:
+            has, knows = ("several labels", "one label") if file.multi_label else ("one label", "several labels")
+            raise InputError(f"features of clips that have {has} each: this model was trained for {knows}")
         unknown = sorted(set(file.class_names) - set(self.class_names))
         if unknown:
             raise InputError(f"unknown classes {', '.join(unknown)}: the model knows {', '.join(self.class_names)}")
         labels = np.zeros((len(file.labels), len(self.class_names)), np.uint8)
         labels[:, [self.class_names.index(name) for name in file.class_names]] = file.labels
-        return FeaturesFile(**{**vars(file), "labels": labels, "class_names": self.class_names})
+        splits = file.splits
+        if file.split_id == self.split_id:
+            fraction, seed = self.config.data.validation_fraction, self.config.training.seed
+            splits = hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed)
+        else:
+            print("NOTE: these features have another split than those of the training: see that no clip is in both")
+        return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
 
 
 def load(workdir, checkpoint: str = "best") -> TrainedModel:
@@ -93,5 +111,7 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         multi_label=about["multi_label"],
         recipe=about["recipe"],
         feature_shape=about["feature_shape"],
+        split_id=about["split_id"],
         has_attention="attention" in out,
+        per_frame=model.per_frame,
     )

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.errors import InputError
 from attention_ar.steps import create_train_state, eval_step, train_step
-from data_prep.batches import batches, epoch_order, prefetch
+from data_prep.batches import Blocks, batches, epoch_order, prefetch
 from data_prep.features_file import open_features, require_same_recipe
 from data_prep.splits import check_disjoint_groups, hold_out_validation
 from experiments.config import (
@@ -25,8 +25,10 @@ from experiments.config import (
     read_config,
     write_json,
 )
-from experiments.evaluation import predict_videos
+from experiments.evaluation import NotFiniteError, predict_videos
 from experiments.run_log import MetricsLog, describe_epoch
+
+WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
 
 def train(config: RunConfig, workdir) -> dict:
@@ -55,6 +57,12 @@ def train(config: RunConfig, workdir) -> dict:
         f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
         f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
     )
+    short = blocks.num_padded()
+    if short:
+        print(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+
+    # Whatever was not held out for it, the attention's health is watched on some of the training part.
+    some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
 
     # Model.
     model = build_model(config, len(file.class_names), file.multi_label)
@@ -71,7 +79,7 @@ def train(config: RunConfig, workdir) -> dict:
         "split_id": file.split_id,
         "feature_shape": list(file.features.shape[1:]),
     }
-    prepare_workdir(workdir, config)
+    require_same_flags(workdir, config)
     compiled_train_step = jax.jit(
         functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed),
         donate_argnums=0,
@@ -90,17 +98,29 @@ def train(config: RunConfig, workdir) -> dict:
             state = checkpoints.state(jax.eval_shape(init, jax.random.key(0), example))
             first_epoch = saved["epoch"] + 1
             print(f"going on after epoch {saved['epoch']} of {workdir}")
+        write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", resume_after=first_epoch - 1)
 
         # Epochs.
         for epoch in range(first_epoch, config.training.epochs + 1):
             order = epoch_order(blocks.video, config.training.seed, epoch)
-            state, line = train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints)
-            score = -line["loss"]
-            if len(held_out):
-                found = predict_videos(compiled_eval_step, state.params, file, held_out, config.training.batch_size)
-                line["held_out"] = found.scores(file.labels[found.video], file.multi_label)
-                score = line["held_out"][line["held_out"]["score_name"]]
+            state, line = train_epoch(
+                compiled_train_step, state, file, blocks, order, config, epoch, checkpoints, model.per_frame
+            )
+            try:
+                watched = predict_videos(
+                    compiled_eval_step,
+                    state.params,
+                    file,
+                    held_out or some,
+                    config.training.batch_size,
+                    per_frame=model.per_frame,
+                )
+            except NotFiniteError as error:
+                raise not_finite(line["step"], error.cause, checkpoints) from None
+            scores = watched.scores(file.labels[watched.video], file.multi_label)
+            line["held_out" if held_out else "training_part"] = scores
+            score = scores[scores["score_name"]] if held_out else -line["loss"]
             log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
             checkpoints.save(
                 state, {**about, "epoch": epoch, "metrics": line}, score if np.isfinite(score) else -np.inf
@@ -125,22 +145,14 @@ def choose_videos(file, config: RunConfig):
     return training_videos, np.flatnonzero(splits == "validation")
 
 
-def prepare_workdir(workdir: Path, config: RunConfig):
-    """Makes the work folder, or checks that it holds this run; `epochs` and the place of the features may differ."""
-    path = workdir / "config.json"
-    if path.exists():
+def require_same_flags(workdir: Path, config: RunConfig):
+    """Refuses a work folder that holds another run; `epochs` and the place of the features may differ."""
+    if (workdir / "config.json").exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
         fixed = [name for name in old if name not in ("features", "epochs")]
         differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
         if differing:
-            raise InputError(
-                f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir or the same flags"
-            )
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, dataclasses.asdict(config))
-    except OSError as error:
-        raise InputError(f"{workdir}: cannot be written ({error.strerror}); name another --workdir") from None
+            raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir")
 
 
 def require_same_run(saved: dict, about: dict, where):
@@ -154,7 +166,7 @@ def require_same_run(saved: dict, about: dict, where):
             )
 
 
-def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints):
+def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints, per_frame):
     """Runs one epoch. Returns the new state and the epoch's line of `metrics.jsonl`, whose losses are per block."""
     sums_over_batch = config.model.model == "released"  # Its cost is a sum over the batch, Eq. 7 a mean.
     sums = dict.fromkeys(("loss", "cross_entropy", "attention_penalty", "weight_decay"), 0.0)
@@ -163,14 +175,15 @@ def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, 
     def settle(metrics, block):
         metrics = jax.device_get(metrics)
         if not metrics["finite"]:
-            raise not_finite(int(metrics["step"]), file, blocks.video[block], checkpoints)
+            cause = NotFiniteError(file, np.unique(blocks.video[block])).cause
+            raise not_finite(int(metrics["step"]), cause, checkpoints)
         share = 1 if sums_over_batch else float(metrics["num_blocks"])
         for name in sums:
             sums[name] += share * float(metrics[name])
 
-    pending = None
+    pending, batch_size = None, min(config.training.batch_size, len(blocks))
     with tqdm(total=len(order), unit="block", desc=f"epoch {epoch}", disable=None, leave=False) as progress:
-        for batch in prefetch(batches(file, blocks, order, min(config.training.batch_size, len(blocks)))):
+        for batch in prefetch(batches(file, blocks, order, batch_size, per_frame=per_frame)):
             block = batch.pop("block")
             state, metrics = compiled_train_step(state, batch)
             # The result of the step before is read while this one computes.
@@ -185,13 +198,10 @@ def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, 
     return state, {**line, "seconds": seconds, "blocks_per_second": len(order) / seconds}
 
 
-def not_finite(step: int, file, videos, checkpoints) -> InputError:
-    """Says why training stopped: which videos were in the batch, and which of them are to blame, if any is."""
-    videos = np.unique(videos)
-    rows = [slice(file.first_row[v], file.first_row[v] + file.num_frames[v]) for v in videos]
-    guilty = [v for v, r in zip(videos, rows, strict=True) if not np.isfinite(file.features[r]).all()]
-    names = ", ".join(file.names[v] for v in (guilty or videos))
-    cause = f"the features of {names} are not finite; extract them again" if guilty else f"videos in the batch: {names}"
+def not_finite(step: int, cause: str, checkpoints) -> InputError:
+    """Says why training stopped, and from where it can go on."""
     last = checkpoints.step()
     saved = "none was saved" if last is None else os.path.join(checkpoints.directory, str(last))
-    return InputError(f"step {step}: loss or gradient is not a finite number; {cause}; last good checkpoint: {saved}")
+    return InputError(
+        f"step {step}: loss, gradient or prediction is not a finite number; {cause}; last good checkpoint: {saved}"
+    )

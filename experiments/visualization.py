@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from attention_ar.blocks import frame_skip
+from attention_ar.blocks import block_frames, frame_skip
 from attention_ar.errors import InputError
+from attention_ar.released.blocks import released_skip
+from data_prep.batches import Blocks
 from data_prep.video import read_frames
 from experiments import filmstrip, trained
 from experiments.evaluation import label_of, predict_blocks, predict_videos
+
+MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Glimpses:
       frames: the frames that the model saw, `<uint8>[n, H, W, 3]`, RGB.
       attention: l_t for each of them, `<float>[n, K²]`.
       fps: of these frames, per second.
+      random_network: whether the features are of an untrained network.
     """
 
     name: str
@@ -34,13 +40,15 @@ class Glimpses:
     frames: np.ndarray
     attention: np.ndarray
     fps: float
+    random_network: bool
 
     def caption(self) -> str:
         """Returns for example "biking, taken for golf (0.83)"."""
         best = int(np.argmax(self.prediction))
         taken = self.class_names[best]
         verdict = "recognised" if taken in self.label.split("|") else f"taken for {taken}"
-        return f"{self.label}, {verdict} ({self.prediction[best]:.2f})"
+        note = " – features of a RANDOM network" if self.random_network else ""
+        return f"{self.label}, {verdict} ({self.prediction[best]:.2f}){note}"
 
 
 def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data_dir=None) -> Glimpses:
@@ -54,14 +62,11 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
       data_dir: the folder that has the clip; by default the one it was extracted from.
 
     Raises:
-      InputError: where the model has no attention, or the clip is not where it was.
+      InputError: where the clip is not where it was.
     """
-    if not model.has_attention:
-        name = model.config.model.model
-        raise InputError(f"model={name} has no attention to show; train soft_attention")
     data = model.config.data
-    skip = frame_skip(file.fps[video], data.fps)
-    blocks = data.cut(file, [video], stride=data.num_steps * skip, rule="paper")
+    skip = frame_skip(file.fps[video], data.fps) if data.block_rule == "paper" else released_skip(data.fps)
+    blocks = covering_blocks(file, video, data.num_steps, skip)
     found = predict_blocks(model.eval_step, model.params, file, blocks, batch_size=1, keep_attention=True)
     attention = found["attention"]
     rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
@@ -73,11 +78,23 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
         frames=original_frames(file, video, rows - file.first_row[video], data_dir),
         attention=attention.reshape(-1, attention.shape[-1])[first],
         fps=float(file.fps[video] / skip),
+        random_network=file.recipe["random"],
     )
 
 
+def covering_blocks(file, video: int, num_steps: int, skip: int) -> Blocks:
+    """Cuts one video into blocks that lie side by side; the last one ends with the last frame, and may overlap."""
+    num_frames = int(file.num_frames[video])
+    num_sampled = 1 + (num_frames - 1) // skip
+    starts = list(range(0, max(num_sampled - num_steps + 1, 1), num_steps))
+    if starts[-1] + num_steps < num_sampled:
+        starts.append(num_sampled - num_steps)
+    frames = [block_frames(skip * start, num_frames, num_steps, skip) for start in starts]
+    return Blocks(np.full(len(starts), video), file.first_row[video] + np.stack(frames))
+
+
 def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
-    """Decodes frames of a clip in their own size.
+    """Decodes frames of a clip, at their own aspect ratio and at most `MAX_HEIGHT` high.
 
     Args:
       file, video: the clip.
@@ -94,11 +111,19 @@ def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
     wanted = set(np.asarray(wanted).tolist())
     kept, index = [], 0
     for chunk in read_frames(path, every=every, size=None, colour="rgb24"):
-        kept += [frame for n, frame in enumerate(chunk, index) if n in wanted]
+        kept += [at_most(frame, MAX_HEIGHT) for n, frame in enumerate(chunk, index) if n in wanted]
         index += len(chunk)
     if len(kept) < len(wanted):
         raise InputError(f"{path}: has {index} frames, not as many as when its features were extracted")
     return np.stack(kept)
+
+
+def at_most(frame, height: int) -> np.ndarray:
+    """Returns a frame `<uint8>[H, W, 3]`, made smaller where it is higher than that."""
+    if frame.shape[0] <= height:
+        return frame
+    size = (round(frame.shape[1] * height / frame.shape[0]), height)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
 
 
 def most_confident(found, labels, right: bool, count: int) -> list[int]:
@@ -127,7 +152,7 @@ def draw_glimpses(glimpses: Glimpses, folder, prefix: str = "") -> Path:
     """Writes filmstrip (PNG), film (MP4) and animation (GIF) of a clip; returns the path of the first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = prefix + re.sub(r"[^\w.-]+", "_", str(Path(glimpses.name).with_suffix("")))
+    stem = prefix + re.sub(r"[^\w.-]+", "_", glimpses.name)
     picture = folder / f"{stem}.png"
     filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture)
     for ending in (".mp4", ".gif"):
@@ -150,6 +175,8 @@ def visualize(
       The paths of the filmstrips.
     """
     model = trained.load(workdir, checkpoint)
+    if not model.has_attention:
+        raise InputError(f"model={model.config.model.model} has no attention to show; train soft_attention")
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"
     chosen = find_clips(file.names, clips) if clips else np.flatnonzero(np.array(file.splits) == split)

@@ -1,5 +1,7 @@
 """The released model as a Flax module, called like the paper's."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,8 @@ class ReleasedAttentionLSTM(nn.Module):
           sets).
       multi_label: whether a clip may have several labels: one sigmoid a class instead of one softmax.
     """
+
+    per_frame: ClassVar[bool] = False
 
     num_classes: int
     hidden_dim: int = 512

@@ -12,7 +12,7 @@ import attention_ar as ar
 from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.objective import PaperObjective
 from attention_ar.optimizers import adam
-from attention_ar.steps import TrainState, create_train_state, eval_step, train_step
+from attention_ar.steps import TrainState, create_train_state, eval_step, predict, train_step
 
 MODEL = ar.SoftAttentionLSTM(num_classes=3, hidden_dim=6, num_layers=2)
 OBJECTIVE = PaperObjective(attention_penalty=1.0)
@@ -113,6 +113,18 @@ def test_evaluation_has_no_dropout_and_returns_the_attention():
     np.testing.assert_allclose(found["predictions"], jax.nn.softmax(logits), atol=1e-6)
     np.testing.assert_allclose(found["attention"], out["attention"], atol=1e-6)
     assert found["entropy"].shape == (5,)
+
+
+def test_a_model_of_single_frames_sees_each_frame_once():
+    model = ar.SoftmaxRegression(num_classes=3)
+    data = batch(4)
+    where = np.array([[0, 1, 2, 2], [1, 2, 3, 4], [4, 4, 4, 4], [0, 2, 4, 1]])
+    frames = data.pop("features").reshape(-1, 9, 5)[:6]
+    params = jax.jit(model.init)(jax.random.key(0), frames[None])["params"]
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    shared, _ = predict(model, params, {**data, "frames": frames, "where": where})
+    whole, _ = model.apply({"params": params}, frames[where])
+    np.testing.assert_allclose(shared, whole, atol=1e-6)
 
 
 # --- Checkpoints ------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_blocks_stay_within_their_video():
     blocks = cut_blocks(file, [1, 2], num_steps=4, fps=15, stride=2)
     assert blocks.video.tolist() == [1, 1, 1, 2]
     assert blocks.rows.tolist() == [[5, 7, 9, 11], [7, 9, 11, 13], [9, 11, 13, 15], [17, 19, 19, 19]]
-    assert blocks.videos().tolist() == [1, 2]
+    assert blocks.num_padded() == 1
     assert len(cut_blocks(file, [], num_steps=4, fps=15, stride=2)) == 0
 
 
@@ -101,6 +101,20 @@ def test_batches_hold_what_the_blocks_say():
         seen += batch["block"][batch["weight"] == 1].tolist()
     assert seen == order.tolist()
     assert batch["weight"].tolist() == [1, 1, 0, 0]  # 3 + 1 + 6 blocks.
+
+
+def test_batches_of_single_frames_hold_each_frame_once():
+    file = features_file([20, 4, 9], fps=[30, 30, 30])
+    blocks = cut_blocks(file, [0, 1, 2], num_steps=4, fps=30, stride=1)
+    order = np.random.default_rng(0).permutation(len(blocks))
+    sizes = set()
+    for batch in batches(file, blocks, order, batch_size=8, per_frame=True):
+        assert "features" not in batch
+        np.testing.assert_array_equal(batch["frames"][:, 0, 0][batch["where"]], blocks.rows[batch["block"]])
+        distinct = len(np.unique(blocks.rows[batch["block"]]))
+        assert distinct <= len(batch["frames"]) < distinct + 4  # 8·4 frames in eight sizes.
+        sizes.add(len(batch["frames"]))
+    assert all(size % 4 == 0 for size in sizes)
 
 
 def test_cells_are_numbered_row_by_row():
@@ -149,7 +163,9 @@ def test_prefetch_works_ahead_but_not_far_and_ends_with_its_reader():
             made.append(len(made))
             yield made[-1]
 
-    before = threading.active_count()
+    def threads():
+        return sum(thread.name.startswith("read-ahead") for thread in threading.enumerate())
+
     items = prefetch(endless(), ahead=2)
     assert next(items) == 0
     deadline = time.monotonic() + 5
@@ -157,5 +173,6 @@ def test_prefetch_works_ahead_but_not_far_and_ends_with_its_reader():
         time.sleep(0.01)
     time.sleep(0.05)
     assert len(made) == 4  # One taken, two waiting, one in hand.
+    assert threads() == 1
     items.close()
-    assert threading.active_count() == before
+    assert threads() == 0

@@ -11,7 +11,7 @@ from attention_ar.errors import InputError
 from data_prep.features_file import open_features
 from experiments.config import TrainingConfig
 from experiments.tour import Sizes, summarise, tour
-from experiments.visualization import find_clips, most_confident, original_frames, visualize
+from experiments.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
 
 SMALL = Sizes(
     clips={"num_groups": 3, "clips_per_group": 1, "num_frames": 9},
@@ -45,8 +45,7 @@ def test_the_tour_leaves_what_it_promises_and_says_that_the_network_is_random(wo
         assert picture.stat().st_size < 300_000
         assert picture.with_suffix(".gif").exists()
         with av.open(str(picture.with_suffix(".mp4"))) as film:
-            # T = 4: the blocks 0 to 3 and 4 to 7 cover 8 of the 9 frames.
-            assert sum(1 for _ in film.decode(video=0)) == 8
+            assert sum(1 for _ in film.decode(video=0)) == 9
     # A second call finds everything done and says the same.
     again = tour(workdir, "random", SMALL)
     assert again["soft_attention"]["accuracy"] == scores["accuracy"]
@@ -71,7 +70,7 @@ def test_summary_says_what_fell_short():
 
 def test_pictures_of_named_clips(workdir, tmp_path):
     (picture,) = visualize(workdir / "soft_attention", clips=["bend_03_01.mp4"], output=tmp_path)
-    assert picture == tmp_path / "bend_bend_03_01.png"
+    assert picture == tmp_path / "bend_bend_03_01.mp4.png"
     with Image.open(picture) as image:
         assert image.width > image.height
 
@@ -106,6 +105,35 @@ def test_bad_requests_for_pictures(workdir, tmp_path):
     with pytest.raises(InputError, match="model=average_pool has no attention to show"):
         visualize(workdir / "average_pool", output=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "skip", "expected"),
+    [
+        (9, 1, [[0, 1, 2, 3], [4, 5, 6, 7], [5, 6, 7, 8]]),
+        (8, 1, [[0, 1, 2, 3], [4, 5, 6, 7]]),
+        (3, 1, [[0, 1, 2, 2]]),
+        (12, 2, [[0, 2, 4, 6], [4, 6, 8, 10]]),
+    ],
+)
+def test_a_clip_is_covered_to_its_end(num_frames, skip, expected):
+    class File:
+        first_row = np.array([100])
+
+    File.num_frames = np.array([num_frames])
+    blocks = covering_blocks(File, 0, num_steps=4, skip=skip)
+    assert (blocks.rows - 100).tolist() == expected
+
+
+def test_features_of_another_network_are_not_mixed_into_a_tour(workdir, tmp_path):
+    class Other:
+        recipe = {"network": "bvlc_googlenet"}  # noqa: RUF012
+        is_random = False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.tour.network_or_random", lambda _: Other())
+        with pytest.raises(InputError, match="another network than bvlc_googlenet; name another --workdir"):
+            tour(workdir, None, SMALL)
 
 
 def test_most_confident_right_and_wrong():

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from attention_ar import released
 from attention_ar.errors import InputError
 from experiments import trained
 from experiments.config import (
@@ -19,7 +20,8 @@ from experiments.config import (
     TrainingConfig,
     read_config,
 )
-from experiments.evaluation import Protocol, evaluate
+from experiments.evaluation import evaluate
+from experiments.protocol import Protocol
 from experiments.run_log import read_metrics
 from experiments.training import train
 
@@ -154,10 +156,26 @@ def test_several_labels(write_tiny, tmp_path):
 
 def test_protocols_by_hand():
     steps = np.array([[[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]]])
-    np.testing.assert_allclose(Protocol().block_predictions(steps, False), [[1.7 / 3, 1.3 / 3]])
-    assert Protocol("released", last_n=2).block_predictions(steps, False).tolist() == [[0, 1]]
-    assert Protocol("released", last_n=3).block_predictions(steps, False).tolist() == [[1, 0]]
-    np.testing.assert_allclose(Protocol("released", last_n=2).block_predictions(steps, True), [[0.4, 0.6]])
+    results = {"predictions": steps, "logits": np.log(steps)}
+    np.testing.assert_allclose(Protocol().block_predictions(results, False), [[1.7 / 3, 1.3 / 3]])
+    assert Protocol("released", last_n=2).block_predictions(results, False).tolist() == [[0, 1]]
+    assert Protocol("released", last_n=3).block_predictions(results, False).tolist() == [[1, 0]]
+    several = {"logits": np.log(steps / (1 - steps)), "predictions": steps}
+    np.testing.assert_allclose(Protocol("released", last_n=2).block_predictions(several, True), [[0.4, 0.6]], rtol=1e-6)
+
+
+def test_shares_of_votes_are_the_released_vote():
+    random = np.random.default_rng(0)
+    said, video = random.integers(4, size=60), np.sort(np.concatenate([np.arange(12), random.integers(12, size=48)]))
+    shares = Protocol("released").video_predictions(np.eye(4)[said], video, 12)
+    np.testing.assert_array_equal(np.argmax(shares, axis=1), released.evaluation.vote(said, video, 12))
+
+
+def test_tied_scores_share_a_rank_in_the_papers_protocol_only():
+    labels, tied = np.array([[1], [0], [0], [0]]), np.ones((4, 1))
+    assert Protocol("paper").scores(tied, labels, True)["mean_average_precision"] == pytest.approx(0.25)
+    assert Protocol("released").scores(tied, labels, True)["mean_average_precision"] == pytest.approx(1.0)
+    assert Protocol("released").scores(tied, labels, True)["average_precisions"] == [1.0]
 
 
 def test_released_protocol_votes(soft_attention_run):
@@ -231,10 +249,61 @@ def test_folders_without_a_run_are_refused(soft_attention_run, tmp_path):
     saved["data"]["strride"] = 2
     (tmp_path / "config.json").write_text(json.dumps(saved))
     refused(lambda: evaluate(tmp_path), "strride")
+    del saved["data"]["strride"]
+    saved["model"]["hidden_dim"] = "x"
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    refused(lambda: evaluate(tmp_path), "hidden_dim is 'x'; must be of type int")
+    (tmp_path / "config.json").write_text("[1]")
+    refused(lambda: evaluate(tmp_path), "not a run's configuration")
 
 
-def test_an_empty_part_is_refused(soft_attention_run):
-    refused(lambda: evaluate(soft_attention_run, split="validation"), "split=validation", "['test', 'train']")
+def test_an_empty_part_is_refused(soft_attention_run, write_tiny):
+    others = write_tiny(splits=["train"] * 18, split_id="other")
+    refused(lambda: evaluate(soft_attention_run, features=others), "split=test", "['train']")
+
+
+def test_what_was_held_out_can_be_evaluated_and_is_not_training_part(soft_attention_run):
+    counts = {
+        split: evaluate(soft_attention_run, split=split)[0]["num_videos"] for split in ("train", "validation", "test")
+    }
+    assert counts == {"train": 9, "validation": 3, "test": 6}
+    lines = read_metrics(soft_attention_run / "metrics.jsonl")
+    scores, _, _ = evaluate(soft_attention_run, split="validation")
+    best = next(line["held_out"] for line in lines if line["epoch"] == scores["epoch"])
+    assert scores["accuracy"] == best["accuracy"]
+    assert scores["cross_entropy"] == pytest.approx(best["cross_entropy"], rel=1e-5)
+
+
+def test_another_split_is_said(soft_attention_run, write_tiny, capsys):
+    scores, _, _ = evaluate(soft_attention_run, features=write_tiny(split_id="other"))
+    assert scores["split_id"] == "other"
+    assert "NOTE: these features have another split" in capsys.readouterr().out
+
+
+def test_one_label_and_several_are_not_mixed(soft_attention_run, write_tiny):
+    features = write_tiny(multi_label=True)
+    refused(lambda: evaluate(soft_attention_run, features=features), "several labels each", "trained for one label")
+
+
+def test_a_refused_run_leaves_the_folder_as_it_was(tiny_features, write_tiny, tmp_path):
+    train(tiny_config(tiny_features, epochs=1), tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_text()
+    other = write_tiny(split_id="other")
+    refused(lambda: train(tiny_config(other, epochs=2), tmp_path / "run"), "split_id tiny", "has other")
+    assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+def test_attention_is_watched_when_nothing_is_held_out(tiny_features, tmp_path, capsys):
+    train(tiny_config(tiny_features, epochs=1, validation_fraction=0.0), tmp_path / "run")
+    (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert "held_out" not in line
+    assert set(line["training_part"]["attention"]) == HEALTH
+    assert "attention: entropy" in capsys.readouterr().out
+
+
+def test_short_clips_are_said(tiny_features, tmp_path, capsys):
+    train(tiny_config(tiny_features, epochs=1, num_steps=9), tmp_path / "run")
+    assert "9 of these 9 videos are shorter than a block" in capsys.readouterr().out
 
 
 def test_features_that_are_no_numbers_stop_training_with_names(write_tiny, tmp_path, tiny_features):
@@ -246,12 +315,23 @@ def test_features_that_are_no_numbers_stop_training_with_names(write_tiny, tmp_p
     config = tiny_config(features, epochs=3, validation_fraction=0.0)
     message = refused(
         lambda: train(config, tmp_path / "run"),
-        "loss or gradient is not a finite number",
+        "is not a finite number",
         "the features of run/clip 1 (#1).avi are not finite",
         f"last good checkpoint: {tmp_path / 'run' / 'checkpoints'}",
     )
     assert message.startswith("step ")
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == before
+
+
+def test_held_out_features_that_are_no_numbers_stop_training_with_step_and_checkpoint(write_tiny, tmp_path):
+    features = np.array(np.ones((18 * 7, 3, 3, 8)), np.float16)
+    features[7 * 4 + 2, 1, 1, 3] = np.nan
+    splits = ["train"] * 4 + ["validation"] + ["test"] * 13
+    config = tiny_config(write_tiny(features=features, splits=splits, groups=[""] * 18), epochs=1)
+    message = refused(
+        lambda: train(config, tmp_path / "run"), "run/clip 1 (#1).avi", "last good checkpoint: none was saved"
+    )
+    assert message.startswith("step 3: ")
 
 
 def test_a_loss_that_is_no_number_names_the_batch(tiny_features, tmp_path):

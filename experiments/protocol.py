@@ -1,0 +1,72 @@
+"""From steps to blocks, from blocks to videos, from videos to a score: the paper's way and the released program's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_ar import metrics, released
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How predictions are put together and scored.
+
+    Attributes:
+      name: "paper": means over all steps and over the blocks (section 4.2). "released", as the authors' program does: a
+        block says the class that is most probable over its last steps, and a video the class that most of its blocks
+        say; with several labels, means over the last steps and over the blocks, and videos of equal score do not share
+        a rank. See `attention_ar.released.evaluation`.
+      last_n: the steps at the block's end that count in the released protocol.
+    """
+
+    name: str = "paper"
+    last_n: int = 30
+
+    def block_predictions(self, results: dict, multi_label: bool):
+        """Predicts blocks.
+
+        Args:
+          results: of `eval_step`, of which `logits` and `predictions` count.
+          multi_label: whether a clip may have several labels.
+
+        Returns:
+          `<float>[B, C]`; in the released protocol with one label, 1 for the class that the block says and 0 for the
+          others.
+        """
+        if self.name == "paper":
+            return np.asarray(results["predictions"]).mean(axis=1)
+        said = np.asarray(released.evaluation.block_predictions(results["logits"], self.last_n, multi_label))
+        return said if multi_label else np.eye(results["logits"].shape[-1])[said]
+
+    def video_predictions(self, block_predictions, block_video, num_videos: int) -> np.ndarray:
+        """Means over each video's blocks, `<float64>[num_videos, C]`; of released blocks with one label, shares of
+        votes.
+
+        The greatest share, the first of equals, is `released.evaluation.vote`.
+        """
+        return metrics.video_predictions(block_predictions, block_video, num_videos)
+
+    def scores(self, predictions, labels, multi_label: bool) -> dict:
+        """Returns the paper's score, `score_name` saying which entry it is, and what stands beside it.
+
+        Args:
+          predictions: of videos, `<float>[N, C]`.
+          labels: theirs, `[N, C]`.
+          multi_label: whether a clip may have several labels.
+        """
+        if not multi_label:
+            return {
+                "score_name": "accuracy",
+                "accuracy": metrics.accuracy(predictions, labels),
+                "mean_class_accuracy": metrics.mean_class_accuracy(predictions, labels),
+            }
+        rules = metrics if self.name == "paper" else released.evaluation
+        by_class = rules.average_precisions(predictions, labels)
+        return {
+            "score_name": "mean_average_precision",
+            "mean_average_precision": rules.mean_average_precision(predictions, labels),
+            "average_precisions": [None if np.isnan(p) else float(p) for p in by_class],
+        }
+
+
+PAPER = Protocol()
