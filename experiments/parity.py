@@ -111,7 +111,7 @@ def main(argv):
     print(f"\n{summarize(rows)}")
     outside = sum(not row.ok for row in rows)
     verdict = f"{outside} OUTSIDE their tolerance" if outside else "all ok"
-    print(f"\n{len(rows)} comparisons in {len(cases)} cases: {verdict}")
+    print(f"\n{sum(not row.is_note for row in rows)} comparisons in {len(cases)} cases: {verdict}")
     if OUTPUT.value:
         write_json(OUTPUT.value, rows)
         print(f"all comparisons: {OUTPUT.value}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from attention_ar.errors import InputError
 
-FLOAT32, FLOAT64 = "float32", "float64"
+FLOAT32, FLOAT64, NOTE = "float32", "float64", "note"
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ class Row:
         return "the original" in self.quantity
 
     @property
+    def is_note(self) -> bool:
+        """Whether nothing is compared."""
+        return self.precision == NOTE
+
+    @property
     def severity(self) -> float:
         """How much of the tolerance is used up, for sorting; the worst are greatest."""
         if math.isnan(self.error):
@@ -156,6 +161,11 @@ def stated(case, quantity, ok: bool, array="") -> Row:
     return Row(case, "", quantity, array, error, error, 0.0, "relative", ok)
 
 
+def noted(case, quantity) -> Row:
+    """Returns a row that only says something: it compares nothing and is not counted."""
+    return Row(case, NOTE, quantity, "", 0.0, 0.0, 0.0, "relative", True)
+
+
 def refuses(case, quantity, function) -> Row:
     """Returns a row that is ok if `function` gives a clear error."""
     try:
@@ -184,7 +194,7 @@ def render(rows: Iterable[Row]) -> str:
         quantity = f"{row.quantity} ({row.array})" if row.array else row.quantity
         against = " abs" if row.against == "absolute" else ""
         tolerance = f"{row.tolerance:.1e}{against}" if row.tolerance else "equal"
-        verdict = "ok" if row.ok else "NO"
+        verdict = "" if row.is_note else "ok" if row.ok else "NO"
         lines.append(
             (
                 row.case,

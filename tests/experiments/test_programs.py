@@ -12,6 +12,8 @@ PROGRAMS = [
     "experiments.visualize",
     "experiments.quickstart",
     "experiments.parity",
+    "data_prep.convert_released",
+    "experiments.import_released",
 ]
 
 

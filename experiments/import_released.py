@@ -1,0 +1,71 @@
+"""Makes a run of a checkpoint of the authors' released program, and such a checkpoint of a run.
+
+    python -m experiments.import_released --model=model.npz --features=features.h5 --workdir=run
+    python -m experiments.evaluate --workdir=run --protocol=released
+    python -m experiments.import_released --workdir=run --export=model.npz
+
+Where a default is not what the model was trained with, say so: a checkpoint does not tell. The authors' HMDB-51 and
+Hollywood2 scripts have --last_n=16. data_prep.convert_released makes a features file of their data set.
+"""
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep.command_line import run
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: to be made, or to be exported.", required=True)
+MODEL = flags.DEFINE_string("model", None, "Checkpoint to import (.npz).")
+FEATURES = flags.DEFINE_string("features", None, "Features file of the data set it was trained on.")
+EXPORT = flags.DEFINE_string("export", None, "Checkpoint to write (.npz), of the run's best parameters.")
+OPTIONS = [
+    flags.DEFINE_integer("num_steps", 30, "T, the frames of a block; their maxlen.", lower_bound=1),
+    flags.DEFINE_float("fps", 30.0, "Rate at which a block samples the video; at most 30."),
+    flags.DEFINE_integer("stride", 1, "Frames between the starts of two blocks; their testing_stride.", lower_bound=1),
+    flags.DEFINE_integer("last_n", 30, "Last steps of a block that make its prediction.", lower_bound=1),
+    flags.DEFINE_float("temperature_inverse", 1.0, "Factor on the scores under the location softmax."),
+    flags.DEFINE_boolean("use_dropout", True, "Whether it was trained with dropout; its units then count half."),
+]
+
+
+def main(argv):
+    if argv[1:]:
+        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+    given = {flag.name for flag in (MODEL, FEATURES, EXPORT, *OPTIONS) if flag.present}
+    if given == {"export"}:
+        export(WORKDIR.value, EXPORT.value)
+    elif {"model", "features"} <= given and "export" not in given:
+        import_(MODEL.value, FEATURES.value, WORKDIR.value, {flag.name: flag.value for flag in OPTIONS})
+    else:
+        raise InputError("say either --workdir --model --features, with options if need be, or --workdir --export")
+
+
+def import_(model, features, workdir, options):
+    from experiments.released_run import import_checkpoint  # Imports JAX, which --help need not wait for.
+
+    config = import_checkpoint(model, workdir, features, **options)
+    found = {"hidden_dim": config.model.hidden_dim, "init_layers": config.model.init_layers, **vars(config.released)}
+    print(f"read from {model}: {_listed({name: value for name, value in found.items() if name not in options})}")
+    print(f"taken from the flags: {_listed(options)}")
+    print(f"the run is in {workdir}; python -m experiments.evaluate --workdir={workdir} --protocol=released scores it")
+
+
+def export(workdir, path):
+    from experiments.released_run import export_checkpoint
+
+    config = export_checkpoint(workdir, path)
+    untold = {
+        "maxlen": config.data.num_steps,
+        "fps": config.data.fps,
+        "last_n": config.released.last_n,
+        "temperature_inverse": config.released.temperature_inverse,
+        "use_dropout": config.model.dropout > 0,
+    }
+    print(f"{path}: tell their program {_listed(untold)}")
+
+
+def _listed(options: dict) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
+
+
+if __name__ == "__main__":
+    run(main)
