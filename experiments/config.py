@@ -115,28 +115,29 @@ class RunConfig:
     training: TrainingConfig = TrainingConfig()
 
 
-def define_flags(*config_classes):
+def define_flags(*config_classes, flag_values=flags.FLAGS):
     """Defines one flag a field, with the field's default, help and bounds."""
     for config_class in config_classes:
         for f in dataclasses.fields(config_class):
             bounds = {"lower_bound": f.metadata["minimum"], "upper_bound": f.metadata["maximum"]}
             if f.metadata["choices"]:
-                flags.DEFINE_enum(f.name, f.default, f.metadata["choices"], f.metadata["help"])
+                flags.DEFINE_enum(f.name, f.default, f.metadata["choices"], f.metadata["help"], flag_values)
             elif f.type is bool:
-                flags.DEFINE_boolean(f.name, f.default, f.metadata["help"])
+                flags.DEFINE_boolean(f.name, f.default, f.metadata["help"], flag_values)
             elif f.type is int:
-                flags.DEFINE_integer(f.name, f.default, f.metadata["help"], **bounds)
+                flags.DEFINE_integer(f.name, f.default, f.metadata["help"], flag_values=flag_values, **bounds)
             elif f.type is float:
-                flags.DEFINE_float(f.name, f.default, f.metadata["help"], **bounds)
+                flags.DEFINE_float(f.name, f.default, f.metadata["help"], flag_values=flag_values, **bounds)
             else:
-                flags.DEFINE_string(f.name, f.default, f.metadata["help"])
+                flags.DEFINE_string(f.name, f.default, f.metadata["help"], flag_values)
 
 
-def from_flags(config_class):
+def from_flags(config_class, flag_values=flags.FLAGS):
     """Returns the `config_class` (a dataclass of options, or a RunConfig of such) that the flags say."""
+    fields = dataclasses.fields(config_class)
     if config_class is RunConfig:
-        return RunConfig(**{f.name: from_flags(f.type) for f in dataclasses.fields(RunConfig)})
-    return config_class(**{f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(config_class)})
+        return RunConfig(**{f.name: from_flags(f.type, flag_values) for f in fields})
+    return config_class(**{f.name: flag_values[f.name].value for f in fields})
 
 
 def as_flags(config: RunConfig) -> dict:

@@ -9,96 +9,17 @@ arrays. Where the authors' code crashes or is wrong, the line says so, and what 
 is 1 if any line is outside its tolerance. Takes a minute or two.
 """
 
-import dataclasses
-import json
-import math
-import os
-from pathlib import Path
-
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from attention_ar.errors import InputError
 from data_prep.command_line import run
-from experiments.parity_table import Case, Row, grouped, load_arrays, render, same, stated, summarize
+from experiments.parity_cases import find_cases, rows_of, write_json
+from experiments.parity_table import grouped, render, summarize
 
 GOLDEN_DIR = flags.DEFINE_string("golden_dir", None, "Folder of recorded cases.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for all comparisons, array by array.")
-
-
-def find_cases(folder) -> list[Case]:
-    """Returns the recorded cases in a folder: NAME.json beside NAME.npz, and folders with such a pair named `trace`."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; must hold recorded cases")
-    single = [Case(path.stem, path) for path in folder.glob("*.json") if not path.stem.endswith("_f64")]
-    runs = [Case(path.parent.name, path) for path in folder.glob("*/trace.json")]
-    cases = sorted((case for case in single + runs if case.path.with_suffix(".npz").exists()), key=lambda c: c.name)
-    if not cases:
-        raise InputError(f"{folder}: no recorded cases here; must hold pairs of NAME.json and NAME.npz")
-    return cases
-
-
-def comparison_of(case: Case):
-    """Returns the function that yields a case's rows, which the fields of its JSON file tell."""
-    # These import JAX, which --help need not wait for.
-    from experiments.parity_data import data_case, evaluation_case
-    from experiments.parity_model import model_case, optimizer_case
-    from experiments.parity_pictures import picture_case
-    from experiments.parity_run import run_case
-
-    told_by = {
-        "evals": run_case,
-        "proto": data_case,
-        "files_written": evaluation_case,
-        "n_updates": optimizer_case,
-        "param_order": model_case,
-        "raw_map_dtype": picture_case,
-    }
-    for field, function in told_by.items():
-        if field in case.about:
-            return function
-    raise InputError(f"{case.path}: of no known kind; must have one of the fields {', '.join(told_by)}")
-
-
-def rows_of(case: Case) -> list[Row]:
-    """Compares one case. What is wrong with its files becomes a row that is not ok."""
-    rows = []
-    try:
-        rows.extend(complete(case))
-        rows.extend(comparison_of(case)(case))
-    except InputError as error:
-        rows.append(stated(case.name, f"cannot be compared: {error}", False))
-    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        what = f"not in the format of a recorded case ({type(error).__name__}: {error})"
-        rows.append(stated(case.name, what, False))
-    return rows
-
-
-def complete(case: Case):
-    """Yields the row on whether a case has the arrays that its JSON files list."""
-    for path in (case.path, case.path.with_name(f"{case.path.stem}_f64.json")):
-        if path.exists():
-            listed = Case(case.name, path).about["arrays"]
-            arrays = load_arrays(path.with_suffix(".npz"))
-            shapes = {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
-            wrong = sorted(name for name in listed.keys() | shapes.keys() if listed.get(name) != shapes.get(name))
-            yield same(case.name, "recorded arrays as listed", len(wrong), 0, ", ".join(wrong))
-
-
-def write_json(path, rows):
-    """Writes all rows, atomically. Infinite numbers become null."""
-
-    def finite(row):
-        fields = dataclasses.asdict(row).items()
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields}
-
-    report = {"ok": all(row.ok for row in rows), "rows": [finite(row) for row in rows]}
-    beside = f"{path}.partial"
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-    os.replace(beside, path)
 
 
 def main(argv):

@@ -84,15 +84,7 @@ def import_checkpoint(
     )
     params = {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
     state = TrainState(jnp.zeros((), jnp.int32), params, build_optimizer(config.training).init(params))
-    about = {
-        "class_names": list(file.class_names),
-        "multi_label": file.multi_label,
-        "recipe": file.recipe,
-        "split_id": file.split_id,
-        "feature_shape": list(file.features.shape[1:]),
-        "epoch": 0,
-        "metrics": {"epoch": 0, "step": 0},
-    }
+    about = {**trained.about_features(file), "epoch": 0, "metrics": {"epoch": 0, "step": 0}}
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with Checkpoints(workdir / "checkpoints") as checkpoints:

@@ -17,6 +17,17 @@ from data_prep.splits import hold_out_validation
 from experiments.config import RunConfig, build_model, build_objective, read_config
 
 
+def about_features(file: FeaturesFile) -> dict:
+    """Returns what a checkpoint keeps of the features that its model was trained on."""
+    return {
+        "class_names": list(file.class_names),
+        "multi_label": file.multi_label,
+        "recipe": file.recipe,
+        "split_id": file.split_id,
+        "feature_shape": list(file.features.shape[1:]),
+    }
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A model with its parameters and what they were trained on.

@@ -27,6 +27,7 @@ from experiments.config import (
 )
 from experiments.evaluation import NotFiniteError, predict_videos
 from experiments.run_log import MetricsLog, describe_epoch
+from experiments.trained import about_features
 
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
@@ -72,13 +73,7 @@ def train(config: RunConfig, workdir) -> dict:
     shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
     example = jax.ShapeDtypeStruct(shape, np.float32)
     init = functools.partial(create_train_state, model, optimizer)
-    about = {
-        "class_names": list(file.class_names),
-        "multi_label": file.multi_label,
-        "recipe": file.recipe,
-        "split_id": file.split_id,
-        "feature_shape": list(file.features.shape[1:]),
-    }
+    about = about_features(file)
     require_same_flags(workdir, config)
     compiled_train_step = jax.jit(
         functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed),

@@ -9,22 +9,17 @@ from absl import flags
 
 import attention_ar as ar
 from attention_ar.errors import InputError
-from experiments import config, train
+from experiments import config
 from experiments.tour import Sizes
 
-CONFIGS = sorted((Path(train.__file__).parent / "configs").glob("*.cfg"))
-PARTS = [f.type for f in dataclasses.fields(config.RunConfig)]
+CONFIGS = sorted((Path(config.__file__).parent / "configs").glob("*.cfg"))
 
 
 def parse(*arguments) -> config.RunConfig:
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS(["train", "--features=f.h5", "--workdir=w", *arguments])
-    try:
-        return config.from_flags(config.RunConfig)
-    finally:
-        for part in PARTS:
-            for f in dataclasses.fields(part):
-                flags.FLAGS[f.name].unparse()
+    values = flags.FlagValues()
+    config.define_flags(*(f.type for f in dataclasses.fields(config.RunConfig)), flag_values=values)
+    values(["train", "--features=f.h5", *flags.FlagValues().read_flags_from_files(arguments)])
+    return config.from_flags(config.RunConfig, values)
 
 
 def test_every_agreed_config_is_there():
