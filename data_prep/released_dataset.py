@@ -1,11 +1,12 @@
-"""The authors' data set layout: for each split an HDF5 file of features and three text files, one line a
-video.
+"""The authors' data set layout: for each split an HDF5 file of features and three text files, one line a video.
 
-    <split>_features.h5    data set `features` `<float32>[frames of all videos, 49·D]`, the videos one after
-    another <split>_framenum.txt   the number of frames of each video <split>_filename.txt   its name
-    <split>_labels.txt     its class, or comma-separated 0 and 1 for each class where a clip may have several
+    SPLIT_features.h5     data set `features` `<float32>[frames of all videos, 49·D]`, the videos one after another
+    SPLIT_framenum.txt    the number of frames of each video
+    SPLIT_filename.txt    its name
+    SPLIT_labels.txt      its class, or comma-separated 0 and 1 for each class where a clip may have several
 
-A row holds its cube column by column, as MATLAB does: cell i, map k at position i + 49·k.
+SPLIT is train, valid or test. A row holds its cube column by column, as MATLAB does: cell i, map k at position
+i + 49·k.
 """
 
 import os

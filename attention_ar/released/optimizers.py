@@ -27,9 +27,8 @@ def released_adam() -> optax.GradientTransformation:
 
     What is odd: Adam has 1 − 0.9ᵗ where this has 1 − 0.1ᵗ, and 1 − 0.999ᵗ where this has 1 − 0.001ᵗ. The rates stand
     where the decay factors belong. Hence almost nothing is corrected, and while v still grows from 0 the updates are
-    too
-    long: the first is ±7.02e-4 whatever the gradient, where Adam's is ±2e-4, and the excess fades over some thousand
-    updates. The learning rate is a part of the function: the program ignores the one it is given.
+    too long: the first is ±7.02e-4 whatever the gradient, where Adam's is ±2e-4, and the excess fades over some
+    thousand updates. The learning rate is a part of the function: the program ignores the one it is given.
 
     Who does it otherwise: `attention_ar.optimizers.adam`, `optax.adam`, and whoever follows Algorithm 1 of the paper as
     published. In the first version of that paper β₁ = 0.1 and β₂ = 0.001 were the rates, and the corrections those of
