@@ -146,19 +146,23 @@ def test_models_agree_with_the_paper_in_float64(x64, glimpse, size):
 
 
 @pytest.mark.parametrize("glimpse", ["soft", "mean", "max"])
-def test_models_agree_with_the_paper_in_float32(glimpse):
-    model, params, X, _ = random_case(glimpse, SIZES[0], seed=1, dtype=np.float32)
+@pytest.mark.parametrize("size", [SIZES[0], *SIZES[5:8]])
+def test_models_agree_with_the_paper_in_float32(glimpse, size):
+    model, params, X, labels = random_case(glimpse, size, seed=1, dtype=np.float32)
     double = jax.tree.map(np.float64, params)
     logits, out = jax.jit(model.apply)({"params": params}, X)
-    assert logits.dtype == np.float32
-    for b in range(len(X)):
-        predictions, attention, c, h = oracle_block(double, np.float64(X[b]), glimpse)
-        assert largest_error(jax.nn.softmax(logits[b]), predictions) < 1e-5
-        assert largest_error(out["h"][b], h) < 1e-5
-        assert largest_error(out["c"][b], c) < 1e-5
-        if glimpse == "soft":
-            assert out["attention"].dtype == np.float32
-            assert largest_error(out["attention"][b], attention) < 1e-5
+    assert {array.dtype for array in jax.tree.leaves((logits, out))} == {np.dtype(np.float32)}
+    expected = [oracle_block(double, block, glimpse) for block in np.float64(X)]
+    found = [jax.nn.softmax(logits), out.get("attention", np.zeros((len(X), 0))), out["c"], out["h"]]
+    for f, e in zip(found, zip(*expected, strict=True), strict=True):
+        assert largest_error(f, np.array(e)) < 1e-5
+    parts_expected = oracle_loss_parts(
+        double, [e[0] for e in expected], [e[1].reshape(size[1], -1) for e in expected], labels, 0.7, 1e-3
+    )
+    _, parts = PaperObjective(0.7, 1e-3)(params, logits, out, labels, np.ones(len(X), np.float32))
+    names = ("cross_entropy", "attention_penalty", "weight_decay")
+    for name, value in zip(names, parts_expected, strict=True):
+        assert parts[name] == pytest.approx(value, rel=1e-5, abs=1e-6)
 
 
 def test_softmax_regression_agrees_with_the_paper(x64):
