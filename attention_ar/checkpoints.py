@@ -23,12 +23,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         self.directory = os.path.abspath(directory)
         if not create and not os.path.isdir(self.directory):
             raise InputError(f"{self.directory}: no checkpoints here; train first, or name another --workdir")
-        keep = policies.AnyPreservationPolicy(
-            [policies.LatestN(1), policies.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1)]
-        )
+        keep = policies.AnyPreservationPolicy([policies.LatestN(1), policies.BestN(get_metric_fn=_rank, n=1)])
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep,
-            best_fn=lambda metrics: metrics["score"],
+            best_fn=_rank,
             create=create,
         )
         handlers = {
@@ -41,14 +39,17 @@ class Checkpoints(contextlib.AbstractContextManager):
     def __exit__(self, *_):
         self._manager.close()
 
-    def save(self, state, about: dict, score: float):
-        """Saves `state` under its step. The best checkpoint is that of the highest `score`, among equals the latest."""
+    def save(self, state, about: dict, score: float, loss: float = 0.0):
+        """Saves `state` under its step.
+
+        The best checkpoint is that of the highest `score`, among equals the one of the lowest `loss`, then the latest.
+        """
         parts = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
             about=ocp.args.JsonSave(about),
         )
-        self._manager.save(int(state.step), args=parts, metrics={"score": float(score)})
+        self._manager.save(int(state.step), args=parts, metrics={"score": float(score), "loss": float(loss)})
         self._manager.wait_until_finished()
 
     def step(self, which: str = "latest") -> int | None:
@@ -93,6 +94,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         step = self._existing_step(which)
         args = ocp.args.Composite(training=ocp.args.StandardRestore(_abstract(training)))
         return like.replace(params=params, **self._manager.restore(step, args=args)["training"])
+
+
+def _rank(metrics):
+    return metrics["score"], -metrics["loss"]
 
 
 def _abstract(tree):

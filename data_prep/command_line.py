@@ -39,5 +39,6 @@ def _parse(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        print(f"error: {' '.join(str(error).split())}; see --help", file=sys.stderr)
+        message = " ".join(str(error).removeprefix("ERROR:: ").split()).replace(" ?", "?")
+        print(f"error: {message}; see --help", file=sys.stderr)
         sys.exit(1)

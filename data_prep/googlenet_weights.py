@@ -32,7 +32,7 @@ NUM_BYTES = 28_021_836
 
 _TIMEOUT = 30.0  # seconds without a byte
 _WAYS_OUT = (
-    f"name the file with --googlenet=PATH or ${ENVIRONMENT_VARIABLE}=PATH, or take --googlenet=random, "
+    f"name the file with --googlenet=PATH or in ${ENVIRONMENT_VARIABLE}, or take --googlenet=random, "
     "a random network, for trying things"
 )
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)

@@ -162,7 +162,9 @@ def read_config(workdir) -> RunConfig:
     path = Path(workdir) / "config.json"
     try:
         saved = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; --workdir must name a trained run") from None
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path}: not a run's configuration ({error}); --workdir must name a trained run") from None
     parts = {}
     for part in dataclasses.fields(RunConfig):

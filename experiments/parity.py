@@ -10,7 +10,7 @@ is 1 if any line is outside its tolerance. Takes a minute or two.
 """
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from tqdm import tqdm
 
 from attention_ar.errors import InputError
@@ -25,6 +25,7 @@ OUTPUT = flags.DEFINE_string("output", None, "JSON file for all comparisons, arr
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+    logging.set_verbosity(logging.ERROR)  # The table itself names the classes without a video.
     cases = find_cases(GOLDEN_DIR.value)
     with np.errstate(over="ignore"):
         rows = [row for case in tqdm(cases, unit="case", disable=None, leave=False) for row in rows_of(case)]

@@ -152,4 +152,4 @@ def summarise(scores: dict, localisation: dict, is_random: bool, pictures: list[
     if mass <= area:
         lines.append("**Below expectation**: the attention is not denser on the actor than elsewhere.")
     lines += [f"![{path.stem}](figures/{path.name})" for path in pictures]
-    return "\n".join([*lines, "", f"{seconds:.0f} seconds.", ""])
+    return "\n".join([*lines, "", f"All of it took {seconds:.0f} seconds.", ""])

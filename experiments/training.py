@@ -92,7 +92,8 @@ def train(config: RunConfig, workdir) -> dict:
             require_same_run(saved, about, checkpoints.directory)
             state = checkpoints.state(jax.eval_shape(init, jax.random.key(0), example))
             first_epoch = saved["epoch"] + 1
-            print(f"going on after epoch {saved['epoch']} of {workdir}")
+            done = first_epoch > config.training.epochs
+            print(f"{workdir}: {'already complete' if done else 'going on'} after epoch {saved['epoch']}")
         write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", resume_after=first_epoch - 1)
 
@@ -117,9 +118,8 @@ def train(config: RunConfig, workdir) -> dict:
             line["held_out" if held_out else "training_part"] = scores
             score = scores[scores["score_name"]] if held_out else -line["loss"]
             log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
-            checkpoints.save(
-                state, {**about, "epoch": epoch, "metrics": line}, score if np.isfinite(score) else -np.inf
-            )
+            score = score if np.isfinite(score) else -np.inf
+            checkpoints.save(state, {**about, "epoch": epoch, "metrics": line}, score, scores["cross_entropy"])
             print(describe_epoch(line, config.training.epochs, num_cells), flush=True)
 
         # What is left for users.

@@ -152,7 +152,7 @@ def draw_glimpses(glimpses: Glimpses, folder, prefix: str = "") -> Path:
     """Writes filmstrip (PNG), film (MP4) and animation (GIF) of a clip; returns the path of the first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = prefix + re.sub(r"[^\w.-]+", "_", glimpses.name)
+    stem = prefix + re.sub(r"[^\w-]+", "_", glimpses.name)
     picture = folder / f"{stem}.png"
     filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture)
     for ending in (".mp4", ".gif"):

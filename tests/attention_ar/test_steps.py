@@ -151,6 +151,16 @@ def test_latest_and_best_are_kept_and_restored_to_the_bit(tmp_path):
                 np.testing.assert_array_equal(a, b)
 
 
+def test_among_equal_scores_the_lowest_loss_is_best_and_then_the_latest(tmp_path):
+    _, state = compiled()
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for step, loss in ((1, 3.0), (2, 2.0), (3, 4.0)):
+            checkpoints.save(state.replace(step=jnp.int32(step)), {}, 0.5, loss)
+        assert (checkpoints.step("best"), checkpoints.step("latest")) == (2, 3)
+        checkpoints.save(state.replace(step=jnp.int32(4)), {}, 0.5, 2.0)
+        assert checkpoints.step("best") == 4
+
+
 def test_what_a_killed_process_left_is_no_checkpoint(tmp_path):
     _, state = compiled()
     with Checkpoints(tmp_path / "c") as checkpoints:

@@ -87,7 +87,7 @@ def test_bad_clips_are_reported_and_the_rest_is_kept(bad_clips, fake_network, tm
     done = extract(bad_clips, fake_network, tmp_path / "features.h5", frame_batch=8)
     skipped = read_skipped(tmp_path)
     reason, kept = skipped.pop("run/short.avi")
-    assert 15 <= kept < 60 and reason.startswith(f"cut short: {kept} of 60 frames are whole (the file ends ")
+    assert 10 <= kept < 60 and reason.startswith(f"cut short: {kept} of 60 frames are whole (the file ends ")
     assert skipped == {
         "run/empty.mp4": ("the file is empty", 0),
         "run/line\nbreak.mp4": ("the file is empty", 0),

@@ -223,7 +223,7 @@ def test_no_file_beside_is_opened(tmp_path):
 def test_no_file(tmp_path, name, reason):
     assert error_of(load_googlenet, tmp_path / name) == (
         f"{tmp_path / name}: GoogLeNet cannot be read ({reason}); name the file with --googlenet=PATH or "
-        "$ATTENTION_AR_GOOGLENET=PATH, or take --googlenet=random, a random network, for trying things"
+        "in $ATTENTION_AR_GOOGLENET, or take --googlenet=random, a random network, for trying things"
     )
 
 
@@ -299,7 +299,7 @@ def test_without_a_network_three_ways_out_are_named(tmp_path):
     nobody_listens = "http://127.0.0.1:9/net.onnx"
     message = error_of(download, tmp_path / "net.onnx", [nobody_listens] * 2)
     assert message.count(nobody_listens) == 2
-    for way_out in ("--googlenet=PATH", "$ATTENTION_AR_GOOGLENET=PATH", "--googlenet=random"):
+    for way_out in ("--googlenet=PATH", "$ATTENTION_AR_GOOGLENET", "--googlenet=random"):
         assert way_out in message
 
 

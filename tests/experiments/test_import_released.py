@@ -148,7 +148,7 @@ def test_filmstrips_of_an_imported_run(t191, tmp_path):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     pictures = visualize(t191, data_dir=tmp_path, clips=["video_test_00.avi"], output=tmp_path / "figures")
-    assert [picture.name for picture in pictures] == ["class0_video_test_00.avi.png"]
+    assert [picture.name for picture in pictures] == ["class0_video_test_00_avi.png"]
     assert pictures[0].stat().st_size > 0
 
 
@@ -239,7 +239,7 @@ def test_exports_that_are_refused(t191, tmp_path):
     for workdir, target, message in (
         (t191, "there.npz", "there.npz: exists already; name another file"),
         (tmp_path / "paper", "new.npz", "paper: holds a run of model=soft_attention; only model=released can"),
-        (tmp_path / "none", "new.npz", "config.json: not a run's configuration"),
+        (tmp_path / "none", "new.npz", "config.json: No such file or directory"),
         (t191, "none/new.npz", "none/new.npz: cannot be written"),
     ):
         with pytest.raises(InputError, match=message) as caught:

@@ -42,8 +42,8 @@ def test_help_and_unknown_flags(program):
         (["experiments.train", "--features=none.h5", "--workdir=run", "--model=hard"], "model"),
         (["experiments.train", "--workdir=run"], "--features"),
         (["experiments.train", "--features=none.h5", "--workdir=run", "more"], "error: more: not a flag"),
-        (["experiments.evaluate", "--workdir=nowhere"], "error: nowhere/config.json: not a run's configuration"),
-        (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: not a run's configuration"),
+        (["experiments.evaluate", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
+        (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
         (["experiments.quickstart", "--googlenet=none.onnx"], "error: none.onnx"),
     ],
 )

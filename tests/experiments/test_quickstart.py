@@ -70,7 +70,7 @@ def test_summary_says_what_fell_short():
 
 def test_pictures_of_named_clips(workdir, tmp_path):
     (picture,) = visualize(workdir / "soft_attention", clips=["bend_03_01.mp4"], output=tmp_path)
-    assert picture == tmp_path / "bend_bend_03_01.mp4.png"
+    assert picture == tmp_path / "bend_bend_03_01_mp4.png"
     with Image.open(picture) as image:
         assert image.width > image.height
 

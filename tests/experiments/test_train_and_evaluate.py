@@ -242,7 +242,7 @@ def test_unknown_labels_are_refused_and_fewer_classes_are_not(soft_attention_run
 
 
 def test_folders_without_a_run_are_refused(soft_attention_run, tmp_path):
-    refused(lambda: evaluate(tmp_path), "config.json: not a run's configuration", "--workdir")
+    refused(lambda: evaluate(tmp_path), "config.json: No such file or directory", "--workdir")
     (tmp_path / "config.json").write_text((soft_attention_run / "config.json").read_text())
     refused(lambda: evaluate(tmp_path), "no checkpoints here; train first")
     saved = json.loads((tmp_path / "config.json").read_text())
