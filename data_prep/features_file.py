@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import h5py
 import numpy as np
@@ -241,6 +241,10 @@ def _check_consistent(path: Path, contents: FeaturesFile):
             raise InputError(f"{path}: contradicts itself: {what}; extract it again")
 
     num_frames, num_clips = contents.num_frames, len(contents.names)
+    for name in contents.names:
+        path_in_folder = PurePosixPath(name)
+        inside = path_in_folder.parts and not path_in_folder.is_absolute() and ".." not in path_in_folder.parts
+        require(inside, f"the clip {name!r} leaves the folder of clips")
     names = contents.class_names
     require(
         isinstance(names, list) and all(isinstance(name, str) for name in names),

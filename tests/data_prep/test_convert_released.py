@@ -233,7 +233,7 @@ def test_a_missing_file_is_named(tmp_path, small):
         ({"features": np.zeros((12, 3, 3, 2), np.float16)}, "has 3×3 cells a frame; the authors' layout has 7×7"),
         ({"labels": np.ones((5, 1), np.uint8), "class_names": ["eat"]}, "several labels a clip, but one class"),
         ({"names": ["a", "b ", "c", "d", "e"]}, "'b ': the authors' layout has no spaces around a name"),
-        ({"names": ["a", "b", "../c", "d", "e"]}, "'../c': must be names below the videos' folder"),
+        ({"names": ["a", "b", "../c", "d", "e"]}, "'../c' leaves the folder of clips"),
         ({"features": np.full((12, 7, 7, 2), np.inf, np.float16)}, "y/2 .*: holds a feature that is not finite"),
     ],
 )

@@ -146,6 +146,8 @@ _ROWS = np.zeros((10, 2, 2, 3), np.float16)
         (lambda file: _replace(file, "videos/labels", [[1, 1], [0, 1], [1, 0]]), "a clip has not exactly one label"),
         (lambda file: _replace(file, "videos/labels", [[1], [0], [1]]), "labels do not fit 2 classes"),
         (lambda file: _replace(file, "videos/split", ["train", "train", "tset"]), "a split is none of train"),
+        (lambda file: _replace(file, "videos/name", ["a.avi", "b.avi", "../c.avi"]), r"'\.\./c\.avi' leaves"),
+        (lambda file: _replace(file, "videos/name", ["a.avi", "/etc/passwd", "c.avi"]), "'/etc/passwd' leaves"),
         (lambda file: file.attrs.modify("recipe", "[1]"), "the recipe is no table"),
         (lambda file: file.attrs.modify("recipe", "{}"), "the recipe does not say whether the network is random"),
         (lambda file: file.attrs.modify("recipe", "{"), "not a whole features file"),
