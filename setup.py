@@ -29,6 +29,7 @@ setup(
         "onnx>=1.19",
         "matplotlib>=3.11",
         "pillow>=11.0",
+        "psutil>=6.0",
         "tqdm>=4.66",
         "scikit-learn>=1.7",
     ],

@@ -1,7 +1,9 @@
-"""Checkpoints: the latest and the best, written atomically by Orbax."""
+"""Checkpoints: the latest and the best, written atomically by Orbax while training goes on."""
 
 import contextlib
+import math
 import os
+import shutil
 
 import jax
 import numpy as np
@@ -10,12 +12,14 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from attention_ar.errors import InputError
 
+_REMOVED = "removed"
+
 
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run: the latest, and the one of the best score, which may be older.
 
     A checkpoint has three parts: `params`, `training` (the rest of the TrainState), and `about`, a JSON object that
-    says what the parameters are. What a killed process has half written is not a checkpoint.
+    says what the parameters are. What a killed process has half written, or half removed, is not a checkpoint.
     """
 
     def __init__(self, directory, create: bool = True):
@@ -28,6 +32,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             preservation_policy=keep,
             best_fn=_rank,
             create=create,
+            todelete_subdir=_REMOVED,  # One rename, then it is no checkpoint any more.
         )
         handlers = {
             "params": ocp.StandardCheckpointHandler(),
@@ -36,21 +41,57 @@ class Checkpoints(contextlib.AbstractContextManager):
         }
         self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
-    def __exit__(self, *_):
-        self._manager.close()
+    def __exit__(self, kind, *_):
+        try:
+            self._manager.close()
+        except Exception as error:
+            if kind is None:
+                raise self._not_written(error) from error
+        self._remove_for_good()
 
-    def save(self, state, about: dict, score: float, loss: float = 0.0):
-        """Saves `state` under its step.
+    def save(self, state, about: dict, score: float = -math.inf, loss: float = math.inf):
+        """Saves `state` under its step, or under the next free number, in the background.
 
         The best checkpoint is that of the highest `score`, among equals the one of the lowest `loss`, then the latest.
+
+        Raises:
+          InputError: where this one or the one before could not be written.
         """
+        number, latest = int(state.step), self.step()
+        if latest is not None and number <= latest:
+            number = latest + 1
         parts = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
             about=ocp.args.JsonSave(about),
         )
-        self._manager.save(int(state.step), args=parts, metrics={"score": float(score), "loss": float(loss)})
-        self._manager.wait_until_finished()
+        try:
+            self._manager.save(number, args=parts, metrics={"score": float(score), "loss": float(loss)}, force=True)
+        except Exception as error:
+            raise self._not_written(error) from error
+        self._remove_for_good()
+
+    def wait(self):
+        """Waits until what was saved is on disk. Raises: see `save`."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._not_written(error) from error
+
+    def _not_written(self, error) -> InputError:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        return InputError(
+            f"{self.directory}: a checkpoint could not be written ({reason}); make room or another --workdir; the same "
+            f"command goes on from {self.last_whole()}"
+        )
+
+    def last_whole(self) -> str:
+        """Returns where the last whole checkpoint lies, or "the beginning"."""
+        return last_whole(self.directory)
+
+    def _remove_for_good(self):
+        if jax.process_index() == 0:
+            shutil.rmtree(os.path.join(self.directory, _REMOVED), ignore_errors=True)
 
     def step(self, which: str = "latest") -> int | None:
         """Returns the step of the "latest" or the "best" checkpoint, None if there is none."""
@@ -94,6 +135,12 @@ class Checkpoints(contextlib.AbstractContextManager):
         step = self._existing_step(which)
         args = ocp.args.Composite(training=ocp.args.StandardRestore(_abstract(training)))
         return like.replace(params=params, **self._manager.restore(step, args=args)["training"])
+
+
+def last_whole(directory) -> str:
+    """Returns where the last whole checkpoint in the folder `directory` lies, or "the beginning"."""
+    steps = [int(name) for name in os.listdir(directory) if name.isdecimal()] if os.path.isdir(directory) else []
+    return os.path.join(directory, str(max(steps))) if steps else "the beginning"
 
 
 def _rank(metrics):

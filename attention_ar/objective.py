@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
 from attention_ar import loss
@@ -27,8 +28,11 @@ class PaperObjective:
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name}={getattr(self, name)}: must be 0 or greater")
 
-    def __call__(self, params, logits, out, labels, weight):
+    def __call__(self, params, logits, out, labels, weight, axis_name=None):
         """Returns L and its three parts, as scalars that sum to it.
+
+        Where the batch is cut over the devices of `axis_name`, what a device returns is its contribution: L is the sum
+        over the devices, however many blocks each of them has, and so is its gradient.
 
         Args:
           params: all parameters of the model.
@@ -36,15 +40,18 @@ class PaperObjective:
           out: the model's named intermediates; the penalty is 0 for a model without `attention`.
           labels: `<float>[B, C]`.
           weight: 1 for a block, 0 for what fills up the batch, `<float>[B]`.
+          axis_name: of `jax.pmap`, if it is there that this runs.
         """
-        num_blocks = jnp.sum(weight)
+        num_blocks, num_devices = jnp.sum(weight), 1
+        if axis_name is not None:
+            num_blocks, num_devices = jax.lax.psum(num_blocks, axis_name), jax.lax.axis_size(axis_name)
         parts = {"cross_entropy": jnp.sum(weight * self.cross_entropy(logits, labels)) / num_blocks}
         if "attention" in out:
             penalty = loss.attention_penalty(out["attention"])
             parts["attention_penalty"] = self.attention_penalty * jnp.sum(weight * penalty) / num_blocks
         else:
             parts["attention_penalty"] = jnp.zeros_like(num_blocks)
-        parts["weight_decay"] = self.weight_decay * loss.weight_decay(params)
+        parts["weight_decay"] = self.weight_decay / num_devices * loss.weight_decay(params)
         return sum(parts.values()), parts  # [Eq. 7]
 
     def cross_entropy(self, logits, labels):

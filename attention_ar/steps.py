@@ -35,48 +35,97 @@ def create_train_state(model, optimizer, key, x) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
+def look_up(batch, dtype, axis_name=None):
+    """Puts features where a batch has the rows of a table that lies on the device.
+
+    Args:
+      batch: where it has `table` `<float>[F, K², D]`, its `rows`, an array of row numbers, become `frames` if it also
+        has `where`, else `features`. Any other batch is returned as it is.
+      dtype: of the features that come out.
+      axis_name: the devices, if the table is cut over several: of each F is what this one has, and `rows` are numbers
+        in the whole.
+
+    Returns:
+      A batch as `predict` takes it.
+    """
+    if "table" not in batch:
+        return batch
+    batch = dict(batch)
+    table, rows = batch.pop("table"), batch.pop("rows")
+    batch["frames" if "where" in batch else "features"] = take_rows(table, rows, axis_name).astype(dtype)
+    return batch
+
+
+def take_rows(table, rows, axis_name=None):
+    """Returns `table[rows]`, also where each device has a part of the table and wants other rows.
+
+    Every device gives what it has of the rows that all of them want; of each row one has it and the others add zeros,
+    which changes no value.
+
+    Args:
+      table: `<float>[F, ...]`, of which this device has rows device·F … device·F + F − 1.
+      rows: numbers in the whole table, `<int>[B, ...]`, this device's.
+      axis_name: the devices; None if the table is whole.
+    """
+    if axis_name is None:
+        return table[rows]
+    wanted = jax.lax.all_gather(rows, axis_name, tiled=True) - jax.lax.axis_index(axis_name) * len(table)
+    here = (wanted >= 0) & (wanted < len(table))
+    found = table[jnp.where(here, wanted, 0)]
+    here = here.reshape(here.shape + (1,) * (found.ndim - here.ndim))
+    found = jnp.where(here, found, jnp.zeros_like(found))
+    return jax.lax.psum_scatter(found, axis_name, scatter_dimension=0, tiled=True)
+
+
 def predict(model, params, batch, **options):
     """Runs a model on a batch.
 
     Args:
       model: a Flax module of this package.
       params: its parameters.
-      batch: a dict that has `features` `<float>[B, T, K², D]`; or, for a model that is `per_frame`, `frames`
-        `<float>[F, K², D]` and `where` `<int>[B, T]`, the frames of each block among them. The latter run through the
-        model once, however many blocks share them.
+      batch: a dict that has `features` `<float>[B, T, K², D]`; or `frames` `<float>[F, K², D]` and `where`
+        `<int>[B, T]`, the frames of each block among them, for blocks that share many. A model that is `per_frame` sees
+        each of these frames once.
       options: of the model's call.
 
     Returns:
       What the model returns: logits `<float>[B, T, C]`, and a dict of named intermediates.
     """
-    if not model.per_frame:
+    if "frames" not in batch:
         return model.apply({"params": params}, batch["features"], **options)
+    if not model.per_frame:
+        return model.apply({"params": params}, batch["frames"][batch["where"]], **options)
     logits, out = model.apply({"params": params}, batch["frames"][None], **options)
     return logits[0][batch["where"]], out
 
 
-def train_step(state, batch, *, model, objective, optimizer, seed):
+def train_step(state, batch, *, model, objective, optimizer, seed, axis_name=None):
     """One update.
 
     Args:
       state: a TrainState.
-      batch: what `predict` needs, `labels` `<float>[B, C]` and `weight` `<float>[B]` (1 for a block, 0 for what fills
-        up the batch).
+      batch: what `predict` needs, `labels` `<float>[B, C]`, `weight` `<float>[B]` (1 for a block, 0 for what fills up
+        the batch) and `index` `<int>[B]`, each block's place in the whole batch.
       model, objective, optimizer: see `create_train_state`, `PaperObjective`.
-      seed: the dropout masks follow from it, the step and the example's index in the batch.
+      seed: the dropout masks follow from it, the step and the block's `index`.
+      axis_name: of `jax.pmap`, if it is there that this runs; the batch is then this device's share of the whole.
 
     Returns:
       The new state, and a dict of scalars: `step` (updates done, with this one), `loss`, its parts as the objective
       names them, `num_blocks`, `gradient_norm`, and `finite`, which is False where the loss or a gradient is not a
-      finite number.
+      finite number. Both are of the whole batch, on every device.
     """
     dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
 
     def loss_fn(params):
-        logits, out = predict(model, params, batch, train=True, rngs={"dropout": dropout_key})
-        return objective(params, logits, out, batch["labels"], batch["weight"])
+        options = {"train": True, "rngs": {"dropout": dropout_key}, "example_index": batch["index"]}
+        logits, out = predict(model, params, batch, **options)
+        return objective(params, logits, out, batch["labels"], batch["weight"], axis_name)
 
     (loss, parts), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    num_blocks = jnp.sum(batch["weight"])
+    if axis_name is not None:
+        loss, parts, gradients, num_blocks = jax.lax.psum((loss, parts, gradients, num_blocks), axis_name)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     new_state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
     gradient_norm = optax.tree.norm(gradients)
@@ -84,15 +133,21 @@ def train_step(state, batch, *, model, objective, optimizer, seed):
         "step": new_state.step,
         "loss": loss,
         **parts,
-        "num_blocks": jnp.sum(batch["weight"]),
+        "num_blocks": num_blocks,
         "gradient_norm": gradient_norm,
         "finite": jnp.isfinite(loss) & jnp.isfinite(gradient_norm),
     }
     return new_state, metrics
 
 
-def eval_step(params, batch, *, model, objective):
+def eval_step(params, batch, *, model, objective, keep=None):
     """Predicts a batch of blocks without dropout.
+
+    Args:
+      params: the model's parameters.
+      batch: see `predict`; and `labels` `<float>[B, C]`.
+      model, objective: see `train_step`.
+      keep: the names of the results that are wanted; None is all. What no result needs is not computed.
 
     Returns:
       A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`, the block's part of the loss that the
@@ -107,4 +162,4 @@ def eval_step(params, batch, *, model, objective):
     }
     if "attention" in out:
         results |= {"attention": out["attention"], **attention_health(out["attention"])}
-    return results
+    return results if keep is None else {name: value for name, value in results.items() if name in keep}

@@ -1,7 +1,6 @@
-"""From a features file to batches of blocks.
+"""Which blocks, in which order, in which batch: numbers alone. Their features come from one of the `homes`.
 
-Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is due, on a thread
-that works ahead of the training step.
+Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is due.
 """
 
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ import numpy as np
 from attention_ar.blocks import block_frames, block_starts, frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_block_starts, released_skip
-from data_prep.read_ahead import read_ahead
 
-GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough for the disk's cache.
+GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough for the memory.
 
 
 @dataclass(frozen=True)
@@ -81,44 +79,23 @@ def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.concatenate([random.permutation(np.flatnonzero(np.isin(block_video, group))) for group in groups])
 
 
-def batches(file, blocks: Blocks, order, batch_size: int, dtype=np.float32, per_frame: bool = False):
-    """Yields the blocks in `order`, `batch_size` at a time.
+def full_batches(order, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Deals the blocks in `order` out to batches of one size.
 
-    The last batch is filled up with its first block at weight 0, so that all batches have one shape.
+    The last batch is filled up with its first block at weight 0.
 
     Args:
-      file: a FeaturesFile.
-      blocks: what `cut_blocks` returned.
-      order: indices into `blocks`.
+      order: indices of blocks.
       batch_size: B.
-      dtype: type of the features.
-      per_frame: for a model that looks at each frame by itself: instead of every block's features, `frames`
-        `<dtype>[F, K², D]`, each frame of the batch once (F is rounded up by repeating the last one, to one of eight
-        sizes), and `where` `<int64>[B, T]`, each block's frames among them.
 
-    Yields:
-      Dicts of `features` `<dtype>[B, T, K², D]`, `labels` `<dtype>[B, C]`, `weight` `<dtype>[B]`, and `block`
-      `<int64>[B]`, the blocks' indices.
+    Returns:
+      Block indices `<int64>[num_batches, B]`, and weights `<float32>[num_batches, B]`: 1 for a block, 0 for what fills
+      up.
     """
-    for first in range(0, len(order), batch_size):
-        block = np.asarray(order[first : first + batch_size])
-        num_real = len(block)
-        block = np.concatenate([block, np.full(batch_size - num_real, block[0])])
-        # Blocks overlap: each frame is converted once.
-        frames, where = np.unique(blocks.rows[block], return_inverse=True)
-        where = where.reshape(blocks.rows[block].shape)
-        if per_frame:
-            unit = -(-where.size // 8)
-            frames = np.pad(frames, (0, -len(frames) % unit), mode="edge")
-        table = file.features[frames].astype(dtype).reshape(len(frames), -1, file.features.shape[-1])
-        yield {
-            **({"frames": table, "where": where} if per_frame else {"features": table[where]}),
-            "labels": file.labels[blocks.video[block]].astype(dtype),
-            "weight": (np.arange(batch_size) < num_real).astype(dtype),
-            "block": block,
-        }
-
-
-def prefetch(iterator, ahead: int = 2):
-    """Yields what `iterator` does, which runs on a thread of its own and stays `ahead` items in front."""
-    return read_ahead([iterator], iter, workers=1, depth=ahead)
+    num_batches = -(-len(order) // batch_size)
+    weight = np.arange(num_batches * batch_size) < len(order)
+    block = np.resize(order, weight.shape)
+    if not weight.all():
+        block[~weight] = order[(num_batches - 1) * batch_size]
+    shape = num_batches, batch_size
+    return block.reshape(shape).astype(np.int64), weight.reshape(shape).astype(np.float32)

@@ -105,6 +105,25 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class RuntimeConfig:
+    """On what it runs, and how often it saves. A run may go on with other values: the numbers do not depend on them."""
+
+    parallel: str = option(
+        "auto",
+        "jit: one device; pmap: all of them, through jax.pmap; auto: a mesh of all of them, or jit where there is one.",
+        choices=["auto", "jit", "pmap"],
+    )
+    features_on: str = option(
+        "auto",
+        "Where features lie in training: on the device, in the host's memory, on disk; auto: the first that has room.",
+        choices=["auto", "device", "host", "disk"],
+    )
+    save_seconds: float = option(
+        60.0, "Seconds of work between two checkpoints within an epoch: what a crash can cost.", minimum=0
+    )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run."""
 
@@ -113,6 +132,7 @@ class RunConfig:
     released: ReleasedConfig = ReleasedConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
 
 
 def define_flags(*config_classes, flag_values=flags.FLAGS):
@@ -170,6 +190,8 @@ def read_config(workdir) -> RunConfig:
     for part in dataclasses.fields(RunConfig):
         known = {f.name for f in dataclasses.fields(part.type)}
         values = saved.pop(part.name, None)
+        if values is None and part.type is RuntimeConfig:  # Runs of version 0.1.0 have none.
+            continue
         if not isinstance(values, dict) or values.keys() != known:
             given = set(values) if isinstance(values, dict) else set()
             raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")

@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from attention_ar import metrics
 from attention_ar.errors import InputError
-from data_prep.batches import Blocks, batches, prefetch
+from data_prep.batches import Blocks
 from data_prep.features_file import recipe_hash
+from data_prep.homes import OnDisk, load_batches
 from experiments import confusion_picture, trained
 from experiments.config import write_json
+from experiments.predictor import SCORED, Predictor
 from experiments.protocol import PAPER, Protocol
 
 HEALTH = ("entropy", "movement", "largest_mass")
@@ -75,54 +77,46 @@ class NotFiniteError(InputError):
 
 
 def predict_blocks(
-    compiled_eval_step,
-    params,
-    file,
-    blocks: Blocks,
-    batch_size: int,
-    protocol=PAPER,
-    per_frame: bool = False,
-    keep_attention: bool = False,
+    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER, keep_attention: bool = False
 ) -> dict:
-    """Runs the model over blocks.
+    """Runs the model over blocks, in full batches whatever videos they are of.
 
     Args:
-      compiled_eval_step: `steps.eval_step` of one model, compiled; a function of params and batch.
+      predictor: of the model.
       params: the model's parameters.
-      file: the FeaturesFile that the blocks are from.
+      home: where the features are that the blocks are of, see `data_prep.homes`.
       blocks: which blocks.
-      batch_size: B.
+      batch_size: B; as many more as make it divisible by the number of devices.
       protocol: how steps make the prediction of a block.
-      per_frame: of the model, see `batches`.
       keep_attention: whether l_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
       `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
     """
-    collected, kept = {}, {"predictions", "cross_entropy", *HEALTH}
-    if keep_attention:
-        kept.add("attention")
-    order, batch_size = np.arange(len(blocks)), min(batch_size, len(blocks))
-    with tqdm(total=len(blocks), unit="block", desc="evaluating", disable=None, leave=False) as progress:
-        for batch in prefetch(batches(file, blocks, order, batch_size, per_frame=per_frame)):
-            block = batch.pop("block")
-            results = jax.device_get(compiled_eval_step(params, batch))
-            results["predictions"] = protocol.block_predictions(results, file.multi_label)
-            real = batch["weight"] > 0
+    keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention else []))
+    collected = {}
+    order, batch_size = np.arange(len(blocks)), predictor.parallel.fitting(min(batch_size, len(blocks)))
+    loaded = load_batches(home, blocks, order, batch_size, predictor.parallel, share_frames=True)
+    quiet = None if jax.process_index() == 0 else True
+    with tqdm(total=len(blocks), unit="block", desc="evaluating", disable=quiet, leave=False) as progress:
+        for batch in loaded:
+            results = jax.device_get(predictor(params, batch.arrays, keep))
+            results["predictions"] = protocol.block_predictions(results, home.file.multi_label)
+            real = batch.weight > 0
             if not np.isfinite(results["cross_entropy"][real]).all():
-                raise NotFiniteError(file, np.unique(blocks.video[block]))
-            for name in kept & results.keys():
+                raise NotFiniteError(home.file, np.unique(blocks.video[batch.block]))
+            for name in results.keys() - protocol.needs:
                 collected.setdefault(name, []).append(results[name][real])
             progress.update(int(real.sum()))
     return {name: np.concatenate(values) for name, values in collected.items()}
 
 
 def predict_videos(
-    compiled_eval_step, params, file, blocks: Blocks, batch_size: int, protocol=PAPER, per_frame: bool = False
+    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER
 ) -> VideoPredictions:
     """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
-    by_block = predict_blocks(compiled_eval_step, params, file, blocks, batch_size, protocol, per_frame)
+    by_block = predict_blocks(predictor, params, home, blocks, batch_size, protocol)
     videos, block_video = np.unique(blocks.video, return_inverse=True)
     return VideoPredictions(
         video=videos,
@@ -171,13 +165,12 @@ def evaluate(
     data = model.config.data
     blocks = data.cut(file, videos, stride, "released" if protocol == "released" else None)
     found = predict_videos(
-        model.eval_step,
+        model.predictor,
         model.params,
-        file,
+        OnDisk(file, model.predictor.dtype),
         blocks,
         batch_size or model.config.training.batch_size,
         Protocol(protocol, model.config.released.last_n),
-        model.per_frame,
     )
     scores = {
         **found.scores(file.labels[found.video], model.multi_label),

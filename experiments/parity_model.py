@@ -103,7 +103,7 @@ class Inputs:
 def released_cost(params, model, objective, x, mask, labels, dropout_masks):
     """The objective of one batch, and beside it logits, intermediates and the objective's parts."""
     logits, out = model.apply({"params": params}, x, mask=mask, dropout_masks=dropout_masks)
-    cost, parts = objective(params, logits, out, labels, jnp.ones(len(x), x.dtype), mask)
+    cost, parts = objective(params, logits, out, labels, jnp.ones(len(x), x.dtype), mask=mask)
     return cost, (logits, out, parts)
 
 

@@ -22,6 +22,11 @@ class Protocol:
     name: str = "paper"
     last_n: int = 30
 
+    @property
+    def needs(self) -> frozenset:
+        """Which results of `eval_step` are needed beside the predictions."""
+        return frozenset() if self.name == "paper" else frozenset({"logits"})
+
     def block_predictions(self, results: dict, multi_label: bool):
         """Predicts blocks.
 

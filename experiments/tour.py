@@ -13,6 +13,7 @@ from data_prep.datasets import list_clips
 from data_prep.extraction import extract
 from data_prep.features_file import open_features
 from data_prep.googlenet_weights import load_googlenet
+from data_prep.homes import OnDisk
 from data_prep.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
 from experiments import trained
 from experiments.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
@@ -110,7 +111,8 @@ def where_it_looks(workdir: Path, boxes_path: Path) -> dict:
     boxes = read_boxes(boxes_path)
     videos = np.flatnonzero(np.array(file.splits) == "test")
     blocks = model.config.data.cut(file, videos)
-    attention = predict_blocks(model.eval_step, model.params, file, blocks, 16, keep_attention=True)["attention"]
+    home = OnDisk(file, model.predictor.dtype)
+    attention = predict_blocks(model.predictor, model.params, home, blocks, 16, keep_attention=True)["attention"]
     found = {"mass": [], "area": [], "pointing": []}
     for video, rows, l in zip(blocks.video, blocks.rows, attention, strict=True):
         frames = boxes[file.names[video]][rows - file.first_row[video]]

@@ -2,7 +2,8 @@
 
     python -m experiments.train --features=features.h5 --workdir=run
 
-Interrupted at any moment, the same command goes on after the last whole epoch.
+Interrupted at any moment, the same command goes on from the last checkpoint and ends with the same parameters, to the
+bit. Told to stop (SIGTERM), it saves and ends with status 0.
 """
 
 from absl import flags
@@ -15,13 +16,14 @@ from experiments.config import (
     ObjectiveConfig,
     ReleasedConfig,
     RunConfig,
+    RuntimeConfig,
     TrainingConfig,
     define_flags,
     from_flags,
 )
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and parameters.", required=True)
-define_flags(DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig)
+define_flags(DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig, RuntimeConfig)
 flags.mark_flag_as_required("features")
 
 

@@ -1,8 +1,7 @@
 """A trained model, as it is taken from its work folder."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import numpy as np
 
 from attention_ar.checkpoints import Checkpoints
 from attention_ar.errors import InputError
-from attention_ar.steps import eval_step
+from attention_ar.parallel import choose
 from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
 from data_prep.splits import hold_out_validation
 from experiments.config import RunConfig, build_model, build_objective, read_config
+from experiments.predictor import Predictor
 
 
 def about_features(file: FeaturesFile) -> dict:
@@ -25,6 +25,7 @@ def about_features(file: FeaturesFile) -> dict:
         "recipe": file.recipe,
         "split_id": file.split_id,
         "feature_shape": list(file.features.shape[1:]),
+        "videos_sha256": hashlib.sha256(repr((file.names, file.num_frames.tolist())).encode()).hexdigest(),
     }
 
 
@@ -36,7 +37,7 @@ class TrainedModel:
       workdir: its folder.
       config: its flags.
       params: its parameters.
-      eval_step: `steps.eval_step`, compiled; a function of params and batch.
+      predictor: predicts batches of blocks with these parameters.
       epoch: of the checkpoint.
       class_names: C names, in the order of the logits.
       multi_label: whether a clip may have several labels.
@@ -44,13 +45,12 @@ class TrainedModel:
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
       has_attention: whether there is a location softmax.
-      per_frame: whether the prediction at a step depends on that step's frame alone.
     """
 
     workdir: Path
     config: RunConfig
     params: dict
-    eval_step: Callable
+    predictor: Predictor
     epoch: int
     class_names: list[str]
     multi_label: bool
@@ -58,7 +58,6 @@ class TrainedModel:
     feature_shape: list[int]
     split_id: str
     has_attention: bool
-    per_frame: bool
 
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
@@ -108,15 +107,14 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         side, _, num_maps = about["feature_shape"]
         x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), variables["params"])
-        params = checkpoints.params(like, checkpoint)
+        parallel = choose("auto")
+        params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
         _, out = jax.eval_shape(model.apply, variables, x)
     return TrainedModel(
         workdir=workdir,
         config=config,
         params=params,
-        eval_step=jax.jit(functools.partial(eval_step, model=model, objective=objective)),
+        predictor=Predictor(model, objective, parallel),
         epoch=about["epoch"],
         class_names=about["class_names"],
         multi_label=about["multi_label"],
@@ -124,5 +122,4 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         feature_shape=about["feature_shape"],
         split_id=about["split_id"],
         has_attention="attention" in out,
-        per_frame=model.per_frame,
     )

@@ -3,21 +3,22 @@
 import dataclasses
 import functools
 import os
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.errors import InputError
-from attention_ar.steps import create_train_state, eval_step, train_step
-from data_prep.batches import Blocks, batches, epoch_order, prefetch
-from data_prep.features_file import open_features, require_same_recipe
+from attention_ar.parallel import check_batch_size, choose
+from attention_ar.steps import create_train_state
+from data_prep.batches import Blocks, epoch_order
+from data_prep.features_file import open_features, recipe_hash, require_same_recipe
+from data_prep.homes import load_batches, open_home
 from data_prep.splits import check_disjoint_groups, hold_out_validation
 from experiments.config import (
     RunConfig,
+    RuntimeConfig,
     as_flags,
     build_model,
     build_objective,
@@ -25,8 +26,11 @@ from experiments.config import (
     read_config,
     write_json,
 )
+from experiments.epoch import Position, StepNotFiniteError, train_epoch
 from experiments.evaluation import NotFiniteError, predict_videos
+from experiments.predictor import Predictor
 from experiments.run_log import MetricsLog, describe_epoch
+from experiments.saving import Saving
 from experiments.trained import about_features
 
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
@@ -51,82 +55,125 @@ def train(config: RunConfig, workdir) -> dict:
         config, data=dataclasses.replace(config.data, features=os.path.abspath(config.data.features))
     )
     if file.recipe["random"]:
-        print("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
+        say("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
     training_videos, held_out_videos = choose_videos(file, config)
     blocks, held_out = (config.data.cut(file, videos) for videos in (training_videos, held_out_videos))
-    print(
+    say(
         f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
         f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
     )
     short = blocks.num_padded()
     if short:
-        print(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+        say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
 
     # Whatever was not held out for it, the attention's health is watched on some of the training part.
     some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
 
     # Model.
+    parallel = choose(config.runtime.parallel)
+    batch_size = config.training.batch_size
+    check_batch_size(batch_size, parallel)
+    batch_size = min(batch_size, parallel.fitting(len(blocks)))
     model = build_model(config, len(file.class_names), file.multi_label)
     objective = build_objective(config, file.multi_label)
     optimizer = build_optimizer(config.training)
     num_cells = int(np.prod(file.features.shape[1:3]))
     shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
-    example = jax.ShapeDtypeStruct(shape, np.float32)
     init = functools.partial(create_train_state, model, optimizer)
-    about = about_features(file)
-    require_same_flags(workdir, config)
-    compiled_train_step = jax.jit(
-        functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed),
-        donate_argnums=0,
+    compiled_train_step = parallel.compile_train_step(
+        model=model, objective=objective, optimizer=optimizer, seed=config.training.seed
     )
-    compiled_eval_step = jax.jit(functools.partial(eval_step, model=model, objective=objective))
+    predictor = Predictor(model, objective, parallel)
+    about = about_run(file, blocks, config)
+    require_same_flags(workdir, config)
 
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         # Where to go on.
-        first_epoch = 1
+        position = Position(1)
         if checkpoints.step() is None:
-            zeros = np.zeros(shape, np.float32)
-            state = jax.jit(init)(jax.random.key(config.training.seed), zeros)
+            state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
         else:
             saved = checkpoints.about()
             require_same_run(saved, about, checkpoints.directory)
-            state = checkpoints.state(jax.eval_shape(init, jax.random.key(0), example))
-            first_epoch = saved["epoch"] + 1
-            done = first_epoch > config.training.epochs
-            print(f"{workdir}: {'already complete' if done else 'going on'} after epoch {saved['epoch']}")
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        log = MetricsLog(workdir / "metrics.jsonl", resume_after=first_epoch - 1)
+            example = jax.ShapeDtypeStruct(shape, np.float32)
+            state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
+            position = where_to_go_on(saved)
+            done = position.epoch > config.training.epochs
+            say(f"{workdir}: {'already complete' if done else 'going on'} after {describe_position(saved)}")
+        if is_main():
+            write_json(workdir / "config.json", dataclasses.asdict(config))
+        log = MetricsLog(workdir / "metrics.jsonl", resume_after=position.epoch - 1)
+        if position.epoch <= config.training.epochs:
+            home = open_home(
+                config.runtime.features_on,
+                file,
+                np.float32,
+                np.concatenate([training_videos, held_out_videos]),
+                parallel,
+            )
+            say(f"features on: {home.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
 
         # Epochs.
-        for epoch in range(first_epoch, config.training.epochs + 1):
-            order = epoch_order(blocks.video, config.training.seed, epoch)
-            state, line = train_epoch(
-                compiled_train_step, state, file, blocks, order, config, epoch, checkpoints, model.per_frame
-            )
-            try:
-                watched = predict_videos(
-                    compiled_eval_step,
-                    state.params,
-                    file,
-                    held_out or some,
-                    config.training.batch_size,
-                    per_frame=model.per_frame,
+        with Saving(checkpoints, about, config.runtime.save_seconds) as saving:
+            while position.epoch <= config.training.epochs:
+                order = epoch_order(blocks.video, config.training.seed, position.epoch)
+                batches = load_batches(
+                    home,
+                    blocks,
+                    order,
+                    batch_size,
+                    parallel,
+                    first=position.batches,
+                    share_frames=model.per_frame,
                 )
-            except NotFiniteError as error:
-                raise not_finite(line["step"], error.cause, checkpoints) from None
-            scores = watched.scores(file.labels[watched.video], file.multi_label)
-            line["held_out" if held_out else "training_part"] = scores
-            score = scores[scores["score_name"]] if held_out else -line["loss"]
-            log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
-            score = score if np.isfinite(score) else -np.inf
-            checkpoints.save(state, {**about, "epoch": epoch, "metrics": line}, score, scores["cross_entropy"])
-            print(describe_epoch(line, config.training.epochs, num_cells), flush=True)
+                try:
+                    state = train_epoch(
+                        compiled_train_step,
+                        state,
+                        batches,
+                        position,
+                        saving,
+                        num_blocks=len(blocks),
+                        sums_over_batch=config.model.model == "released",  # Eq. 7 is a mean.
+                    )
+                    line = position.line(int(state.step), len(blocks))
+                    params = parallel.replicate(state.params)
+                    watched = predict_videos(predictor, params, home, held_out or some, batch_size)
+                except StepNotFiniteError as error:
+                    cause = NotFiniteError(file, np.unique(blocks.video[error.block])).cause
+                    raise not_finite(error.step, cause, checkpoints) from None
+                except NotFiniteError as error:
+                    raise not_finite(line["step"], error.cause, checkpoints) from None
+                scores = watched.scores(file.labels[watched.video], file.multi_label)
+                line["held_out" if held_out else "training_part"] = scores
+                score = scores[scores["score_name"]] if held_out else -line["loss"]
+                log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
+                score = score if np.isfinite(score) else -np.inf
+                checkpoints.save(
+                    state, {**about, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
+                )
+                say(describe_epoch(line, config.training.epochs, num_cells))
+                position = Position(position.epoch + 1)
 
         # What is left for users.
+        checkpoints.wait()
         best = checkpoints.about("best")
-        export_params(workdir / "params.npz", checkpoints.params(state.params, "best"))
-    print(f"best epoch: {best['epoch']}; the run is in {workdir}")
+        params = checkpoints.params(parallel.abstract(state.params), "best")
+        if is_main():
+            export_params(workdir / "params.npz", params)
+    say(f"best epoch: {best['epoch']}; the run is in {workdir}")
     return best["metrics"]
+
+
+def is_main() -> bool:
+    """Returns whether this process is the one that speaks and writes for all."""
+    return jax.process_index() == 0
+
+
+def say(text: str):
+    """Prints, once for all processes."""
+    if is_main():
+        print(text, flush=True)
 
 
 def choose_videos(file, config: RunConfig):
@@ -141,60 +188,53 @@ def choose_videos(file, config: RunConfig):
 
 
 def require_same_flags(workdir: Path, config: RunConfig):
-    """Refuses a work folder that holds another run; `epochs` and the place of the features may differ."""
+    """Refuses a work folder that holds another run; `epochs`, where the features are and what it runs on may differ."""
     if (workdir / "config.json").exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
-        fixed = [name for name in old if name not in ("features", "epochs")]
+        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig))}
+        fixed = [name for name in old if name not in free]
         differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
         if differing:
             raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir")
 
 
+def about_run(file, blocks: Blocks, config: RunConfig) -> dict:
+    """Returns what every checkpoint says, beside where in training it is."""
+    return {
+        **about_features(file),
+        "recipe_sha256": recipe_hash(file.recipe),
+        "num_blocks": len(blocks),
+        "flags": as_flags(config),
+        "random": {"seed": config.training.seed, "generator": str(jax.random.key_impl(jax.random.key(0)))},
+    }
+
+
 def require_same_run(saved: dict, about: dict, where):
-    """Refuses to go on with a checkpoint of other classes, another split or features of another recipe."""
+    """Refuses to go on with a checkpoint of other classes, videos or blocks, or features of another recipe."""
     require_same_recipe(saved["recipe"], about["recipe"])
-    for name in ("class_names", "multi_label", "split_id", "feature_shape"):
-        if saved[name] != about[name]:
+    for name in ("class_names", "multi_label", "split_id", "feature_shape", "videos_sha256", "num_blocks", "random"):
+        if name in saved and saved[name] != about[name]:
             raise InputError(
                 f"{where}: was trained with {name} {saved[name]}, the features file has {about[name]}; "
                 "name the features it was trained on, or another --workdir"
             )
 
 
-def train_epoch(compiled_train_step, state, file, blocks, order, config, epoch, checkpoints, per_frame):
-    """Runs one epoch. Returns the new state and the epoch's line of `metrics.jsonl`, whose losses are per block."""
-    sums_over_batch = config.model.model == "released"  # Its cost is a sum over the batch, Eq. 7 a mean.
-    sums = dict.fromkeys(("loss", "cross_entropy", "attention_penalty", "weight_decay"), 0.0)
-    started = time.perf_counter()
+def where_to_go_on(saved: dict) -> Position:
+    """Returns the position after a checkpoint: in the middle of its epoch, or where the next one begins."""
+    if "metrics" in saved:
+        return Position(saved["epoch"] + 1)
+    return Position(**{f.name: saved[f.name] for f in dataclasses.fields(Position)})
 
-    def settle(metrics, block):
-        metrics = jax.device_get(metrics)
-        if not metrics["finite"]:
-            cause = NotFiniteError(file, np.unique(blocks.video[block])).cause
-            raise not_finite(int(metrics["step"]), cause, checkpoints)
-        share = 1 if sums_over_batch else float(metrics["num_blocks"])
-        for name in sums:
-            sums[name] += share * float(metrics[name])
 
-    pending, batch_size = None, min(config.training.batch_size, len(blocks))
-    with tqdm(total=len(order), unit="block", desc=f"epoch {epoch}", disable=None, leave=False) as progress:
-        for batch in prefetch(batches(file, blocks, order, batch_size, per_frame=per_frame)):
-            block = batch.pop("block")
-            state, metrics = compiled_train_step(state, batch)
-            # The result of the step before is read while this one computes.
-            if pending is not None:
-                settle(*pending)
-            pending = metrics, block
-            progress.update(int(batch["weight"].sum()))
-        settle(*pending)
-    seconds = time.perf_counter() - started
-    means = {name: value / len(order) for name, value in sums.items()}
-    line = {"epoch": epoch, "step": int(state.step), **means}
-    return state, {**line, "seconds": seconds, "blocks_per_second": len(order) / seconds}
+def describe_position(saved: dict) -> str:
+    """Returns for example "epoch 3", or "epoch 3, batch 120"."""
+    return f"epoch {saved['epoch']}" + ("" if "metrics" in saved else f", batch {saved['batches']}")
 
 
 def not_finite(step: int, cause: str, checkpoints) -> InputError:
     """Says why training stopped, and from where it can go on."""
+    checkpoints.wait()
     last = checkpoints.step()
     saved = "none was saved" if last is None else os.path.join(checkpoints.directory, str(last))
     return InputError(

@@ -11,6 +11,7 @@ from attention_ar.blocks import block_frames, frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
 from data_prep.batches import Blocks
+from data_prep.homes import OnDisk
 from data_prep.video import read_frames
 from experiments import filmstrip, trained
 from experiments.evaluation import label_of, predict_blocks, predict_videos
@@ -67,7 +68,8 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
     data = model.config.data
     skip = frame_skip(file.fps[video], data.fps) if data.block_rule == "paper" else released_skip(data.fps)
     blocks = covering_blocks(file, video, data.num_steps, skip)
-    found = predict_blocks(model.eval_step, model.params, file, blocks, batch_size=1, keep_attention=True)
+    home = OnDisk(file, model.predictor.dtype)
+    found = predict_blocks(model.predictor, model.params, home, blocks, batch_size=1, keep_attention=True)
     attention = found["attention"]
     rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
     return Glimpses(
@@ -183,7 +185,8 @@ def visualize(
     if not len(chosen):
         raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
     blocks = model.config.data.cut(file, chosen)
-    found = predict_videos(model.eval_step, model.params, file, blocks, model.config.training.batch_size)
+    home = OnDisk(file, model.predictor.dtype)
+    found = predict_videos(model.predictor, model.params, home, blocks, model.config.training.batch_size)
     if clips:
         picked = [("", i) for i in range(len(found.video))]
     else:

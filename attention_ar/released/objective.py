@@ -76,8 +76,8 @@ class ReleasedObjective(PaperObjective):
       multi_label: whether a clip may have several labels.
     """
 
-    def __call__(self, params, logits, out, labels, weight, mask=None):
-        """Returns the cost and its three parts, as scalars that sum to it.
+    def __call__(self, params, logits, out, labels, weight, axis_name=None, mask=None):
+        """Returns the cost and its three parts, as scalars that sum to it; over several devices, see `PaperObjective`.
 
         Args:
           params: all parameters of the model.
@@ -86,13 +86,15 @@ class ReleasedObjective(PaperObjective):
           labels: see `cross_entropy`.
           weight: 1 for a block, 0 for what fills up the batch, `<float>[B]`. The program keeps its filling of
             zeros in the second term, where it adds a constant; with weight 0 it has no part.
+          axis_name: of `jax.pmap`, if it is there that this runs.
           mask: 1, or 0 at the steps that do not count, `<float>[B, T]`.
         """
+        num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
         penalty = jnp.sum(weight * attention_penalty(out["attention"]))
         parts = {
             "cross_entropy": jnp.sum(weight * self.cross_entropy(logits, labels, mask)),
             "attention_penalty": self.attention_penalty * penalty,
-            "weight_decay": self.weight_decay * loss.weight_decay(params),
+            "weight_decay": self.weight_decay / num_devices * loss.weight_decay(params),
         }
         return sum(parts.values()), parts
 

@@ -128,7 +128,7 @@ def test_gradient_against_finite_differences(multi_label, x64):
     @jax.value_and_grad
     def cost_and_gradients(params):
         logits, out = model.apply({"params": params}, X, mask=mask)
-        return objective(params, logits, out, labels, jnp.ones(B), mask)[0]
+        return objective(params, logits, out, labels, jnp.ones(B), mask=mask)[0]
 
     _, gradients = cost_and_gradients(params)
     assert gradients.keys() == params.keys()

@@ -24,6 +24,7 @@ def batch(size, seed=0):
         "features": random.uniform(0, 2, (size, 4, 9, 5)).astype(np.float32),
         "labels": np.eye(3, dtype=np.float32)[random.integers(3, size=size)],
         "weight": np.ones(size, np.float32),
+        "index": np.arange(size, dtype=np.int32),
     }
 
 
@@ -138,6 +139,7 @@ def test_latest_and_best_are_kept_and_restored_to_the_bit(tmp_path):
         for score in (0.5, 0.9, 0.7, 0.8):
             state, _ = step(state, batch(8))
             checkpoints.save(state, {"score": score}, score)
+            checkpoints.wait()
             saved[int(state.step)] = jax.device_get(state)
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["2", "4"]
     with Checkpoints(tmp_path / "c", create=False) as checkpoints:
@@ -156,8 +158,10 @@ def test_among_equal_scores_the_lowest_loss_is_best_and_then_the_latest(tmp_path
     with Checkpoints(tmp_path / "c") as checkpoints:
         for step, loss in ((1, 3.0), (2, 2.0), (3, 4.0)):
             checkpoints.save(state.replace(step=jnp.int32(step)), {}, 0.5, loss)
+        checkpoints.wait()
         assert (checkpoints.step("best"), checkpoints.step("latest")) == (2, 3)
         checkpoints.save(state.replace(step=jnp.int32(4)), {}, 0.5, 2.0)
+        checkpoints.wait()
         assert checkpoints.step("best") == 4
 
 
@@ -176,6 +180,7 @@ def test_parameters_of_another_model_are_refused_by_name(tmp_path):
     _, state = compiled()
     with Checkpoints(tmp_path / "c") as checkpoints:
         checkpoints.save(state, {}, 0.0)
+        checkpoints.wait()
         other = ar.SoftAttentionLSTM(num_classes=4, hidden_dim=6, num_layers=3)
         like = jax.eval_shape(other.init, jax.random.key(0), batch(1)["features"])["params"]
         with pytest.raises(ar.InputError) as error:

@@ -1,15 +1,11 @@
 """Blocks and batches: which frames the model sees, in which order, and that nothing is seen twice or never."""
 
-import dataclasses
-import threading
-import time
-
 import numpy as np
 import pytest
 
 from attention_ar.blocks import block_frames, block_starts, frame_skip
 from attention_ar.errors import InputError
-from data_prep.batches import batches, cut_blocks, epoch_order, prefetch
+from data_prep.batches import cut_blocks, epoch_order, full_batches
 from data_prep.features_file import FeaturesFile
 
 
@@ -87,44 +83,12 @@ def test_blocks_stay_within_their_video():
     assert len(cut_blocks(file, [], num_steps=4, fps=15, stride=2)) == 0
 
 
-def test_batches_hold_what_the_blocks_say():
-    file = features_file([6, 4, 9], fps=[30, 30, 30])
-    blocks = cut_blocks(file, [0, 1, 2], num_steps=4, fps=30, stride=1)
-    order = np.random.default_rng(0).permutation(len(blocks))
-    seen = []
-    for batch in batches(file, blocks, order, batch_size=4):
-        assert batch["features"].shape == (4, 4, 4, 4)
-        assert batch["features"].dtype == batch["labels"].dtype == batch["weight"].dtype == np.float32
-        np.testing.assert_array_equal(batch["features"][:, :, 0, 0], blocks.rows[batch["block"]])
-        np.testing.assert_array_equal(batch["features"], batch["features"][:, :, :1, :1] + np.zeros((4, 4, 4, 4)))
-        np.testing.assert_array_equal(batch["labels"], file.labels[blocks.video[batch["block"]]])
-        seen += batch["block"][batch["weight"] == 1].tolist()
-    assert seen == order.tolist()
-    assert batch["weight"].tolist() == [1, 1, 0, 0]  # 3 + 1 + 6 blocks.
-
-
-def test_batches_of_single_frames_hold_each_frame_once():
-    file = features_file([20, 4, 9], fps=[30, 30, 30])
-    blocks = cut_blocks(file, [0, 1, 2], num_steps=4, fps=30, stride=1)
-    order = np.random.default_rng(0).permutation(len(blocks))
-    sizes = set()
-    for batch in batches(file, blocks, order, batch_size=8, per_frame=True):
-        assert "features" not in batch
-        np.testing.assert_array_equal(batch["frames"][:, 0, 0][batch["where"]], blocks.rows[batch["block"]])
-        distinct = len(np.unique(blocks.rows[batch["block"]]))
-        assert distinct <= len(batch["frames"]) < distinct + 4  # 8·4 frames in eight sizes.
-        sizes.add(len(batch["frames"]))
-    assert all(size % 4 == 0 for size in sizes)
-
-
-def test_cells_are_numbered_row_by_row():
-    file = features_file([4], fps=[30], cells=7)
-    numbered = np.arange(49, dtype=np.float16).reshape(1, 7, 7, 1) + np.zeros((4, 7, 7, 4), np.float16)
-    file = dataclasses.replace(file, features=numbered)
-    blocks = cut_blocks(file, [0], num_steps=4, fps=30, stride=1)
-    (batch,) = batches(file, blocks, [0], batch_size=1)
-    assert batch["features"][0, 0, :, 0].tolist() == list(range(49))
-    assert batch["features"][0, 0, 3 * 7 + 5, 0] == file.features[0, 3, 5, 0]
+def test_full_batches_are_filled_up_at_weight_0():
+    block, weight = full_batches(np.array([7, 5, 3, 1, 0]), 3)
+    assert block.tolist() == [[7, 5, 3], [1, 0, 1]]
+    assert weight.tolist() == [[1, 1, 1], [1, 1, 0]]
+    block, weight = full_batches(np.array([4, 2]), 2)
+    assert (block.tolist(), weight.tolist()) == ([[4, 2]], [[1, 1]])
 
 
 def test_epoch_order_is_a_permutation_that_seed_and_epoch_decide():
@@ -140,39 +104,3 @@ def test_epoch_order_is_a_permutation_that_seed_and_epoch_decide():
     assert not first & second
     # And within a group neighbours are strangers.
     assert np.mean(np.diff(block_video[order]) == 0) < 0.02
-
-
-def test_prefetch_keeps_the_order_and_passes_errors_on():
-    assert list(prefetch(iter(range(20)))) == list(range(20))
-
-    def broken():
-        yield 1
-        raise OSError("the disk is gone")
-
-    items = prefetch(broken())
-    assert next(items) == 1
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(items)
-
-
-def test_prefetch_works_ahead_but_not_far_and_ends_with_its_reader():
-    made = []
-
-    def endless():
-        while True:
-            made.append(len(made))
-            yield made[-1]
-
-    def threads():
-        return sum(thread.name.startswith("read-ahead") for thread in threading.enumerate())
-
-    items = prefetch(endless(), ahead=2)
-    assert next(items) == 0
-    deadline = time.monotonic() + 5
-    while len(made) < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    assert len(made) == 4  # One taken, two waiting, one in hand.
-    assert threads() == 1
-    items.close()
-    assert threads() == 0

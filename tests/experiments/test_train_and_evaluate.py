@@ -17,6 +17,7 @@ from experiments.config import (
     ObjectiveConfig,
     ReleasedConfig,
     RunConfig,
+    RuntimeConfig,
     TrainingConfig,
     read_config,
 )
@@ -26,6 +27,7 @@ from experiments.run_log import read_metrics
 from experiments.training import train
 
 HEALTH = {"entropy", "movement", "largest_mass"}
+PARTS = (DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig, RuntimeConfig)
 
 
 def tiny_config(features, model="soft_attention", **changes) -> RunConfig:
@@ -42,6 +44,7 @@ def tiny_config(features, model="soft_attention", **changes) -> RunConfig:
         "batch_size": 7,
         "epochs": 3,
         "learning_rate": 0.02,
+        "parallel": "jit",
         **changes,
     }
 
@@ -49,7 +52,7 @@ def tiny_config(features, model="soft_attention", **changes) -> RunConfig:
         names = {f.name for f in dataclasses.fields(part)}
         return part(**{name: values.pop(name) for name in list(values) if name in names})
 
-    config = RunConfig(*(fill(p) for p in (DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig)))
+    config = RunConfig(*(fill(p) for p in PARTS))
     assert not values
     return config
 

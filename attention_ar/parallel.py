@@ -1,0 +1,214 @@
+"""Where a step runs: on one device, over a mesh of all devices, or through `jax.pmap`.
+
+All three give the same numbers: sums are over the blocks of the whole batch, however they are dealt out, and a
+block's dropout masks follow from its place in the whole batch. Each process brings its share of a batch, whose first
+axis is cut over the devices; parameters and optimiser are on every device.
+"""
+
+import functools
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from attention_ar.errors import InputError
+from attention_ar.steps import eval_step, look_up, train_step
+
+AXIS = "devices"
+
+
+class OneDevice:
+    """Plain `jax.jit`, on the first device.
+
+    Attributes:
+      num_devices: over how many devices a batch is cut.
+      share: this process's number, and how many there are.
+    """
+
+    name = "jit"
+
+    def __init__(self, devices=None):
+        if jax.process_count() > 1:
+            raise InputError("parallel=jit: runs on one device of one process; with several processes use auto or pmap")
+        self.devices = list(devices or jax.devices())[:1]
+        self.num_devices = len(self.devices)
+        self.share = 0, 1
+        self.everywhere = jax.sharding.SingleDeviceSharding(self.devices[0])
+
+    def compile_train_step(self, dtype=np.float32, **parts):
+        """Returns `steps.train_step`, compiled; its first argument is given away.
+
+        Args:
+          dtype: of features that are looked up on the device.
+          parts: model, objective, optimizer and seed.
+        """
+
+        def step(state, batch):
+            return train_step(state, look_up(batch, dtype), **parts)
+
+        return jax.jit(step, donate_argnums=0)
+
+    def compile_eval_step(self, dtype=np.float32, **parts):
+        """Returns `steps.eval_step`, compiled, whose results every process can read. See `compile_train_step`."""
+
+        def step(params, batch):
+            return eval_step(params, look_up(batch, dtype), **parts)
+
+        return jax.jit(step)
+
+    def put(self, batch):
+        """Returns this process's share of a batch, a dict of arrays, as arrays on the devices."""
+        return {
+            name: array if name == "table" else jax.device_put(array, self.everywhere) for name, array in batch.items()
+        }
+
+    def put_table(self, num_rows: int, shape, dtype, read):
+        """Returns a table of features that lies on the devices, for `steps.look_up`.
+
+        Args:
+          num_rows, shape, dtype: F; [K², D]; its type.
+          read: a function of a first row and a row after the last that returns these rows.
+        """
+        return jax.device_put(read(0, num_rows), self.everywhere)
+
+    def fitting(self, num_blocks: int) -> int:
+        """Returns the smallest batch that holds so many blocks and can be dealt out evenly."""
+        return max(-(-num_blocks // self.num_devices), 1) * self.num_devices
+
+    def free_memory(self) -> int:
+        """Returns how many bytes the devices have left, all together; 0 where they have no memory of their own."""
+        stats = [device.memory_stats() for device in self.devices if device.process_index == jax.process_index()]
+        if not all(stats):
+            return 0
+        left = min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
+        return left * self.num_devices
+
+    def replicate(self, tree):
+        """Returns the tree with every array on every device."""
+        return jax.device_put(tree, self.everywhere)
+
+    def abstract(self, tree):
+        """Returns shapes and types, which say that every array shall be on every device."""
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.everywhere), tree)
+
+
+class OverMesh(OneDevice):
+    """`jax.jit` over a mesh of all devices of all processes, the batch cut along it: what `auto` is with several."""
+
+    name = "mesh"
+
+    def __init__(self, devices=None):
+        self.devices = list(devices or jax.devices())
+        self.num_devices = len(self.devices)
+        self.share = jax.process_index(), jax.process_count()
+        self.mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,))
+        self.everywhere = NamedSharding(self.mesh, PartitionSpec())
+        self.cut = NamedSharding(self.mesh, PartitionSpec(AXIS))
+
+    def look_up(self, batch, dtype):
+        """`steps.look_up` on every device by itself; only the features pass through here, so no gradient does."""
+        if "table" not in batch:
+            return batch
+        batch = dict(batch)
+        inside = {name: batch.pop(name) for name in ("table", "rows")}
+        found = jax.shard_map(
+            functools.partial(look_up, dtype=dtype, axis_name=AXIS),
+            mesh=self.mesh,
+            in_specs=PartitionSpec(AXIS),
+            out_specs=PartitionSpec(AXIS),
+        )(inside)
+        return batch | found
+
+    def compile_train_step(self, dtype=np.float32, **parts):
+        def step(state, batch):
+            return train_step(state, self.look_up(batch, dtype), **parts)
+
+        both = (self.everywhere, self.cut)
+        return jax.jit(step, in_shardings=both, out_shardings=self.everywhere, donate_argnums=0)
+
+    def compile_eval_step(self, dtype=np.float32, **parts):
+        def step(params, batch):
+            return eval_step(params, self.look_up(batch, dtype), **parts)
+
+        return jax.jit(step, in_shardings=(self.everywhere, self.cut), out_shardings=self.everywhere)
+
+    def put(self, batch):
+        def one(name, array):
+            return array if name == "table" else jax.make_array_from_process_local_data(self.cut, array)
+
+        return {name: one(name, array) for name, array in batch.items()}
+
+    def put_table(self, num_rows: int, shape, dtype, read):
+        rows = -(-num_rows // self.num_devices) * self.num_devices
+
+        def part(index):
+            first, last, _ = index[0].indices(rows)
+            found = read(min(first, num_rows), min(last, num_rows))
+            return np.concatenate([found, np.zeros((last - first - len(found), *shape), dtype)])
+
+        return jax.make_array_from_callback((rows, *shape), self.cut, part)
+
+    def replicate(self, tree):
+        def one(array):
+            if isinstance(array, jax.Array) and len(array.sharding.device_set) > 1:  # on this process's devices already
+                parts = [shard.data for shard in array.addressable_shards]
+                return jax.make_array_from_single_device_arrays(array.shape, self.everywhere, parts)
+            array = np.asarray(array)
+            return jax.make_array_from_callback(array.shape, self.everywhere, lambda index: array[index])
+
+        return jax.tree.map(one, tree)
+
+
+class Pmap(OverMesh):
+    """`jax.pmap`: the step of one device, and sums over the devices written out. Evaluation is over the mesh."""
+
+    name = "pmap"
+
+    def compile_train_step(self, dtype=np.float32, **parts):
+        def step(state, batch):
+            return train_step(state, look_up(batch, dtype, AXIS), axis_name=AXIS, **parts)
+
+        compiled = jax.pmap(
+            step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=self.devices, donate_argnums=0
+        )
+
+        def run(state, batch):
+            state, metrics = compiled(state, {name: self._by_device(array) for name, array in batch.items()})
+            return state, {name: values.addressable_data(0).reshape(()) for name, values in metrics.items()}
+
+        return run
+
+    def _by_device(self, array):
+        """[B, ...] cut over the devices to [devices, B / devices, ...], without moving anything."""
+        parts = [shard.data[None] for shard in sorted(array.addressable_shards, key=lambda s: s.index[0].start or 0)]
+        shape = (self.num_devices, array.shape[0] // self.num_devices, *array.shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, self.cut, parts)
+
+
+def choose(name: str, devices=None):
+    """Returns the way of running that `--parallel` names.
+
+    Args:
+      name: "jit", "pmap", or "auto": one device by itself, several over a mesh.
+      devices: on which; by default all of them.
+    """
+    if name not in ("jit", "pmap", "auto"):
+        raise InputError(f"parallel={name!r}: must be jit, pmap or auto")
+    several = len(devices or jax.devices()) > 1
+    return {"jit": OneDevice, "pmap": Pmap, "auto": OverMesh if several else OneDevice}[name](devices)
+
+
+def check_batch_size(batch_size: int, parallel):
+    """Refuses a batch that cannot be dealt out evenly.
+
+    Raises:
+      InputError: with the nearest sizes that can.
+    """
+    num_devices = parallel.num_devices
+    if batch_size % num_devices:
+        lower = batch_size // num_devices * num_devices
+        sizes = " or ".join(str(size) for size in (lower, lower + num_devices) if size)
+        raise InputError(
+            f"batch_size={batch_size}: is not divisible by {num_devices} devices; take {sizes}, "
+            "or --parallel=jit, which uses one device"
+        )

@@ -1,0 +1,31 @@
+"""A model ready to predict batches of blocks on the devices there are."""
+
+import functools
+
+import numpy as np
+
+from attention_ar.parallel import OneDevice
+
+SCORED = ("predictions", "cross_entropy", "entropy", "movement", "largest_mass")
+
+
+class Predictor:
+    """`steps.eval_step` of one model, compiled for whatever results are asked for.
+
+    Attributes:
+      per_frame: whether the prediction at a step depends on that step's frame alone.
+      parallel: on which devices, see `attention_ar.parallel`.
+      dtype: of the features.
+    """
+
+    def __init__(self, model, objective, parallel: OneDevice, dtype=np.float32):
+        self.per_frame = model.per_frame
+        self.parallel, self.dtype = parallel, dtype
+        self._compile = functools.partial(parallel.compile_eval_step, dtype, model=model, objective=objective)
+        self._compiled = {}
+
+    def __call__(self, params, arrays: dict, keep: tuple[str, ...]) -> dict:
+        """Returns the results named in `keep` of the blocks of a `homes.Batch`, see `steps.eval_step`."""
+        if keep not in self._compiled:
+            self._compiled[keep] = self._compile(keep=keep)
+        return self._compiled[keep](params, arrays)
