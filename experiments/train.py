@@ -10,6 +10,7 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.command_line import run
+from experiments import multihost
 from experiments.config import (
     DataConfig,
     ModelConfig,
@@ -24,15 +25,20 @@ from experiments.config import (
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and parameters.", required=True)
 define_flags(DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig, RuntimeConfig)
+multihost.define_flags()
 flags.mark_flag_as_required("features")
 
 
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    from experiments.training import train  # Imports JAX, which --help need not wait for.
 
-    train(from_flags(RunConfig), WORKDIR.value)
+    def train_here():
+        from experiments.training import train  # Imports JAX, which --help need not wait for.
+
+        train(from_flags(RunConfig), WORKDIR.value)
+
+    return multihost.run_together("experiments.train", WORKDIR.value, train_here)
 
 
 if __name__ == "__main__":

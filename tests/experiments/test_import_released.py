@@ -13,6 +13,7 @@ import pytest
 
 from attention_ar.errors import InputError
 from data_prep.features_file import open_features, write_features
+from data_prep.homes import OnDisk
 from data_prep.released_conversion import from_released
 from experiments import trained
 from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, read_config
@@ -103,7 +104,8 @@ def test_the_recorded_scores_of_a_model_that_has_learnt(shared, tmp_path):
     file = model.open_features()
     test = np.flatnonzero(np.array(file.splits) == "test")
     blocks = model.config.data.cut(file, test, stride=100)
-    found = predict_blocks(model.eval_step, model.params, file, blocks, batch_size=4, keep_attention=True)
+    home = OnDisk(file, model.predictor.dtype)
+    found = predict_blocks(model.predictor, model.params, home, blocks, batch_size=4, keep_attention=True)
     with np.load(recording / "notebook_single_examples.npz", allow_pickle=False) as notebook:
         alphas, is_right, classes = notebook["alphas"][:, :, 0], notebook["nonzero_input"], notebook["preds"][:, 0]
     assert file.num_frames[test].tolist() == [5, 10, 7, 12] and is_right.tolist() == [False, True, True, True]

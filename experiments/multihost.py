@@ -1,0 +1,128 @@
+"""Training by several processes, on one machine or on the hosts of a pod: finding each other, and ending together.
+
+JAX ends a process whose peers are gone by aborting it, which no Python code can catch. So the process that the user
+starts trains in a child, watches it, and says what happened and how to go on.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+from absl import flags
+
+from attention_ar.errors import InputError
+
+flags.disclaim_key_flags()
+
+_PARENT = "ATTENTION_AR_PARENT"  # In the child's environment: the pipe that ends with its parent.
+
+
+def define_flags():
+    """Defines the flags of a program that several processes can run together."""
+    flags.DEFINE_boolean("multihost", False, "Whether several processes train together, each started with this flag.")
+    flags.DEFINE_string(
+        "coordinator_address", None, "HOST:PORT of process 0. Not needed on Cloud TPU and Slurm, like the next two."
+    )
+    flags.DEFINE_integer("num_processes", None, "How many processes there are.", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "This process's number, from 0.", lower_bound=0)
+    flags.DEFINE_integer(
+        "heartbeat_seconds", 20, "How long a process may be silent before the others give it up and end.", lower_bound=1
+    )
+    flags.DEFINE_integer("connect_seconds", 120, "How long to wait for the other processes.", lower_bound=1)
+
+
+def run_together(module: str, workdir, train):
+    """Runs `train()` among the processes that the flags describe, or by itself without --multihost.
+
+    Args:
+      module: the program, as `python -m` names it.
+      workdir: where its checkpoints are.
+      train: a function without arguments; its process has joined the others when it is called.
+
+    Returns:
+      The exit status.
+    """
+    f = flags.FLAGS
+    if not f.multihost:
+        lonely = [n for n in ("coordinator_address", "num_processes", "process_id") if f[n].present]
+        if lonely:
+            raise InputError(f"--{lonely[0]}: is for --multihost, which is not given")
+        return train()
+    if _PARENT not in os.environ:
+        return _watch(module, workdir)
+    _end_with_parent(int(os.environ[_PARENT]))
+    _join()
+    return train()
+
+
+def _join():
+    """Meets the other processes; nothing has touched a device before."""
+    import jax
+
+    f = flags.FLAGS
+    given = [n for n in ("coordinator_address", "num_processes", "process_id") if f[n].value is not None]
+    if given and len(given) < 3:
+        missing = ({"coordinator_address", "num_processes", "process_id"} - set(given)).pop()
+        raise InputError(f"--{missing}: is missing beside --{' --'.join(given)}; Cloud TPU and Slurm need none of them")
+    if given and f.process_id >= f.num_processes:
+        raise InputError(f"process_id={f.process_id}: must be less than num_processes={f.num_processes}")
+    try:
+        jax.distributed.initialize(
+            f.coordinator_address,
+            f.num_processes,
+            f.process_id,
+            initialization_timeout=f.connect_seconds,
+            heartbeat_timeout_seconds=f.heartbeat_seconds,
+        )
+    except (RuntimeError, ValueError) as error:
+        where = f.coordinator_address or "the cluster"
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"coordinator_address={where}: no meeting with the other processes within {f.connect_seconds} s "
+            f"({reason}); is process 0 running, and is this its address?"
+        ) from None
+
+
+def _watch(module, workdir) -> int:
+    """Runs the program again as a child, and says why it ended if it was not of its own will."""
+    childs_end, our_end = os.pipe()
+    environment = {**os.environ, _PARENT: str(childs_end)}
+    child = subprocess.Popen([sys.executable, "-m", module, *sys.argv[1:]], env=environment, pass_fds=[childs_end])
+    os.close(childs_end)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, our_end)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.signal(number, lambda number, _: child.send_signal(number))
+            stack.callback(signal.signal, number, before)
+        status = child.wait()
+    if status >= 0:
+        return status
+    f = flags.FLAGS
+    who = "this process" if f.process_id is None else f"process {f.process_id} of {f.num_processes}"
+    what = (
+        f"lost another process, which ended or was silent for {f.heartbeat_seconds} s"
+        if -status == signal.SIGABRT
+        else "was ended"
+    )
+    from attention_ar.checkpoints import last_whole
+
+    print(
+        f"error: {who} {what} (signal {-status}, {signal.Signals(-status).name}); started again on all hosts, the same "
+        f"command goes on from {last_whole(os.path.join(workdir, 'checkpoints'))}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return 1
+
+
+def _end_with_parent(pipe: int):
+    """Ends this process when its parent is gone, however that went."""
+
+    def wait():
+        os.read(pipe, 1)  # Returns when the other end, which the parent alone has, is closed.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()

@@ -1,0 +1,138 @@
+"""One step, three ways to run it: the same parameters on one device, on eight, and on several processes."""
+
+import functools
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from attention_ar import parallel as ways
+from attention_ar.errors import InputError
+
+SCRIPT = Path(__file__).with_name("twenty_steps.py")
+SPEC = importlib.util.spec_from_file_location("twenty_steps", SCRIPT)
+twenty_steps = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(twenty_steps)
+
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
+
+
+@functools.cache
+def on_one_device(dtype, released=False):
+    with jax.enable_x64(dtype is np.float64):
+        model = twenty_steps.RELEASED if released else twenty_steps.PAPER
+        params, metrics = twenty_steps.after_twenty_steps("jit", False, dtype, model)
+    return {"params": params, "metrics": metrics}
+
+
+def leaves(tree) -> dict:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def require_same(found: dict, expected, tolerance):
+    expected = leaves(expected)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        array, other = np.asarray(array, np.float64), np.asarray(found[name], np.float64)
+        np.testing.assert_allclose(other, array, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("way", "on_device", "dtype"),
+    [
+        ("auto", True, np.float32),
+        ("auto", False, np.float64),
+        ("pmap", False, np.float32),
+        ("pmap", True, np.float64),
+    ],
+)
+def test_eight_devices_do_what_one_does(way, on_device, dtype):
+    assert len(jax.devices()) == 8
+    with jax.enable_x64(dtype is np.float64):
+        params, metrics = twenty_steps.after_twenty_steps(way, on_device, dtype)
+    require_same(leaves({"params": params, "metrics": metrics}), on_one_device(dtype), TOLERANCE[dtype])
+
+
+def test_a_cost_that_is_a_sum_over_the_batch_is_one_over_the_devices_too(x64):
+    params, metrics = twenty_steps.after_twenty_steps("pmap", False, np.float64, twenty_steps.RELEASED)
+    require_same(leaves({"params": params, "metrics": metrics}), on_one_device(np.float64, True), 1e-12)
+
+
+def test_twenty_steps_change_the_parameters_and_count_real_blocks():
+    """So that what is compared above is not nothing."""
+    found = on_one_device(np.float32)
+    assert np.abs(found["params"]["lstm_1"]["bias"]).max() > 1e-3  # It was 0.
+    assert found["metrics"]["num_blocks"] == 11
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "devices_each", "cases"),
+    [
+        (2, 2, ["auto,host,float32", "auto,device,float64", "pmap,host,float64"]),
+        (4, 1, ["auto,device,float64", "pmap,device,float32"]),
+    ],
+)
+def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_each, cases):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices_each}",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, tmp_path / "found.npz", coordinator, str(num_processes), str(index), *cases],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(num_processes)
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            process.kill()
+    with np.load(tmp_path / "found.npz", allow_pickle=False) as arrays:
+        found = dict(arrays)
+    for case in cases:
+        dtype = np.dtype(case.split(",")[2]).type
+        one = {name.removeprefix(case): array for name, array in found.items() if name.startswith(case)}
+        require_same(one, on_one_device(dtype), TOLERANCE[dtype])
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused():
+    mesh = ways.choose("auto")
+    assert (mesh.name, mesh.num_devices) == ("mesh", 8)
+    ways.check_batch_size(16, mesh)
+    with pytest.raises(InputError) as error:
+        ways.check_batch_size(20, mesh)
+    assert str(error.value) == (
+        "batch_size=20: is not divisible by 8 devices; take 16 or 24, or --parallel=jit, which uses one device"
+    )
+    with pytest.raises(InputError, match="take 8, or"):
+        ways.check_batch_size(3, mesh)
+    ways.check_batch_size(3, ways.choose("jit"))
+    assert [mesh.fitting(n) for n in (1, 8, 9)] == [8, 8, 16]
+    assert ways.choose("auto", jax.devices()[:1]).name == "jit"
+    with pytest.raises(InputError, match="must be jit, pmap or auto"):
+        ways.choose("pjit")
+
+
+def test_a_tree_comes_to_every_device_and_back():
+    for way in ("jit", "auto", "pmap"):
+        parallel = ways.choose(way)
+        array = parallel.replicate({"a": np.arange(3)})["a"]
+        assert len(array.sharding.device_set) == parallel.num_devices
+        assert parallel.abstract({"a": array})["a"].sharding == array.sharding
+        np.testing.assert_array_equal(parallel.replicate({"a": array})["a"], [0, 1, 2])

@@ -1,0 +1,76 @@
+"""Twenty steps of gradient descent on the same batches, on whatever devices and processes there are.
+
+python twenty_steps.py OUTPUT.npz [COORDINATOR NUM_PROCESSES PROCESS_ID]
+"""
+
+import functools
+import sys
+
+import jax
+import numpy as np
+import optax
+
+import attention_ar as ar
+from attention_ar import parallel as ways
+from attention_ar.objective import PaperObjective
+from attention_ar.released.objective import ReleasedObjective
+from attention_ar.steps import create_train_state
+
+B, T, K2, D, C = 16, 4, 9, 5, 3
+PAPER = ar.SoftAttentionLSTM(num_classes=C, hidden_dim=6, num_layers=2), PaperObjective(1.0, 1e-3)
+RELEASED = ar.ReleasedAttentionLSTM(num_classes=C, hidden_dim=6, dim_out=6), ReleasedObjective(0.1, 1e-3)
+
+
+def batches(table):
+    """Yields 20 batches with the features in them; every third is ragged, and some devices get no real block."""
+    random = np.random.default_rng(1)
+    for step in range(20):
+        rows = random.integers(0, len(table), (B, T)).astype(np.int32)
+        weight = np.ones(B)
+        weight[11 if step % 3 else 5 :] = 0
+        yield {
+            "rows": rows,
+            "labels": np.eye(C)[random.integers(C, size=B)],
+            "weight": weight,
+            "index": np.arange(B, dtype=np.int32),
+        }
+
+
+def after_twenty_steps(way: str, on_device: bool, dtype, model=PAPER):
+    """Returns the parameters and the last step's metrics."""
+    table = np.random.default_rng(0).uniform(0, 2, (101, K2, D)).astype(np.float16)
+    parallel, optimizer = ways.choose(way), optax.sgd(0.3 if model is PAPER else 0.01)
+    model, objective = model
+    step = parallel.compile_train_step(dtype, model=model, objective=objective, optimizer=optimizer, seed=3)
+    init = functools.partial(create_train_state, model, optimizer)
+    state = jax.jit(init)(jax.random.key(0), np.zeros((1, T, K2, D), dtype))
+    state = parallel.replicate(jax.device_get(state))
+    resident = parallel.put_table(len(table), (K2, D), np.float16, lambda a, b: table[a:b]) if on_device else None
+    index, count = parallel.share
+    for batch in batches(table):
+        batch = {name: array[index * B // count : (index + 1) * B // count] for name, array in batch.items()}
+        batch |= {name: batch[name].astype(dtype) for name in ("labels", "weight")}
+        if on_device:
+            batch["table"] = resident
+        else:
+            batch["features"] = table[batch.pop("rows")].astype(dtype)
+        state, metrics = step(state, parallel.put(batch))
+    return jax.device_get(state.params), jax.device_get(metrics)
+
+
+def main(output, coordinator, num_processes, process_id, *cases):
+    """Runs each case among several processes; process 0 writes what came out."""
+    jax.distributed.initialize(coordinator, int(num_processes), int(process_id), heartbeat_timeout_seconds=20)
+    found = {}
+    for case in cases:
+        way, home, dtype = case.split(",")
+        with jax.enable_x64(dtype == "float64"):
+            params, metrics = after_twenty_steps(way, home == "device", np.dtype(dtype).type)
+        for path, leaf in jax.tree_util.tree_leaves_with_path({"params": params, "metrics": metrics}):
+            found[case + jax.tree_util.keystr(path)] = leaf
+    if jax.process_index() == 0:
+        np.savez(output, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
