@@ -14,8 +14,10 @@ from data_prep.clip_list import Clip, ClipList, NothingHere
 def walk(folder) -> list[PurePosixPath]:
     """Returns the paths, relative to `folder`, of all files below it, sorted; links to folders are followed once.
 
-    Left out are hidden files and folders (`._clip.avi` is what another system remembers of `clip.avi`) and names that
-    are not UTF-8, which no official list has.
+    Left out are hidden files and folders: `._clip.avi` is what another system remembers of `clip.avi`.
+
+    Raises:
+      InputError: for a name that is not UTF-8, which no program here could print or store.
     """
     folder = os.path.abspath(folder)
     seen, found = set(), []
@@ -25,14 +27,20 @@ def walk(folder) -> list[PurePosixPath]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(filter(_is_plain, folders))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = PurePosixPath(os.path.relpath(parent, folder))
-        found += [relative / name for name in filter(_is_plain, files)]
+        found += [relative / name for name in files if not name.startswith(".")]
+    for path in found:
+        check_name(path, f"{folder}: the file")
     return sorted(found)
 
 
-def _is_plain(name: str) -> bool:
-    return not name.startswith(".") and name.isprintable()
+def check_name(path, what: str):
+    """Raises `InputError` for a name that is not UTF-8; `what` says in the error whose it is."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} {str(path)!r} has a name that is not UTF-8; rename it") from None
 
 
 def find_lists(folder: Path, paths: Iterable[PurePosixPath], names: Iterable[str], where: str) -> dict[str, Path]:

@@ -18,7 +18,7 @@ from absl import logging
 
 from attention_ar.errors import InputError
 from data_prep.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
-from data_prep.distribution import require_split, some
+from data_prep.distribution import check_name, require_split, some
 from data_prep.splits import check_disjoint_groups, hold_out
 from data_prep.video import EXTENSIONS
 
@@ -49,7 +49,7 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     require_split("a folder", split, ())
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it should hold one folder of clips per class")
-    _check_name(folder, "the folder")
+    check_name(folder, "the folder")
     folder = _look_through(folder)
     index = folder / INDEX
     clips = _read_index(index) if index.exists() else _list_class_folders(folder)
@@ -112,7 +112,7 @@ def _list_class_folders(folder: Path) -> list[Clip]:
         )
     clips.sort(key=lambda clip: clip.path)
     for clip in clips:
-        _check_name(clip.path, f"{folder}: the file")
+        check_name(clip.path, f"{folder}: the file")
     return clips
 
 
@@ -122,13 +122,6 @@ def _is_video(name: str) -> bool:
 
 def _visible(name: str) -> bool:
     return not name.startswith(".")  # ._clip.mp4 is what another system remembers of clip.mp4
-
-
-def _check_name(path, what: str):
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{what} {str(path)!r} has a name that is not UTF-8; rename it") from None
 
 
 def _read_index(index: Path) -> list[Clip]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class ClipScan:
     Attributes:
       path: as it was asked for.
       num_frames: whole frames.
-      fps: frames per second; 0 where the file tells no rate.
+      fps: frames per second; 0 where the file tells none, or an absurd one.
       width: of the frames, in pixels.
       height: likewise.
       content: sha256 of all decoded frames in the clip's own size; "" for an unreadable clip.
@@ -100,12 +101,27 @@ def _scan(folder, path: str) -> ClipScan:
     return ClipScan(
         path=path,
         num_frames=num_frames,
-        fps=found.fps if found.rate_known else 0.0,
+        fps=found.fps if found.rate_known and not _avi_of_rate_zero(file) else 0.0,
         width=width,
         height=height,
         content=digest.hexdigest(),
         cut_short=reader.cut_short or "",
     )
+
+
+def _avi_of_rate_zero(file: str) -> bool:
+    """Whether the header of an AVI has no frame rate; ffmpeg then takes 25 for it without a word."""
+    with open(file, "rb") as stream:
+        head = stream.read(1 << 16)
+    if head[:4] != b"RIFF" or head[8:12] != b"AVI ":
+        return False
+    video = head.find(b"strh", 12)
+    while video >= 0 and head[video + 8 : video + 12] != b"vids":
+        video = head.find(b"strh", video + 4)
+    if video < 0 or len(head) < video + 36:
+        return False
+    scale, rate = struct.unpack_from("<II", head, video + 28)
+    return scale == 0 or rate == 0
 
 
 def _first_frame(folder, path: str) -> str:

@@ -79,7 +79,7 @@ def _faults(scan: ClipScan, min_frames: int, same: str) -> dict[str, str]:
         if scan.num_frames < min_frames:
             faults["short"] = f"{scan.num_frames} frames, fewer than {min_frames}"
         if scan.fps == 0:
-            faults["zero-fps"] = "the file tells no frame rate"
+            faults["zero-fps"] = "the file tells no possible frame rate"
     known = _known_bad().get(PurePosixPath(scan.path).stem)
     if known and faults:
         last = list(faults)[-1]
@@ -100,11 +100,15 @@ def write_verdicts(path, verdicts: Sequence[Verdict]):
 
 def format_faults(verdicts: Sequence[Verdict]) -> str:
     """Returns the clips at fault as a table of verdict, path and reason; "" if there are none."""
-    rows = [(verdict.row[1], verdict.row[0], verdict.row[2]) for verdict in verdicts if verdict.faults]
+    rows = [(verdict.row[1], _on_one_line(verdict.row[0]), verdict.row[2]) for verdict in verdicts if verdict.faults]
     if not rows:
         return ""
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{kind:{widths[0]}}  {path:{widths[1]}}  {reason}" for kind, path, reason in rows)
+
+
+def _on_one_line(name: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
