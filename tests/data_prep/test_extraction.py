@@ -178,7 +178,7 @@ def test_program(data_dir, tmp_path, run_main, capsys):
 
 def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsys):
     arguments = dict(dataset="hmdb51", data_dir=str(miniature("hmdb51")), output=str(tmp_path / "features.h5"))
-    with pytest.raises(InputError, match="4947 of 5100 clips are missing: .* and 4897 more; --allow_missing goes on"):
+    with pytest.raises(InputError, match=r"4947 of 5100 clips are missing: .* and 4897 more; --allow_missing goes on"):
         run_main(**arguments)
     assert run_main(**arguments, split="2", allow_missing=True) == 0
     file = open_features(tmp_path / "features.h5")
