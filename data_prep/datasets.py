@@ -35,6 +35,14 @@ def find_dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
+def is_complete(dataset: Dataset, folder: Path) -> bool:
+    """Whether all clips and lists are there, unpacked."""
+    try:
+        return not _without_missing(dataset.list_clips(folder, "", 0)).missing
+    except InputError:
+        return False
+
+
 def list_clips(dataset: str, data_dir, *, split: str = "", seed: int = 0, allow_missing: bool = False) -> ClipList:
     """Lists the clips of a data set. Where something is lacking, the archives in the folder are unpacked first.
 
@@ -51,7 +59,7 @@ def list_clips(dataset: str, data_dir, *, split: str = "", seed: int = 0, allow_
     found = find_dataset(dataset)
     folder = Path(os.path.abspath(data_dir))
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; it should hold the data set {dataset}")
+        raise InputError(f"{folder}: no such folder; it should be the data set's, as it is distributed")
 
     def look() -> ClipList:
         return _without_missing(found.list_clips(folder, split, seed))

@@ -110,10 +110,10 @@ def locate(paths: Iterable[PurePosixPath], key: Callable[[PurePosixPath], object
     found: dict = {}
     for path in sorted(paths, key=lambda path: (len(path.parts), path)):
         name = key(path)
-        if name is None:
+        if name is None or not os.path.isfile(folder / path):  # a link may lead nowhere
             continue
         first = found.setdefault(name, path)
-        if os.path.getsize(folder / path) != os.path.getsize(folder / first):
+        if first != path and os.path.getsize(folder / path) != os.path.getsize(folder / first):
             raise InputError(
                 f"{folder}: {first} and {path} are the same clip in different files; "
                 "let --data_dir be a folder with one of them"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from attention_ar.errors import InputError
 from data_prep.clip_list import Dataset, Download
+from data_prep.datasets import is_complete
 from data_prep.fetch import fetch
 
 
@@ -17,6 +18,9 @@ def download_dataset(dataset: Dataset, folder: Path) -> list[str]:
     Returns:
       For each file that could not be had, how a user gets it.
     """
+    if is_complete(dataset, folder):
+        print(f"{folder} holds every clip already")
+        return []
     lacking = []
     for download in dataset.downloads:
         present = [source.name for source in download.sources if (folder / source.name).is_file()]

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -15,7 +17,8 @@ import pytest
 
 from attention_ar.errors import InputError
 from data_prep import fetch as fetch_module
-from data_prep.clip_list import Dataset, Download
+from data_prep.clip_list import Clip, Dataset, Download, NothingHere
+from data_prep.distribution import make_clip_list
 from data_prep.downloading import download_dataset
 from data_prep.fetch import Source, fetch
 
@@ -215,8 +218,67 @@ def test_two_at_a_time(server, tmp_path):
     assert errors == [f"{server.url}: another process is downloading it"]
 
 
+class FtpHandler(socketserver.StreamRequestHandler):
+    """As much of FTP as one transfer needs; every second transfer breaks off in the middle."""
+
+    transfers = 0
+
+    def handle(self):
+        answers = {"USER": "331 name", "PASS": "230 in", "TYPE": "200 binary", "CWD": "250 there", "QUIT": "221 bye"}
+        self.wfile.write(b"220 ready\r\n")
+        for line in self.rfile:
+            command = line.decode().split()[0]
+            if command == "PASV":
+                listener = socket.create_server(("127.0.0.1", 0))
+                high, low = divmod(listener.getsockname()[1], 256)
+                answer = f"227 entering (127,0,0,1,{high},{low})"
+            elif command == "RETR":
+                self.wfile.write(f"150 {len(BODY)} bytes ({len(BODY)} bytes)\r\n".encode())
+                with listener, listener.accept()[0] as connection:
+                    connection.sendall(BODY[: 100_000 if FtpHandler.transfers % 2 == 0 else None])
+                FtpHandler.transfers += 1
+                answer = "226 sent"
+            else:
+                answer = answers.get(command, "502 unknown")
+            self.wfile.write(f"{answer}\r\n".encode())
+
+
+def test_ftp_begins_anew(tmp_path, monkeypatch):
+    """FTP is not asked to go on; what came broken is not kept, and the next call gets it whole."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch_module, "_PAUSE", 0.0)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), FtpHandler) as ftp:
+        ftp.daemon_threads = True
+        threading.Thread(target=ftp.serve_forever, daemon=True).start()
+        source = Source(f"ftp://127.0.0.1:{ftp.server_address[1]}/data/clips.rar", md5=hashlib.md5(BODY).hexdigest())
+        with pytest.raises(InputError, match="ended after 100000 of 256000 bytes"):
+            fetch(tmp_path / "clips.rar", [source])
+        assert os.listdir(tmp_path) == []
+        fetch(tmp_path / "clips.rar", [source])
+        ftp.shutdown()
+    assert (tmp_path / "clips.rar").read_bytes() == BODY
+    assert os.listdir(tmp_path) == ["clips.rar"]
+
+
 def dataset(*downloads) -> Dataset:
-    return Dataset(lambda folder, split, seed: None, downloads=downloads)
+    """A data set of the clips that lie in the folder `clips`."""
+
+    def list_clips(folder, split, seed):
+        if not (folder / "clips").is_dir():
+            raise NothingHere("no clips")
+        return make_clip_list("some", folder, [Clip("clips/a.avi", ("run",), "", "train")], split="only")
+
+    return Dataset(list_clips, downloads=downloads)
+
+
+def test_what_is_there_unpacked_is_not_downloaded(server, tmp_path, capsys):
+    made = dataset(Download("the clips", (Source(server.url),), "by hand"))
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.avi").touch()
+    assert download_dataset(made, tmp_path) == [] and server.asked == []
+    assert capsys.readouterr().out == f"{tmp_path} holds every clip already\n"
+    (tmp_path / "clips" / "a.avi").unlink()
+    assert download_dataset(made, tmp_path) == [] and len(server.asked) == 1
 
 
 def test_a_data_set_from_where_it_is_to_be_had(server, tmp_path, capsys):

@@ -155,6 +155,7 @@ def test_a_second_copy_and_linked_folders_do_no_harm(miniature, make_ucf11, tmp_
     shutil.copytree(tmp_path / "a", tmp_path / "b" / "backup")
     (tmp_path / "b" / "linked").symlink_to(tmp_path / "a")
     (tmp_path / "b" / "round").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "v_biking_05_01.mpg").symlink_to(tmp_path / "nowhere")
     found = list_clips("ucf11", tmp_path / "b", allow_missing=True)
     assert len(found.clips) == 46
     assert {clip.path.split("/")[0] for clip in found.clips} == {"backup"}
@@ -165,7 +166,7 @@ def test_an_empty_folder_is_told_what_it_should_hold(tmp_path, dataset):
     words = {"ucf11": "UCF11_updated_mpg", "hmdb51": "testTrainMulti_7030_splits", "hollywood2": "ClipSets"}
     with pytest.raises(InputError, match=words.get(dataset, "ucfTrainTestlist")):
         list_clips(dataset, tmp_path)
-    with pytest.raises(InputError, match=f"no such folder; it should hold the data set {dataset}"):
+    with pytest.raises(InputError, match="nowhere: no such folder; it should be the data set's, as it is distributed"):
         list_clips(dataset, tmp_path / "nowhere")
 
 
