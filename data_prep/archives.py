@@ -178,7 +178,11 @@ def _fill_by_libarchive(libarchive, archive: Path, folder: Path, kind: str, filt
             bar.update(members.bytes_read - bar.n)
     for path, leads_to in links:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(leads_to, path)
+        try:
+            os.symlink(leads_to, path)
+        except FileExistsError:
+            name = os.path.relpath(path, folder)
+            raise InputError(f"{archive}: refused: its link {name!r} is also the name of another member") from None
 
 
 def _inside(archive: Path, name: str | None) -> PurePosixPath:
