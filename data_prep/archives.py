@@ -39,7 +39,7 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "tar", "zstd"),
 )
 _LIBARCHIVE = "libarchive (apt-get install libarchive13, dnf install libarchive, brew install libarchive)"
-_RAR_TOOLS = "`unrar` (package unrar) or `7z` (package 7zip with 7zip-rar)"
+_RAR_TOOLS = "`unrar` (package unrar) or `7z` (packages 7zip and 7zip-rar; on Debian in non-free)"
 
 
 def unpack_archives(folder) -> list[Path]:

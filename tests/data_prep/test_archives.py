@@ -233,7 +233,9 @@ def test_without_libarchive_or_tools_the_packages_are_named(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "libarchive", None)  # importing it fails
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     write_rar(tmp_path / "clips.rar", CONTENT)
-    with pytest.raises(InputError, match=r"apt-get install libarchive13.*unrar.*7zip-rar. is not installed"):
+    with pytest.raises(
+        InputError, match=r"apt-get install libarchive13.*unrar.*7zip-rar; on Debian in non-free\) is not installed"
+    ):
         unpack_archives(tmp_path)
     assert os.listdir(tmp_path) == ["clips.rar"]
 
