@@ -26,6 +26,7 @@ setup(
         "tensorflow-datasets>=4.9.8",
         "absl-py>=2.1",
         "av>=18.1",
+        "libarchive-c>=5.3",
         "onnx>=1.19",
         "matplotlib>=3.11",
         "pillow>=11.0",

@@ -1,8 +1,11 @@
 """Extracts GoogLeNet features of every frame of a data set into one HDF5 file.
 
   python -m data_prep.extract_features --data_dir=my_clips --output=features.h5
+  python -m data_prep.extract_features --dataset=ucf11 --data_dir=ucf11 --output=ucf11.h5
+  python -m data_prep.extract_features --dataset=hmdb51 --split=1 --data_dir=hmdb51 --output=hmdb51.h5
 
-`my_clips` holds one folder of video files per class, or an index.csv (path,label,group,split). Killed at any moment,
+`my_clips` holds one folder of video files per class, or an index.csv (path,label,group,split). The published data sets
+are read as they are distributed; archives are unpacked beside where they lie. Killed at any moment,
 the same command goes on after the last finished clip. Clips that cannot be read, or not to their end, are listed in
 skipped.csv beside the output.
 """
@@ -12,13 +15,10 @@ import time
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line
-from data_prep.datasets import DATASETS, list_clips
+from data_prep import command_line, dataset_flags
 from data_prep.extraction import check_output, extract
 
-DATASET = flags.DEFINE_enum("dataset", "folder", sorted(DATASETS), "Which data set lies in --data_dir.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "The data set's folder on disk.", required=True)
-SPLIT = flags.DEFINE_string("split", "", "Which of its official splits; a folder has its own or a random one.")
+flags.adopt_module_key_flags(dataset_flags)
 OUTPUT = flags.DEFINE_string("output", "features.h5", "The file to write.")
 GOOGLENET = flags.DEFINE_string(
     "googlenet",
@@ -32,7 +32,6 @@ FPS = flags.DEFINE_string(
 MAX_BAD = flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
 FRAME_BATCH = flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
 DECODE_WORKERS = flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the random split, where the data set has none.", lower_bound=0)
 
 
 def _parse_fps(text: str) -> float | None:
@@ -49,7 +48,7 @@ def main(argv):
         raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
     fps = _parse_fps(FPS.value)
     output = check_output(OUTPUT.value)
-    clip_list = list_clips(DATASET.value, DATA_DIR.value, split=SPLIT.value, seed=SEED.value)
+    clip_list = dataset_flags.listed_clips()
     from data_prep.googlenet_weights import load_googlenet  # Imports JAX, which --help need not wait for.
 
     network = load_googlenet(GOOGLENET.value)

@@ -1,7 +1,6 @@
 """From clips to a features file: decode, GoogLeNet, store; resumable, and the same to the bit however often resumed."""
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from attention_ar.blocks import frame_skip
 from attention_ar.errors import InputError
 from data_prep.clip_list import ClipList
+from data_prep.csv_file import write_csv
 from data_prep.features_file import (
     FEATURE_SHAPE,
     FORMAT_VERSION,
@@ -192,6 +192,7 @@ def extract(
 
 def _make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
     plan = {**asdict(clip_list), "recipe": recipe, "frame_batch": frame_batch}
+    del plan["missing"]  # when some of them turn up, the clips are others
     plan["clips"] = [[clip.path, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
     return json.loads(json.dumps(plan))
 
@@ -329,12 +330,8 @@ def _decode(source: _Source) -> Iterator[np.ndarray | ClipRecord]:
 
 
 def _write_skipped(path: Path, records: list[ClipRecord]):
-    beside = path.with_name(path.name + ".unfinished")
-    with open(beside, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "reason", "kept_frames"))
-        writer.writerows((record.path, record.reason, record.num_frames) for record in records if record.reason)
-    os.replace(beside, path)
+    rows = [(record.path, record.reason, record.num_frames) for record in records if record.reason]
+    write_csv(path, ("path", "reason", "kept_frames"), rows)
 
 
 def _describe(clip_list: ClipList, records: list[ClipRecord], recipe: dict, plan_sha256: str) -> FeaturesFile:

@@ -17,7 +17,8 @@ import numpy as np
 from absl import logging
 
 from attention_ar.errors import InputError
-from data_prep.clip_list import SPLITS, Clip, ClipList
+from data_prep.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
+from data_prep.distribution import check_name, require_split, some
 from data_prep.splits import check_disjoint_groups, hold_out
 from data_prep.video import EXTENSIONS
 
@@ -33,7 +34,8 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     With an `index.csv`, its lines are the clips: `path` relative to the folder; `label`, several joined by `|`;
     and, as far as it has these columns, `group` and `split` (train, validation or test). Without one, every
     video below a class folder is a clip. Where there is no split, 30 % become test: whole groups where groups are
-    given, and otherwise a part of every class, by chance.
+    given, and otherwise a part of every class, by chance. A folder with nothing but one folder of folders, as archives
+    unpack, is looked through to that one.
 
     Args:
       data_dir: the folder.
@@ -44,11 +46,11 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
       InputError: for a folder without clips and for an index that is wrong, with the line or the files at fault.
     """
     folder = Path(os.path.abspath(data_dir))
-    if split:
-        raise InputError(f"split={split}: a folder has one split, in its {INDEX} or made at random; leave this away")
+    require_split("a folder", split, ())
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it should hold one folder of clips per class")
-    _check_name(folder, "the folder")
+    check_name(folder, "the folder")
+    folder = _look_through(folder)
     index = folder / INDEX
     clips = _read_index(index) if index.exists() else _list_class_folders(folder)
 
@@ -85,35 +87,41 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     return clip_list
 
 
+def _look_through(folder: Path) -> Path:
+    inside = [entry for entry in folder.iterdir() if entry.is_dir() and _visible(entry.name)]
+    if len(inside) != 1 or (folder / INDEX).exists():
+        return folder
+    deeper = [entry for entry in inside[0].iterdir() if _visible(entry.name)]
+    is_data_set = any(entry.name == INDEX for entry in deeper) or not any(_is_video(entry.name) for entry in deeper)
+    return inside[0] if is_data_set and any(entry.is_dir() for entry in deeper) else folder
+
+
 def _list_class_folders(folder: Path) -> list[Clip]:
     clips = []
     for class_folder in sorted(entry for entry in folder.iterdir() if entry.is_dir() and _visible(entry.name)):
         for parent, folders, files in os.walk(class_folder):
             folders[:] = filter(_visible, folders)
             for name in filter(_visible, files):
-                if os.path.splitext(name)[1][1:].lower() in EXTENSIONS:
+                if _is_video(name):
                     path = Path(parent, name).relative_to(folder).as_posix()
                     clips.append(Clip(path, (class_folder.name,), group="", split=""))
     if not clips:
-        raise InputError(
+        raise NothingHere(
             f"{folder}: no clips; it should hold one folder per class with files of {', '.join(EXTENSIONS)}, "
             f"or an {INDEX}"
         )
     clips.sort(key=lambda clip: clip.path)
     for clip in clips:
-        _check_name(clip.path, f"{folder}: the file")
+        check_name(clip.path, f"{folder}: the file")
     return clips
+
+
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1][1:].lower() in EXTENSIONS
 
 
 def _visible(name: str) -> bool:
     return not name.startswith(".")  # ._clip.mp4 is what another system remembers of clip.mp4
-
-
-def _check_name(path, what: str):
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{what} {str(path)!r} has a name that is not UTF-8; rename it") from None
 
 
 def _read_index(index: Path) -> list[Clip]:
@@ -130,10 +138,7 @@ def _read_index(index: Path) -> list[Clip]:
     paths = [clip.path for clip in clips]
     twice = sorted(path for path, count in Counter(paths).items() if count > 1)
     if twice:
-        raise InputError(f"{index}: named more than once: {_some(twice)}; one line per clip")
-    missing = [path for path in paths if not (index.parent / path).is_file()]
-    if missing:
-        raise InputError(f"{index}: {len(missing)} of {len(paths)} files are missing: {_some(missing)}")
+        raise InputError(f"{index}: named more than once: {some(twice)}; one line per clip")
     return clips
 
 
@@ -167,6 +172,4 @@ def _clip_of_row(row: dict, where: str, columns: list[str]) -> Clip:
     return Clip(path.as_posix(), tuple(sorted(set(labels))), row.get("group", "").strip(), split)
 
 
-def _some(names: list[str], limit: int = 50) -> str:
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+FOLDER = Dataset(list_folder)

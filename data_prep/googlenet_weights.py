@@ -1,11 +1,8 @@
 """The trained GoogLeNet: found on disk or downloaded, read, and made into a function from frames to feature cubes."""
 
 import hashlib
-import http.client
 import math
 import os
-import tempfile
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from tqdm import tqdm
 
 from attention_ar.errors import InputError
 from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
+from data_prep.fetch import Source, fetch
 from data_prep.torchvision_weights import read_torchvision
 from data_prep.weight_files import as_params, check_arrays, layer_shapes
 
@@ -30,7 +27,6 @@ MIRRORS = (
 SHA256 = "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e"
 NUM_BYTES = 28_021_836
 
-_TIMEOUT = 30.0  # seconds without a byte
 _WAYS_OUT = (
     f"name the file with --googlenet=PATH or in ${ENVIRONMENT_VARIABLE}, or take --googlenet=random, "
     "a random network, for trying things"
@@ -177,31 +173,8 @@ def download(target: Path, mirrors: Sequence[str] = MIRRORS, sha256: str = SHA25
     Raises:
       InputError: no mirror gave the file; the line says why, and what to do without a network.
     """
-    failures = []
-    for url in mirrors:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            return _download_from(url, target, sha256, num_bytes)
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
-    raise InputError(f"no GoogLeNet in {target.parent}, and none to be had ({'; '.join(failures)}); {_WAYS_OUT}")
-
-
-def _download_from(url: str, target: Path, sha256: str, num_bytes: int) -> None:
-    """Raises OSError unless what comes from `url` is the file."""
-    digest, received = hashlib.sha256(), 0
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
-        partial = Path(folder, target.name)
-        with (
-            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
-            partial.open("wb") as file,
-            tqdm(total=num_bytes, unit="B", unit_scale=True, desc=target.name, disable=None) as progress,
-        ):
-            while received <= num_bytes and (chunk := response.read(1 << 16)):
-                file.write(chunk)
-                digest.update(chunk)
-                received += len(chunk)
-                progress.update(len(chunk))
-        if received != num_bytes or digest.hexdigest() != sha256:
-            raise OSError(f"came broken: {received} bytes instead of {num_bytes}, or another sha256 than {sha256}")
-        os.replace(partial, target)
+    sources = [Source(url, num_bytes=num_bytes, sha256=sha256) for url in mirrors]
+    try:
+        fetch(target, sources)
+    except InputError as error:
+        raise InputError(f"no GoogLeNet in {target.parent}, and none to be had ({error}); {_WAYS_OUT}") from None

@@ -22,13 +22,17 @@ def check_disjoint_groups(parts):
     Raises:
       InputError: with the names of the groups.
     """
+    if torn := torn_groups(parts):
+        named = ", ".join(f"{group} ({' and '.join(sides)})" for group, sides in torn.items())
+        raise InputError(f"groups on two sides of the split: {named}; all clips of a group must have the same split")
+
+
+def torn_groups(parts) -> dict[str, list[str]]:
+    """Returns the groups that are on two sides, with these; see `check_disjoint_groups`."""
     sides: dict[str, set[str]] = {}
     for group, split in zip(parts.groups, parts.splits, strict=True):
         sides.setdefault(group, set()).add(split)
-    torn = {group: found for group, found in sides.items() if group and len(found) > 1}
-    if torn:
-        named = ", ".join(f"{group} ({' and '.join(sorted(torn[group]))})" for group in sorted(torn))
-        raise InputError(f"groups on two sides of the split: {named}; all clips of a group must have the same split")
+    return {group: sorted(found) for group, found in sorted(sides.items()) if group and len(found) > 1}
 
 
 def hold_out_validation(

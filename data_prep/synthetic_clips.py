@@ -5,7 +5,6 @@ motion tell the actions apart; scene, clothes, size, place and the other moving 
 share the scene and the figure's looks, and no group is in both train and test, so only the action itself can be learnt.
 """
 
-import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from PIL import Image
 
 from attention_ar.errors import InputError
 from data_prep.boxes import COLUMNS
+from data_prep.csv_file import write_csv
 from data_prep.synthetic_scenes import (
     HEIGHT,
     MARGIN,
@@ -261,12 +261,5 @@ def write_synthetic_clips(
                     boxes.append((name, number, *(f"{edge:.1f}" for edge in box)))
                 _write_video(data_dir / name, frames)
                 index.append((name, action, f"group_{group + 1:02d}", split))
-    _write_table(data_dir / "boxes.csv", COLUMNS, boxes)
-    _write_table(data_dir / "index.csv", ("path", "label", "group", "split"), index)
-
-
-def _write_table(path: Path, header, rows):
-    beside = path.with_name(path.name + ".partial")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-    os.replace(beside, path)
+    write_csv(data_dir / "boxes.csv", COLUMNS, boxes)
+    write_csv(data_dir / "index.csv", ("path", "label", "group", "split"), index)

@@ -50,6 +50,7 @@ class VideoProbe:
       container_frames: the container's own frame count; 0 where it has none (mpg, mkv, webm).
       width: of the stored picture, in pixels, before a phone's rotation is undone.
       height: of the stored picture, likewise.
+      rate_known: false where neither time stamps nor container give a frame rate: `fps` is then a guess.
     """
 
     fps: float
@@ -58,6 +59,7 @@ class VideoProbe:
     container_frames: int
     width: int
     height: int
+    rate_known: bool = True
 
 
 def probe(path) -> VideoProbe:
@@ -240,7 +242,8 @@ class _Timeline:
             self.decoded.append(packet.dts)
 
     def probe(self, container, stream) -> VideoProbe:
-        fps = self._fps(stream)
+        rate = self._fps(stream)
+        fps = rate or _UNKNOWN_FPS
         return VideoProbe(
             fps=fps,
             num_packets=self.num_packets,
@@ -248,6 +251,7 @@ class _Timeline:
             container_frames=stream.frames,
             width=stream.codec_context.width,
             height=stream.codec_context.height,
+            rate_known=rate is not None,
         )
 
     def frames_after(self, shown: int | None, fps: float) -> int:
@@ -259,7 +263,7 @@ class _Timeline:
     def _stamps(self):
         return self.shown if len(self.shown) >= len(self.decoded) else self.decoded
 
-    def _fps(self, stream) -> float:
+    def _fps(self, stream) -> float | None:
         stamps = self._stamps()
         span = (max(stamps) - min(stamps)) * self.tick if stamps else 0
         measured = (len(stamps) - 1) / span if span > 0 else None
@@ -267,7 +271,7 @@ class _Timeline:
         for rate in (measured, stream.average_rate, by_duration, stream.guessed_rate):
             if rate is not None and math.isfinite(rate) and _SLOWEST <= rate <= _FASTEST:
                 return float(rate)
-        return _UNKNOWN_FPS
+        return None
 
     def _num_missing(self, container, stream, fps: float) -> int:
         """How many frames the container declares beyond the last one that is there.

@@ -1,5 +1,6 @@
 """Small real video files of every container, and a network that stands in for GoogLeNet."""
 
+import csv
 from fractions import Fraction
 
 import av
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.datasets import list_clips
+from data_prep.ucf11 import official_clips
 
 _CODECS = {
     "avi": "mpeg4",
@@ -154,3 +156,104 @@ def bad_clips(tmp_path, write_video, write_sound, cut, drifting_picture):
         write_video(folder / name, length)
     (folder / "line\nbreak.mp4").write_bytes(b"")
     return list_clips("folder", tmp_path / "bad")
+
+
+def _tiny_clip(path, seed: int, num_frames: int = 2):
+    """Writes a clip of a few small frames that no clip of another seed has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    picture = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
+    return _write_video(path, num_frames, lambda index: picture)
+
+
+def _ucf11(folder, layout: str = "UCF11_updated_mpg"):
+    """Clip 1 of groups 1, 2, 3 and 8 of each class, in either layout, and the two that are known to be bad."""
+    extension = "mpg" if layout == "UCF11_updated_mpg" else "avi"
+    names = [name for name in official_clips() if name[-5:] in ("01_01", "02_01", "03_01", "08_01")]
+    for seed, name in enumerate([*names, "v_shooting_25_06"]):
+        label, _ = official_clips()[name]
+        _tiny_clip(folder / layout / label / name[:-3] / f"{name}.{extension}", seed)
+    broken = folder / layout / "basketball/v_shooting_24" / f"v_shooting_24_01.{extension}"
+    broken.parent.mkdir()
+    broken.write_bytes(b"\0" * 2000)
+    for label in ("basketball", "biking"):
+        (folder / layout / label / "Annotation").mkdir()
+        (folder / layout / label / "Annotation" / "v_x_01_01.xgtf").write_text("<viper/>")
+    return folder
+
+
+def _hmdb51(folder, splits):
+    """The real lists, and of every class the two first training clips and the first test clip of split 1."""
+    lists = folder / "testTrainMulti_7030_splits"
+    lists.mkdir(parents=True)
+    seed, order = 0, "&#@;[(!"  # clips with such names first
+    for path in sorted(splits.glob("*_test_split?.txt")):
+        (lists / path.name).write_bytes(path.read_bytes())
+        label, _, number = path.stem.rpartition("_test_split")
+        if number != "1":
+            continue
+        rows = [line.split() for line in path.read_text().splitlines()]
+        rows.sort(key=lambda row: min((order.index(c) for c in row[0] if c in order), default=9))
+        chosen = [name for name, side in rows if side == "1"][:2] + [name for name, side in rows if side == "2"][:1]
+        for name in chosen:
+            _tiny_clip(folder / "hmdb51_org" / label / name, seed)
+            seed += 1
+    return folder
+
+
+def _hollywood2(folder, splits):
+    """Lists made of the real labels, and four training and two test clips of each class."""
+    (folder / "Hollywood2" / "ClipSets").mkdir(parents=True)
+    with open(splits / "hollywood2_actions_labels.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = set()
+    for label in list(rows[0])[2:]:
+        for side, count in (("train", 4), ("test", 2)):
+            of_side = [row for row in rows if row["split"] == side]
+            lines = [f"{row['clip']}  {1 if row[label] == '1' else -1}\n" for row in of_side]
+            (folder / "Hollywood2" / "ClipSets" / f"{label}_{side}.txt").write_text("".join(lines))
+            (folder / "Hollywood2" / "ClipSets" / f"{label}_autotrain.txt").write_text("actioncliautotrain00001  1\n")
+            chosen |= set([row["clip"] for row in of_side if row[label] == "1"][:count])
+    for seed, name in enumerate(sorted(chosen)):
+        _tiny_clip(folder / "Hollywood2" / "AVIClips" / f"{name}.avi", seed)
+    return folder
+
+
+def _ucf101(folder, splits):
+    """The real lists, and clip 1 of groups 1, 8 and 15 of every class."""
+    (folder / "ucfTrainTestlist").mkdir(parents=True)
+    for path in splits.glob("*.txt"):
+        (folder / "ucfTrainTestlist" / path.name).write_bytes(path.read_bytes())
+    listed = [line for number in "123" for line in (splits / f"testlist0{number}.txt").read_text().split()]
+    chosen = [path for path in listed if path[-11:] in ("g01_c01.avi", "g08_c01.avi", "g15_c01.avi")]
+    for seed, path in enumerate(chosen):
+        _tiny_clip(folder / "UCF-101" / path, seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip():
+    return _tiny_clip
+
+
+@pytest.fixture(scope="session")
+def make_ucf11():
+    return _ucf11
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory, shared):
+    """`miniature("hmdb51")` is a small copy of that data set as it is distributed; not to be changed."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp("miniature") / name
+            if name == "ucf11":
+                made[name] = _ucf11(folder)
+            else:
+                makers = {"hmdb51": _hmdb51, "hollywood2": _hollywood2, "ucf101": _ucf101}
+                made[name] = makers[name](folder, shared(f"data/splits/{name}"))
+        return made[name]
+
+    return make

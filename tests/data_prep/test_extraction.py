@@ -176,6 +176,19 @@ def test_program(data_dir, tmp_path, run_main, capsys):
         run_main(**arguments, fps="-3")
 
 
+def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsys):
+    arguments = dict(dataset="hmdb51", data_dir=str(miniature("hmdb51")), output=str(tmp_path / "features.h5"))
+    with pytest.raises(InputError, match=r"4947 of 5100 clips are missing: .* and 4897 more; --allow_missing goes on"):
+        run_main(**arguments)
+    assert run_main(**arguments, split="2", allow_missing=True) == 0
+    file = open_features(tmp_path / "features.h5")
+    assert file.split_id.startswith("hmdb51-official2-") and len(file.class_names) == 51
+    printed = capsys.readouterr().out
+    assert f"clips are MISSING on disk; going on with {len(file.names)}\n" in printed
+    assert run_main(**arguments, split="2", allow_missing=True) == 0
+    assert "is already complete" in capsys.readouterr().out
+
+
 def test_program_ends_badly_when_too_much_is_lost(bad_clips, tmp_path, run_main):
     arguments = dict(data_dir=bad_clips.data_dir, output=str(tmp_path / "features.h5"))
     with pytest.raises(

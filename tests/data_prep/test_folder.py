@@ -106,7 +106,10 @@ def test_index_of_paths_and_labels_alone(folder, caplog):
         (["path,label", "run/0.mp4,run|"], "line 2: run/0.mp4 has an empty label"),
         (["path,label", ",run"], "line 2: the path is empty"),
         (["path,label", "run/0.mp4,run", "run/0.mp4,run", "./run/0.mp4,run"], "named more than once: run/0.mp4;"),
-        (["path,label", "run/x.mp4,run", "run/0.mp4,run", "y.mp4,run"], "2 of 3 files are missing: run/x.mp4, y.mp4$"),
+        (
+            ["path,label", "run/x.mp4,run", "run/0.mp4,run", "y.mp4,run"],
+            "2 of 3 clips are missing: run/x.mp4, y.mp4; --all",
+        ),
         (["path,label", "../secret.mp4,run"], "line 2: '../secret.mp4' leaves the folder"),
         (["path,label", "run/../../a.mp4,run"], "leaves the folder"),
         (["path,label", "/etc/passwd,run"], "leaves the folder"),

@@ -8,6 +8,9 @@ import pytest
 PROGRAMS = {
     "data_prep.extract_features": "--frame_batch",
     "data_prep.convert_released": "--to_released",
+    "data_prep.download": "--data_dir",
+    "data_prep.verify_videos": "--min_frames",
+    "data_prep.check_splits": "--[no]allow_missing",
     "experiments.train": "--attention_penalty",
     "experiments.evaluate": "--split",
     "experiments.visualize": "--count",

@@ -1,0 +1,41 @@
+"""Prints the counts of a data set's split and refuses one in which train and test share a group or a clip's content.
+
+  python -m data_prep.check_splits --dataset=hmdb51 --data_dir=hmdb51 --split=1
+
+Two clips have the same content if all their decoded frames are the same. In the official lists, which are as they are,
+such clips are reported and not refused. Ends with status 0 if the split may be used.
+"""
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep import command_line, dataset_flags
+from data_prep.datasets import find_dataset
+from data_prep.split_report import count_table, find_leaks, validation_line
+
+flags.adopt_module_key_flags(dataset_flags)
+CONTENTS = flags.DEFINE_bool("contents", True, "Compare the clips' decoded frames, not only their groups.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
+    clip_list = dataset_flags.listed_clips()
+    print(count_table(clip_list))
+    print(f"{len(clip_list.class_names)} classes; split {clip_list.split_id}")
+    print(validation_line(clip_list), flush=True)
+    leaks = find_leaks(clip_list, CONTENTS.value)
+    compared = "groups and contents" if CONTENTS.value else "groups"
+    if not leaks:
+        print(f"no clip of one side is on another ({compared} compared)")
+        return 0
+    for leak in leaks:
+        print(leak)
+    if find_dataset(clip_list.dataset).official_split:
+        print(f"{len(leaks)} leaks, which the official lists have; the split may be used as it is")
+        return 0
+    raise InputError(f"{len(leaks)} leaks between the sides of the split; the first: {leaks[0]}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,44 @@
+"""Downloads a data set's files, as far as they are to be had, into its folder.
+
+  python -m data_prep.download --dataset=ucf101 --data_dir=ucf101
+
+Interrupted, the same command goes on where it was. What no server gives any more, it says where to get. The archives
+need not be unpacked: the other programs do that.
+"""
+
+import os
+from pathlib import Path
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep import command_line, dataset_flags
+from data_prep.datasets import find_dataset
+from data_prep.downloading import download_dataset
+
+flags.declare_key_flag("dataset")
+flags.declare_key_flag("data_dir")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
+    name, folder = dataset_flags.DATASET.value, dataset_flags.DATA_DIR.value
+    dataset = find_dataset(name)
+    if not dataset.downloads:
+        named = "ucf11, hmdb51, hollywood2 or ucf101"
+        raise InputError(f"dataset={name}: nothing to download; say --dataset={named}")
+    if not folder:
+        raise InputError("--data_dir: must name the folder to download to")
+    folder = Path(os.path.abspath(folder))
+    lacking = download_dataset(dataset, folder)
+    if lacking:
+        raise InputError(f"{name} is not complete: {'; '.join(lacking)}; put it into {folder}")
+    print(
+        f"{folder} has what {name} needs; next: python -m data_prep.verify_videos --dataset={name} --data_dir={folder}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,56 @@
+"""Decodes every clip once and reports those that are unreadable, truncated, short, without frame rate or there twice.
+
+  python -m data_prep.verify_videos my_clips
+  python -m data_prep.verify_videos --dataset=ucf11 --data_dir=ucf11
+
+A folder's video files, or the clips that a data set lists (then those missing on disk are reported too). Ends with
+status 0 if all clips are sound and with 1 if not. The CSV has all clips, with frames, rate, size and a hash of the
+decoded frames.
+"""
+
+import os
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep import command_line, dataset_flags
+from data_prep.datasets import list_clips
+from data_prep.verification import format_faults, summary, verify, videos_below, write_verdicts
+
+flags.declare_key_flag("dataset")
+flags.declare_key_flag("data_dir")
+flags.declare_key_flag("split")
+OUTPUT = flags.DEFINE_string("output", "videos.csv", "The table to write.")
+MIN_FRAMES = flags.DEFINE_integer("min_frames", 16, "A clip with fewer frames counts as short.", lower_bound=1)
+
+
+def main(argv):
+    listed = dataset_flags.DATA_DIR.value is not None
+    if len(argv) > 2 or (len(argv) == 2) == listed:
+        raise InputError("say either one folder of clips, or --data_dir=DIR and --dataset")
+    if listed:
+        clip_list = list_clips(
+            dataset_flags.DATASET.value,
+            dataset_flags.DATA_DIR.value,
+            split=dataset_flags.SPLIT.value,
+            allow_missing=True,
+        )
+        folder, paths = clip_list.data_dir, [clip.path for clip in clip_list.clips]
+        missing = [clip.path for clip in clip_list.missing]
+    else:
+        folder, missing = argv[1], []
+        paths = videos_below(folder)
+
+    verdicts = verify(folder, paths, min_frames=MIN_FRAMES.value, missing=missing)
+    write_verdicts(OUTPUT.value, verdicts)
+    if table := format_faults(verdicts):
+        print(table)
+    print(f"{summary(verdicts)}; {os.path.abspath(OUTPUT.value)} has them all")
+    at_fault = sum(bool(verdict.faults) for verdict in verdicts)
+    if at_fault:
+        raise InputError(f"{at_fault} of {len(verdicts)} clips are at fault")
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)
