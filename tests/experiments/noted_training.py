@@ -1,0 +1,26 @@
+"""`experiments.train`, with a note of every step that is done.
+
+    python tests/experiments/noted_training.py NOTES --features=... --workdir=...
+"""
+
+import runpy
+import sys
+import time
+
+from experiments.epoch import Position
+
+
+def note_steps(path):
+    """Appends a line to the file for every step: its number, and the time."""
+    counted, notes = Position.add, open(path, "a", buffering=1)
+
+    def add(self, batch, metrics, sums_over_batch):
+        counted(self, batch, metrics, sums_over_batch)
+        notes.write(f"{int(metrics['step'])} {time.time()}\n")
+
+    Position.add = add
+
+
+if __name__ == "__main__":
+    note_steps(sys.argv.pop(1))
+    runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)
