@@ -14,7 +14,7 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep import command_line
 from data_prep.datasets import DATASETS, list_clips
-from data_prep.extraction import check_output, extract
+from data_prep.extraction import check_output, extract, parse_fps
 
 DATASET = flags.DEFINE_enum("dataset", "folder", sorted(DATASETS), "Which data set lies in --data_dir.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "The data set's folder on disk.", required=True)
@@ -35,19 +35,10 @@ DECODE_WORKERS = flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a t
 SEED = flags.DEFINE_integer("seed", 0, "Of the random split, where the data set has none.", lower_bound=0)
 
 
-def _parse_fps(text: str) -> float | None:
-    if text == "native":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
-
-
 def main(argv):
     if len(argv) > 1:
         raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
-    fps = _parse_fps(FPS.value)
+    fps = parse_fps(FPS.value)
     output = check_output(OUTPUT.value)
     clip_list = list_clips(DATASET.value, DATA_DIR.value, split=SPLIT.value, seed=SEED.value)
     from data_prep.googlenet_weights import load_googlenet  # Imports JAX, which --help need not wait for.
