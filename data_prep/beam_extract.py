@@ -36,7 +36,9 @@ RUNNER = flags.DEFINE_string("runner", "DirectRunner", "FlinkRunner, SparkRunner
 
 def main(argv):
     clip_list = list_clips(DATASET.value, DATA_DIR.value, split=SPLIT.value, seed=SEED.value)
-    from data_prep.extraction import parse_fps  # --help need not wait for these.
+    from data_prep import feature_statistics  # --help need not wait for these.
+    from data_prep.extraction import parse_fps
+    from data_prep.features_file import open_features
     from data_prep.googlenet_weights import load_googlenet
 
     fps = parse_fps(FPS.value)
@@ -62,6 +64,7 @@ def main(argv):
     parts = ", ".join(f"{count} {split}" for split, count in done.num_videos.items())
     state = " is already complete" if done.already_complete else ""
     print(f"{done.folder}{state}: {done.num_frames} frames of {sum(done.num_videos.values())} clips ({parts})")
+    feature_statistics.report(open_features(done.folder), done.folder)
     if done.num_dead:
         print(f"{done.num_dead} clips are lost: {done.dead_letters}")
     if done.num_dead > MAX_BAD.value * len(clip_list.clips):

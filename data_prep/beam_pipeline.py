@@ -26,6 +26,7 @@ from attention_ar.errors import InputError
 from data_prep.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
 from data_prep.clip_list import SPLITS, Clip, ClipList
 from data_prep.extraction import Network, describe_clips, make_plan, make_recipe
+from data_prep.feature_statistics import network_fault
 from data_prep.features_file import FEATURE_SHAPE, recipe_hash, require_same_recipe
 from data_prep.read_ahead import read_ahead
 from data_prep.records import (
@@ -198,6 +199,8 @@ class ExtractShard(beam.DoFn):
     def setup(self):
         """Loads the network, once in a worker."""
         self._network = self._job.make_network()
+        if fault := network_fault(self._network, self._job.frame_batch):
+            logging.warning("%s", fault)
         require_same_recipe(self._job.recipe, make_recipe(self._network, self._job.fps), what="this worker")
 
     def process(self, shard: Shard) -> Iterator[str]:

@@ -41,11 +41,16 @@ def main(argv):
     fps = parse_fps(FPS.value)
     output = check_output(OUTPUT.value)
     clip_list = list_clips(DATASET.value, DATA_DIR.value, split=SPLIT.value, seed=SEED.value)
-    from data_prep.googlenet_weights import load_googlenet  # Imports JAX, which --help need not wait for.
+    from data_prep import feature_statistics  # Imports that --help need not wait for.
+    from data_prep.features_file import open_features
+    from data_prep.googlenet_weights import load_googlenet
 
     network = load_googlenet(GOOGLENET.value)
     if network.recipe["random"]:
         print("the network is RANDOM: these features are for trying things, not for results")
+
+    if not output.exists() and (fault := feature_statistics.network_fault(network, FRAME_BATCH.value)):
+        print(f"NOTE: {fault}")
 
     begun = time.monotonic()
     done = extract(
@@ -61,6 +66,7 @@ def main(argv):
         print(f"{output} is already complete: {held}")
     else:
         print(f"{output}: {held} in {time.monotonic() - begun:.0f} s")
+    feature_statistics.report(open_features(output), output)
     if done.num_lost or done.num_cut_short:
         skipped = output.with_name("skipped.csv")
         print(f"{done.num_lost} clips are lost and {done.num_cut_short} are cut short: {skipped}")

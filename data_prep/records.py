@@ -136,13 +136,17 @@ def write_text(path: epath.Path, text: str):
 def write_shard(path: epath.Path, examples: Iterable[dict], spec) -> int:
     """Writes one shard, which appears when it is whole, and returns its number of examples."""
     from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+    serializer = ExampleSerializer(spec.get_serialized_info())
     count = 0
     with appears_whole(path) as beside:
         writer = ArrayRecordWriter(os.fspath(beside), _WRITER_OPTIONS)
         try:
             for item in examples:
-                writer.write(spec.serialize_example(item))
+                # Otherwise the order of the fields, and so the bytes, would differ from process to process.
+                encoded = serializer.get_tf_example(spec.encode_example(item))
+                writer.write(encoded.SerializeToString(deterministic=True))
                 count += 1
         finally:
             writer.close()
