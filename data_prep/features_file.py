@@ -105,6 +105,11 @@ def require_same_recipe(expected: dict, found: dict, what: str = "the features f
         raise InputError(f"{what} has another recipe: {'; '.join(differing)}; features of two are never mixed")
 
 
+def absolute_path(path) -> str:
+    """Returns a features file's path as it holds from every folder; an address on a bucket, gs://…, stays as it is."""
+    return os.fspath(path) if "://" in os.fspath(path) else os.path.abspath(path)
+
+
 def open_features(path) -> FeaturesFile:
     """Opens a features file for reading; nothing stays open but the memory map.
 

@@ -21,6 +21,9 @@ from pathlib import Path
 import psutil
 from absl import app, flags
 
+from data_prep.features_file import DATA_OFFSET
+from data_prep.partial_features import ROW_BYTES
+
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of clips.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the two files are made.", required=True)
 KILLS = flags.DEFINE_integer("kills", 20, "How often the second run is killed.", lower_bound=1)
@@ -54,9 +57,13 @@ def quarters(memory: list[float]) -> str:
     return " ".join(f"{max(memory[low : max(high, low + 1)]):.0f}" for low, high in itertools.pairwise(cuts))
 
 
-def rows_on_disk(output: Path) -> int:
-    rows = output.with_name(output.name + ".partial") / "rows"
-    return max(0, (rows.stat().st_size - (1 << 16)) // (2 * 7 * 7 * 1024)) if rows.exists() else 0
+def rows_of(output: Path) -> Path:
+    return output.with_name(output.name + ".partial") / "rows"
+
+
+def rows_in(path: Path) -> int:
+    """How many rows a features file has, or one in the making."""
+    return max(0, path.stat().st_size - DATA_OFFSET) // ROW_BYTES if path.exists() else 0
 
 
 def sha256(path: Path) -> str:
@@ -79,18 +86,20 @@ def main(argv):
         sys.exit("--seconds is needed for an unbroken run that was made before")
 
     chance = random.Random(SEED.value)
+    num_rows = rows_in(whole)
     for kill in range(KILLS.value):
+        # So that, on average, an equal share of the work is left after each kill, and the run does not end before.
+        left = seconds * (1 - rows_in(rows_of(killed)) / num_rows)
         process = start(killed, argv[1:])
-        after = chance.uniform(0, 2 * seconds / KILLS.value)
+        after = chance.uniform(0, 2 * left / (KILLS.value - kill + 1))
         memory = watch(process, after)
         if process.poll() is not None:
-            print(f"the run had ended before kill {kill + 1}, with status {process.returncode}", flush=True)
-            break
+            sys.exit(f"the run ended before kill {kill + 1}, with status {process.returncode}; give fewer --seconds")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        peak = max(memory, default=0)
+        there, peak = rows_in(rows_of(killed)), max(memory, default=0)
         print(
-            f"kill {kill + 1} after {after:.1f} s, {rows_on_disk(killed)} rows on disk, {peak:.0f} MB at most",
+            f"kill {kill + 1} after {after:.1f} s, {there} of {num_rows} rows on disk, {peak:.0f} MB at most",
             flush=True,
         )
     process = start(killed, argv[1:])
