@@ -422,5 +422,9 @@ def test_program(exported, tmp_path):
     assert found.returncode == 0, found.stderr
     assert found.stdout == f"{tmp_path}/ucf11_googlenet/1.0.0: 4 train, 1 validation, 2 test\n"
     assert_same(open_features(tmp_path / "ucf11_googlenet"), exported[0])
+    splits = [split.replace("validation", "train") for split in SPLITS]
+    write_features(tmp_path / "features.h5", make_contents(splits=splits))
+    found = run("--name=held_googlenet", f"--data_dir={tmp_path}", "--validation_fraction=0.15")
+    assert found.stdout == f"{tmp_path}/held_googlenet/1.0.0: 4 train, 1 validation, 2 test\n", found.stderr
     found = run("--name=ucf101_googlenet", f"--data_dir={tmp_path}")
     assert (found.returncode, found.stderr.count("\n")) == (1, 1) and "choose another name" in found.stderr

@@ -8,6 +8,8 @@ import pytest
 PROGRAMS = {
     "data_prep.extract_features": "--frame_batch",
     "data_prep.convert_released": "--to_released",
+    "data_prep.export_tfds": "--validation_fraction",
+    "data_prep.beam_extract": "--clips_per_shard",
     "experiments.train": "--attention_penalty",
     "experiments.evaluate": "--split",
     "experiments.visualize": "--count",
