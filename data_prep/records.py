@@ -29,7 +29,7 @@ METADATA = "metadata.json"
 INFO = "dataset_info.json"
 RECORD_LIMIT = 2_000_000_000  # bytes; a protocol buffer of 2 GiB or more cannot be read
 
-# One record is one video, so it is read alone; zstd's first level makes a quarter of it and reads as fast as none.
+# One record is one video, so it is read alone; zstd's first level keeps 28 % of it and reads as fast as none.
 _WRITER_OPTIONS = "group_size:1,zstd:1"
 _UNFINISHED = ".unfinished-"
 
