@@ -276,8 +276,12 @@ def extract_clip(
                 rows.append(network(batch))
                 filled = 0
     if filled:
+        # Few frames are left of many a clip: a half or a quarter of a batch saves time, at two compilations in all.
+        size = frame_batch
+        while filled <= size // 2 and size > frame_batch // 4:
+            size //= 2
         batch[filled:] = 0
-        rows.append(network(batch)[:filled])
+        rows.append(network(batch[:size])[:filled])
     return record, np.concatenate(rows) if rows else None
 
 
