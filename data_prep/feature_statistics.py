@@ -7,6 +7,7 @@ drawn pictures, for which the public GoogLeNet's statistics are known to three d
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -70,35 +71,42 @@ _TOLERANCE = 0.003  # the mildest mistake tried, one mean of 128 for all colours
 
 def measure(rows: np.ndarray) -> FeatureStatistics:
     """Returns the statistics of `rows`, `<float16>[n, K, K, D]`."""
-    total = np.zeros(rows.shape[1:], np.float64)
-    zeros = not_finite = 0
-    alive = np.zeros(rows.shape[-1], bool)
-    for first in range(0, len(rows), 64):  # as float32 they take twice the room
-        part = rows[first : first + 64].astype(np.float32)
-        total += part.sum(axis=0, dtype=np.float64)
-        zeros += np.count_nonzero(part == 0)
-        not_finite += np.count_nonzero(~np.isfinite(part))
-        alive |= np.any(part != 0, axis=(0, 1, 2))
+    return _measure([rows])
+
+
+def _measure(parts: Iterable[np.ndarray]) -> FeatureStatistics:
+    total, alive = 0.0, False
+    count = zeros = not_finite = 0
+    for rows in parts:
+        for first in range(0, len(rows), 64):  # as float32 they take twice the room
+            part = rows[first : first + 64].astype(np.float32)
+            total = total + part.sum(axis=0, dtype=np.float64)
+            zeros += np.count_nonzero(part == 0)
+            not_finite += np.count_nonzero(~np.isfinite(part))
+            alive = alive | np.any(part != 0, axis=(0, 1, 2))
+            count += len(part)
     return FeatureStatistics(
-        num_frames=len(rows),
-        mean=float(total.mean() / len(rows)),
-        zeros=zeros / rows.size,
-        not_finite=not_finite / rows.size,
+        num_frames=count,
+        mean=float(total.mean() / count),
+        zeros=zeros / (count * total.size),
+        not_finite=not_finite / (count * total.size),
         dead_maps=int(np.count_nonzero(~alive)),
-        num_maps=rows.shape[-1],
-        cell_means=(total.mean(axis=-1) / len(rows)).tolist(),
+        num_maps=len(alive),
+        cell_means=(total.mean(axis=-1) / count).tolist(),
     )
 
 
 def sample(contents: FeaturesFile) -> FeatureStatistics:
     """Returns the statistics of some frames of a features file: at most 8 of each of at most 256 clips."""
+    return _measure(_sampled(contents))
+
+
+def _sampled(contents: FeaturesFile) -> Iterator[np.ndarray]:
     count = len(contents.names)
-    rows = []
     for clip in np.unique(np.linspace(0, count - 1, min(count, _CLIPS)).round().astype(int)):
         num_frames = int(contents.num_frames[clip])
         frames = np.unique(np.linspace(0, num_frames - 1, min(num_frames, _FRAMES)).round().astype(int))
-        rows.append(contents.features[int(contents.first_row[clip]) + frames])
-    return measure(np.concatenate(rows))
+        yield contents.features[int(contents.first_row[clip]) + frames]
 
 
 def deviations(found: FeatureStatistics, recipe: dict) -> list[str]:
