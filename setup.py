@@ -24,6 +24,9 @@ setup(
         "scipy>=1.15",
         "h5py>=3.12.1",
         "tensorflow-datasets>=4.9.8",
+        "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
+        "array_record>=0.8",
+        "etils[epath]>=1.9",
         "absl-py>=2.1",
         "av>=18.1",
         "libarchive-c>=5.3",
@@ -35,7 +38,8 @@ setup(
         "scikit-learn>=1.7",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "onnxruntime>=1.22"],
+        "test": ["pytest>=8.4", "onnxruntime>=1.22", "psutil>=6"],
         "torch": ["torch>=2.13"],
+        "beam": ["apache-beam>=2.77"],
     },
 )

@@ -65,11 +65,12 @@ class Checkpoints(contextlib.AbstractContextManager):
             training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
             about=ocp.args.JsonSave(about),
         )
+        self.wait()
+        self._remove_for_good()
         try:
             self._manager.save(number, args=parts, metrics={"score": float(score), "loss": float(loss)}, force=True)
         except Exception as error:
             raise self._not_written(error) from error
-        self._remove_for_good()
 
     def wait(self):
         """Waits until what was saved is on disk. Raises: see `save`."""
@@ -90,8 +91,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         return last_whole(self.directory)
 
     def _remove_for_good(self):
-        if jax.process_index() == 0:
-            shutil.rmtree(os.path.join(self.directory, _REMOVED), ignore_errors=True)
+        """Removes old checkpoints, whose names are gone already; not while Orbax may be adding to them."""
+        removed = os.path.join(self.directory, _REMOVED)
+        if jax.process_index() == 0 and os.path.isdir(removed):
+            shutil.rmtree(removed, ignore_errors=True)
 
     def step(self, which: str = "latest") -> int | None:
         """Returns the step of the "latest" or the "best" checkpoint, None if there is none."""

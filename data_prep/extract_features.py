@@ -16,7 +16,7 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep import command_line, dataset_flags
-from data_prep.extraction import check_output, extract
+from data_prep.extraction import check_output, extract, parse_fps
 
 flags.adopt_module_key_flags(dataset_flags)
 OUTPUT = flags.DEFINE_string("output", "features.h5", "The file to write.")
@@ -34,26 +34,22 @@ FRAME_BATCH = flags.DEFINE_integer("frame_batch", 32, "Frames per call of the ne
 DECODE_WORKERS = flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
 
 
-def _parse_fps(text: str) -> float | None:
-    if text == "native":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
-
-
 def main(argv):
     if len(argv) > 1:
         raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
-    fps = _parse_fps(FPS.value)
+    fps = parse_fps(FPS.value)
     output = check_output(OUTPUT.value)
     clip_list = dataset_flags.listed_clips()
-    from data_prep.googlenet_weights import load_googlenet  # Imports JAX, which --help need not wait for.
+    from data_prep import feature_statistics  # Imports that --help need not wait for.
+    from data_prep.features_file import open_features
+    from data_prep.googlenet_weights import load_googlenet
 
     network = load_googlenet(GOOGLENET.value)
     if network.recipe["random"]:
         print("the network is RANDOM: these features are for trying things, not for results")
+
+    if not output.exists() and (fault := feature_statistics.network_fault(network, FRAME_BATCH.value)):
+        print(f"NOTE: {fault}")
 
     begun = time.monotonic()
     done = extract(
@@ -69,6 +65,7 @@ def main(argv):
         print(f"{output} is already complete: {held}")
     else:
         print(f"{output}: {held} in {time.monotonic() - begun:.0f} s")
+    feature_statistics.report(open_features(output), output)
     if done.num_lost or done.num_cut_short:
         skipped = output.with_name("skipped.csv")
         print(f"{done.num_lost} clips are lost and {done.num_cut_short} are cut short: {skipped}")

@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +15,8 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from attention_ar.blocks import frame_skip
 from attention_ar.errors import InputError
+from data_prep.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
 from data_prep.clip_list import ClipList
 from data_prep.csv_file import write_csv
 from data_prep.features_file import (
@@ -30,16 +29,13 @@ from data_prep.features_file import (
 )
 from data_prep.partial_features import (
     ROW_BYTES,
-    ClipRecord,
     PartialFeatures,
     partial_folder,
     refuse_other_plan,
 )
 from data_prep.progress import Progress
 from data_prep.read_ahead import read_ahead
-from data_prep.video import VideoError, VideoProbe, probe, read_frames
 
-INPUT_SIZE = (224, 224)
 _COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting waits for the disk
 
 
@@ -97,6 +93,16 @@ def make_recipe(network: Network, fps: float | None) -> dict:
     return json.loads(json.dumps(recipe))
 
 
+def parse_fps(text: str) -> float | None:
+    """Returns what --fps says: frames per second, or None for `native`."""
+    if text == "native":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
+
+
 def check_output(output) -> Path:
     """Returns `output` as a path, or raises `InputError` if no features file can come to be there."""
     output = Path(os.path.abspath(output))
@@ -146,15 +152,14 @@ def extract(
         raise InputError(f"fps={fps:g}: must be a positive number of frames per second, or native")
     output = check_output(output)
     recipe = make_recipe(network, fps)
-    plan = _make_plan(clip_list, recipe, frame_batch)
+    plan = make_plan(clip_list, recipe, frame_batch)
     if output.exists():
         return _already_complete(output, plan)
     refuse_other_plan(output, plan)
 
-    probes = _probe_clips(clip_list)
     sources = [
-        _Source(clip.path, os.path.join(clip_list.data_dir, clip.path), found, _every(found, fps))
-        for clip, found in zip(clip_list.clips, probes, strict=True)
+        probe_clip(clip_list.data_dir, clip.path, fps)
+        for clip in tqdm(clip_list.clips, "looking at the clips", unit="clip", disable=None, leave=False)
     ]
     num_frames = sum(source.num_rows for source in sources)
     size = num_frames * ROW_BYTES
@@ -167,7 +172,7 @@ def extract(
         rest = sources[len(partial.records) :]
         with (
             Progress(num_frames, partial.num_rows, "frame") as progress,
-            contextlib.closing(read_ahead(rest, _decode, workers=decode_workers)) as decoded,
+            contextlib.closing(read_ahead(rest, decode_clip, workers=decode_workers)) as decoded,
         ):
             batches = _Batches(network, partial, frame_batch, progress)
             for item in decoded:
@@ -176,12 +181,12 @@ def extract(
                 else:
                     batches.add(item)
             batches.close()
-        _write_skipped(output.with_name("skipped.csv"), partial.records)
+        write_skipped(output.with_name("skipped.csv"), partial.records)
         lost = sum(record.num_frames == 0 for record in partial.records)
         if lost == len(partial.records):
             partial.discard()
             raise InputError(f"not one frame could be had of {lost} clips; see {output.with_name('skipped.csv')}")
-        partial.finish(_describe(clip_list, partial.records, recipe, recipe_hash(plan)))
+        partial.finish(describe_clips(clip_list, partial.records, recipe, recipe_hash(plan)))
         return Extraction(
             num_clips=len(partial.records),
             num_lost=lost,
@@ -190,7 +195,8 @@ def extract(
         )
 
 
-def _make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
+def make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
+    """Returns all that the features file's contents depend on, as JSON keeps it."""
     plan = {**asdict(clip_list), "recipe": recipe, "frame_batch": frame_batch}
     del plan["missing"]  # when some of them turn up, the clips are others
     plan["clips"] = [[clip.path, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
@@ -214,36 +220,6 @@ def _already_complete(output: Path, plan: dict) -> Extraction:
         num_frames=len(contents.features),
         already_complete=True,
     )
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One clip on its way: its name in the list, its file, what probing found, and which frames to keep."""
-
-    name: str
-    path: str
-    found: VideoProbe | VideoError
-    every: int
-
-    @property
-    def num_rows(self) -> int:
-        return 0 if isinstance(self.found, VideoError) else -(-self.found.num_packets // self.every)
-
-
-def _probe_clips(clip_list: ClipList) -> list[VideoProbe | VideoError]:
-    found = []
-    for clip in tqdm(clip_list.clips, "looking at the clips", unit="clip", disable=None, leave=False):
-        try:
-            found.append(probe(os.path.join(clip_list.data_dir, clip.path)))
-        except VideoError as error:
-            found.append(error)
-    return found
-
-
-def _every(found: VideoProbe | VideoError, fps: float | None) -> int:
-    if fps is None or isinstance(found, VideoError) or found.fps < fps:
-        return 1
-    return frame_skip(found.fps, fps)
 
 
 def _check_disk(output: Path, size: int):
@@ -311,31 +287,14 @@ class _Batches:
             self._last_commit = time.monotonic()
 
 
-def _decode(source: _Source) -> Iterator[np.ndarray | ClipRecord]:
-    """Yields a clip's frames, <uint8>[n, 224, 224, 3] at a time, and at last its record."""
-    if isinstance(source.found, VideoError):
-        yield ClipRecord(source.name, 0, 0.0, 0.0, source.found.reason)
-        return
-    num_rows = 0
-    reader = read_frames(source.path, every=source.every, size=INPUT_SIZE, colour="bgr24")
-    try:
-        for frames in reader:
-            num_rows += len(frames)
-            yield frames
-    except VideoError as error:
-        yield ClipRecord(source.name, 0, 0.0, 0.0, error.reason)
-    else:
-        native = source.found.fps
-        yield ClipRecord(source.name, num_rows, native, native / source.every, reader.cut_short or "")
-
-
-def _write_skipped(path: Path, records: list[ClipRecord]):
+def write_skipped(path: Path, records: list[ClipRecord]):
+    """Writes the table of the clips that are lost or cut short."""
     rows = [(record.path, record.reason, record.num_frames) for record in records if record.reason]
     write_csv(path, ("path", "reason", "kept_frames"), rows)
 
 
-def _describe(clip_list: ClipList, records: list[ClipRecord], recipe: dict, plan_sha256: str) -> FeaturesFile:
-    """Everything about the file but its rows."""
+def describe_clips(clip_list: ClipList, records: list[ClipRecord], recipe: dict, plan_sha256: str) -> FeaturesFile:
+    """Returns everything about a features file but its rows; clips without a frame are left out."""
     kept = [(clip, record) for clip, record in zip(clip_list.clips, records, strict=True) if record.num_frames]
     num_frames = np.array([record.num_frames for _, record in kept])
     return FeaturesFile(

@@ -39,7 +39,7 @@ class FeaturesFile:
     """The contents of a features file of F rows and N clips.
 
     Attributes:
-      features: <float16>[F, K, K, D]; from `open_features` a read-only memory map.
+      features: <float16>[F, K, K, D]; from `open_features` a read-only memory map, or `record_rows.RecordRows`.
       names: N paths of clips, relative to data_dir.
       first_row: <int64>[N].
       num_frames: <int64>[N], at least 1 each.
@@ -105,12 +105,25 @@ def require_same_recipe(expected: dict, found: dict, what: str = "the features f
         raise InputError(f"{what} has another recipe: {'; '.join(differing)}; features of two are never mixed")
 
 
+def absolute_path(path) -> str:
+    """Returns a features file's path as it holds from every folder; an address on a bucket, gs://…, stays as it is."""
+    return os.fspath(path) if "://" in os.fspath(path) else os.path.abspath(path)
+
+
 def open_features(path) -> FeaturesFile:
     """Opens a features file for reading; nothing stays open but the memory map.
+
+    Args:
+      path: of the file, or of the folder of a data set that `data_prep.export_tfds` or `data_prep.beam_extract` made
+        (see `data_prep.records`), which may be on a bucket, gs://….
 
     Raises:
       InputError: where the file is missing, no HDF5, cut off, laid out in another way, or contradicts itself.
     """
+    from data_prep import record_rows  # It imports this module.
+
+    if record_rows.is_record_dataset(path):
+        return record_rows.open_records(path)
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; data_prep.extract_features makes one")
@@ -125,7 +138,7 @@ def open_features(path) -> FeaturesFile:
         ) from None
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise InputError(f"{path}: not a whole features file ({_line(error)}); extract it again") from None
-    _check_consistent(path, contents)
+    check_consistent(path, contents)
     return contents
 
 
@@ -235,7 +248,9 @@ def _own_dataset(group, name: str) -> h5py.Dataset:
     return dataset
 
 
-def _check_consistent(path: Path, contents: FeaturesFile):
+def check_consistent(path, contents: FeaturesFile):
+    """Raises `InputError`, which names `path`, where the parts of `contents` contradict each other."""
+
     def require(holds, what: str):
         if not holds:
             raise InputError(f"{path}: contradicts itself: {what}; extract it again")

@@ -16,34 +16,16 @@ import fcntl
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from attention_ar.errors import InputError
+from data_prep.clip_frames import ClipRecord
 from data_prep.features_file import DATA_OFFSET, FEATURE_SHAPE, FeaturesFile, differing_fields, write_layout
 
 ROW_BYTES = 2 * int(np.prod(FEATURE_SHAPE))
-
-
-@dataclass(frozen=True)
-class ClipRecord:
-    """What became of one clip.
-
-    Attributes:
-      path: as in the clip list.
-      num_frames: its rows; 0 for a clip that is lost.
-      native_fps: its frames per second; 0 for a clip that is lost.
-      fps: frames per second of its rows; likewise.
-      reason: why it is lost or cut short; "" for a whole one.
-    """
-
-    path: str
-    num_frames: int
-    native_fps: float
-    fps: float
-    reason: str
 
 
 def partial_folder(output: Path) -> Path:

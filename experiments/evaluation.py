@@ -1,7 +1,6 @@
 """A model's predictions on videos, and the scores they get (section 4.2)."""
 
-import csv
-import os
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from attention_ar import metrics
 from attention_ar.errors import InputError
 from data_prep.batches import Blocks
+from data_prep.csv_file import write_csv
 from data_prep.features_file import recipe_hash
 from data_prep.homes import OnDisk, load_batches
 from experiments import confusion_picture, trained
@@ -99,8 +99,11 @@ def predict_blocks(
     order, batch_size = np.arange(len(blocks)), predictor.parallel.fitting(min(batch_size, len(blocks)))
     loaded = load_batches(home, blocks, order, batch_size, predictor.parallel, share_frames=True)
     quiet = None if jax.process_index() == 0 else True
-    with tqdm(total=len(blocks), unit="block", desc="evaluating", disable=quiet, leave=False) as progress:
-        for batch in loaded:
+    with (
+        contextlib.closing(loaded) as batches,
+        tqdm(total=len(blocks), unit="block", desc="evaluating", disable=quiet, leave=False) as progress,
+    ):
+        for batch in batches:
             results = jax.device_get(predictor(params, batch.arrays, keep))
             results["predictions"] = protocol.block_predictions(results, home.file.multi_label)
             real = batch.weight > 0
@@ -218,11 +221,3 @@ def write_predictions(path, file, found: VideoPredictions):
 def label_of(file, video: int) -> str:
     """Returns the class of a video, or its classes joined by "|"."""
     return "|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has)
-
-
-def write_csv(path, header: list, rows: list):
-    """Writes a CSV file atomically."""
-    beside = f"{path}.partial"
-    with open(beside, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    os.replace(beside, path)

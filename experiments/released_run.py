@@ -13,7 +13,7 @@ from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
 from attention_ar.released.checkpoint import read_model, write_model
 from attention_ar.steps import TrainState
-from data_prep.features_file import open_features
+from data_prep.features_file import absolute_path, open_features
 from data_prep.released_conversion import GRID
 from experiments import trained
 from experiments.config import (
@@ -72,7 +72,7 @@ def import_checkpoint(
     _require_fit(model, module.num_classes, arrays["ff_state_W"].shape[0], features, file)
 
     config = RunConfig(
-        data=DataConfig(os.path.abspath(features), num_steps=num_steps, fps=fps, stride=stride, block_rule="released"),
+        data=DataConfig(absolute_path(features), num_steps=num_steps, fps=fps, stride=stride, block_rule="released"),
         model=ModelConfig(
             model="released",
             hidden_dim=module.hidden_dim,

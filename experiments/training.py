@@ -1,5 +1,6 @@
 """Training of one model, from top to bottom: data, model, checkpoint to go on from, epochs, export."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -13,7 +14,7 @@ from attention_ar.errors import InputError
 from attention_ar.parallel import check_batch_size, choose
 from attention_ar.steps import create_train_state
 from data_prep.batches import Blocks, epoch_order
-from data_prep.features_file import open_features, recipe_hash, require_same_recipe
+from data_prep.features_file import absolute_path, open_features, recipe_hash, require_same_recipe
 from data_prep.homes import load_batches, open_home
 from data_prep.splits import check_disjoint_groups, hold_out_validation
 from experiments.config import (
@@ -52,7 +53,7 @@ def train(config: RunConfig, workdir) -> dict:
     # Data.
     file = open_features(config.data.features)
     config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, features=os.path.abspath(config.data.features))
+        config, data=dataclasses.replace(config.data, features=absolute_path(config.data.features))
     )
     if file.recipe["random"]:
         say("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
@@ -117,7 +118,7 @@ def train(config: RunConfig, workdir) -> dict:
         with Saving(checkpoints, about, config.runtime.save_seconds) as saving:
             while position.epoch <= config.training.epochs:
                 order = epoch_order(blocks.video, config.training.seed, position.epoch)
-                batches = load_batches(
+                loaded = load_batches(
                     home,
                     blocks,
                     order,
@@ -127,15 +128,16 @@ def train(config: RunConfig, workdir) -> dict:
                     share_frames=model.per_frame,
                 )
                 try:
-                    state = train_epoch(
-                        compiled_train_step,
-                        state,
-                        batches,
-                        position,
-                        saving,
-                        num_blocks=len(blocks),
-                        sums_over_batch=config.model.model == "released",  # Eq. 7 is a mean.
-                    )
+                    with contextlib.closing(loaded) as batches:
+                        state = train_epoch(
+                            compiled_train_step,
+                            state,
+                            batches,
+                            position,
+                            saving,
+                            num_blocks=len(blocks),
+                            sums_over_batch=config.model.model == "released",  # Eq. 7 is a mean.
+                        )
                     line = position.line(int(state.step), len(blocks))
                     params = parallel.replicate(state.params)
                     watched = predict_videos(predictor, params, home, held_out or some, batch_size)

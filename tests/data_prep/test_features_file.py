@@ -10,6 +10,7 @@ from attention_ar.errors import InputError
 from data_prep.features_file import (
     DATA_OFFSET,
     FeaturesFile,
+    absolute_path,
     open_features,
     recipe_hash,
     require_same_recipe,
@@ -190,3 +191,9 @@ def test_recipe_hash():
     assert recipe_hash({"b": [1, 2], "a": "x"}) == recipe_hash({"a": "x", "b": [1, 2]})
     # sha256 of {"a":"x","b":[1,2]}
     assert recipe_hash({"b": [1, 2], "a": "x"}) == "721ef82f2d6c0997bffb7a8ab3f40f8fb45b0b52ce2af3afa6b0f05efbdc317f"
+
+
+def test_absolute_paths_and_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute_path("a/../features.h5") == f"{tmp_path}/features.h5"
+    assert absolute_path("gs://lab/ucf11_googlenet/1.0.0") == "gs://lab/ucf11_googlenet/1.0.0"

@@ -77,7 +77,7 @@ attempt(seconds=0.1, kill_after=0.25)                    # wherever that is
 attempt(seconds=0.1, kill_after=0.2)
 attempt(patch=(partial_features.os, "fsync", dies_after))     # rows are on disk, the journal does not say so
 attempt(die_at=2)
-attempt(patch=(extraction, "_write_skipped", dies_before))    # all clips done
+attempt(patch=(extraction, "write_skipped", dies_before))    # all clips done
 attempt(patch=(partial_features, "write_layout", dies_after))
 attempt(patch=(partial_features.shutil, "copyfileobj", dies_after))  # between HDF5's head and its end
 attempt(patch=(partial_features.os, "replace", dies_before))
@@ -200,7 +200,7 @@ def test_an_unfinished_extraction_of_another_plan_is_refused(clips, fake_network
 
 def test_two_at_a_time_are_refused(clips, fake_network, tmp_path):
     output = tmp_path / "features.h5"
-    plan = extraction._make_plan(clips, extraction.make_recipe(fake_network, None), 8)
+    plan = extraction.make_plan(clips, extraction.make_recipe(fake_network, None), 8)
     with PartialFeatures(output, plan), pytest.raises(InputError, match="another extraction is at work"):
         extract(clips, fake_network, output, frame_batch=8)
 

@@ -102,7 +102,8 @@ def kill(run: Run, moments: random.Random) -> list:
         saving = run.saving()
         process.send_signal(signal.SIGKILL)
         process.wait()
-        rows.append([f"kill {number + 1}{', while saving' if saving else ''}", run.steps()[-1], run.last_saved(), len(run.steps())])
+        what = f"kill {number + 1}{', while saving' if saving else ''}"
+        rows.append([what, run.steps()[-1], run.last_saved(), len(run.steps())])
     run.finish()
     steps = run.steps()
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -193,7 +194,7 @@ def main(argv):
     print("| break | steps done | last checkpoint | steps done again |\n|---|---|---|---|")
     for row in rows:
         print("| " + " | ".join(map(str, row)) + " |")
-    print(f"in the end: {'the same to the bit' if same else 'DIFFERENT'}, of {expected.keys().__len__()} arrays and numbers")
+    print(f"in the end: {'the same to the bit' if same else 'DIFFERENT'}, of {len(expected)} arrays and numbers")
     sys.exit(0 if same else 1)
 
 

@@ -1,6 +1,6 @@
 """`experiments.train`, with a note of every step that is done.
 
-    python tests/experiments/noted_training.py NOTES --features=... --workdir=...
+python tests/experiments/noted_training.py NOTES --features=... --workdir=...
 """
 
 import runpy
@@ -10,9 +10,9 @@ import time
 from experiments.epoch import Position
 
 
-def note_steps(path):
+def note_steps(notes):
     """Appends a line to the file for every step: its number, and the time."""
-    counted, notes = Position.add, open(path, "a", buffering=1)
+    counted = Position.add
 
     def add(self, batch, metrics, sums_over_batch):
         counted(self, batch, metrics, sums_over_batch)
@@ -22,5 +22,6 @@ def note_steps(path):
 
 
 if __name__ == "__main__":
-    note_steps(sys.argv.pop(1))
-    runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)
+    with open(sys.argv.pop(1), "a", buffering=1) as file:
+        note_steps(file)
+        runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)

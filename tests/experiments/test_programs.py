@@ -11,6 +11,8 @@ PROGRAMS = {
     "data_prep.download": "--data_dir",
     "data_prep.verify_videos": "--min_frames",
     "data_prep.check_splits": "--[no]allow_missing",
+    "data_prep.export_tfds": "--validation_fraction",
+    "data_prep.beam_extract": "--clips_per_shard",
     "experiments.train": "--attention_penalty",
     "experiments.evaluate": "--split",
     "experiments.visualize": "--count",

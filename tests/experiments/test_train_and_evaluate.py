@@ -10,6 +10,8 @@ import pytest
 
 from attention_ar import released
 from attention_ar.errors import InputError
+from data_prep.features_file import open_features
+from data_prep.record_export import export_records
 from experiments import trained
 from experiments.config import (
     DataConfig,
@@ -340,3 +342,17 @@ def test_held_out_features_that_are_no_numbers_stop_training_with_step_and_check
 def test_a_loss_that_is_no_number_names_the_batch(tiny_features, tmp_path):
     config = tiny_config(tiny_features, epochs=4, learning_rate=1e30)
     refused(lambda: train(config, tmp_path / "run"), "not a finite number", "videos in the batch: ", "none was saved")
+
+
+def test_a_tfds_data_set_gives_the_same_run_and_the_same_scores(soft_attention_run, tiny_features, tmp_path):
+    """Losses, held-out scores, the choice of the epoch and the predictions, bit by bit."""
+    folder = export_records(open_features(tiny_features), tmp_path, "tiny_googlenet", shard_bytes=5000).folder
+    train(tiny_config(folder, epochs=8), tmp_path / "run")
+    found = []
+    for workdir in (soft_attention_run, tmp_path / "run"):
+        lines = read_metrics(workdir / "metrics.jsonl")
+        lines = [{key: value for key, value in line.items() if "second" not in key} for line in lines]
+        evaluate(workdir)
+        found.append((lines, (workdir / "evaluation" / "test" / "predictions.csv").read_text()))
+    assert len(found[0][0]) == 8
+    assert found[0] == found[1]

@@ -1,0 +1,75 @@
+"""Extracts features on many machines, as an Apache Beam pipeline; `data_prep.extract_features` is for one.
+
+    python -m data_prep.beam_extract --data_dir=my_clips --output_dir=DIR --name=my_googlenet
+    … --runner=FlinkRunner -- --flink_master=HOST:8081 --environment_type=LOOPBACK
+
+What follows `--` are Beam's own options. The result, DIR/my_googlenet, is what `data_prep.export_tfds` makes: sharded
+array_record files that training and TFDS read. All workers must see both folders under the same paths. Whatever dies,
+the same command goes on after the shards that are done. Clips that fail are in dead_letters.csv.
+
+Beam pins older libraries than the rest of this project likes: give it an environment of its own, with the extra `beam`.
+"""
+
+import functools
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep import command_line, dataset_flags
+
+flags.adopt_module_key_flags(dataset_flags)
+OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "TFDS's data_dir; may be on a bucket.", required=True)
+NAME = flags.DEFINE_string("name", None, "The new data set's name, like ucf101_googlenet.", required=True)
+GOOGLENET = flags.DEFINE_string("googlenet", None, "The network's weights, as for data_prep.extract_features.")
+FPS = flags.DEFINE_string("fps", "native", "Frames per second to keep, as for data_prep.extract_features.")
+FRAME_BATCH = flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
+CLIPS_PER_SHARD = flags.DEFINE_integer("clips_per_shard", 32, "Clips of one file, which is done at once.", 1)
+TRIES = flags.DEFINE_integer("tries", 3, "How often a clip is tried before it is given up.", lower_bound=1)
+RETRY_DEAD_LETTERS = flags.DEFINE_boolean("retry_dead_letters", False, "Do shards again in which clips failed.")
+MAX_BAD = flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
+RUNNER = flags.DEFINE_string("runner", "DirectRunner", "FlinkRunner, SparkRunner, DataflowRunner, ….")
+
+
+def main(argv):
+    clip_list = dataset_flags.listed_clips()
+    from data_prep import feature_statistics  # --help need not wait for these.
+    from data_prep.extraction import parse_fps
+    from data_prep.features_file import open_features
+    from data_prep.googlenet_weights import load_googlenet
+
+    fps = parse_fps(FPS.value)
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        from data_prep.beam_pipeline import extract_with_beam
+    except ImportError as error:
+        raise InputError(f"{error}: pip install '.[beam]' in an environment of its own") from None
+
+    done = extract_with_beam(
+        clip_list,
+        functools.partial(load_googlenet, GOOGLENET.value),
+        OUTPUT_DIR.value,
+        NAME.value,
+        fps=fps,
+        frame_batch=FRAME_BATCH.value,
+        clips_per_shard=CLIPS_PER_SHARD.value,
+        tries=TRIES.value,
+        retry_dead_letters=RETRY_DEAD_LETTERS.value,
+        options=PipelineOptions([f"--runner={RUNNER.value}", *argv[1:]]),
+    )
+    parts = ", ".join(f"{count} {split}" for split, count in done.num_videos.items())
+    state = " is already complete" if done.already_complete else ""
+    print(f"{done.folder}{state}: {done.num_frames} frames of {sum(done.num_videos.values())} clips ({parts})")
+    feature_statistics.report(open_features(done.folder), done.folder)
+    if done.num_dead:
+        print(f"{done.num_dead} clips are lost: {done.dead_letters}")
+    if done.num_dead > MAX_BAD.value * len(clip_list.clips):
+        raise InputError(
+            f"{done.num_dead} of {len(clip_list.clips)} clips are lost, more than --max_bad={MAX_BAD.value:g} allows; "
+            f"{done.folder} holds the others"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,52 @@
+"""Makes a data set of TensorFlow Datasets of a features file, without TensorFlow.
+
+    python -m data_prep.export_tfds --features=features.h5 --name=ucf11_googlenet --data_dir=DIR
+
+Training reads `DIR/ucf11_googlenet` as it reads features.h5, and the folder may be copied to a bucket, which an HDF5
+file cannot be read from. After `import data_prep.tfds_builders`, tfds.data_source("ucf11_googlenet", data_dir=DIR)
+finds it too. Killed, the same command goes on.
+"""
+
+import dataclasses
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep import command_line
+
+FEATURES = flags.DEFINE_string("features", "features.h5", "The features file.")
+NAME = flags.DEFINE_string(
+    "name", None, "The data set's name: ucf11_googlenet, hmdb51_googlenet … or one of your own.", required=True
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to; TFDS's data_dir. May be on a bucket.", required=True)
+VALIDATION_FRACTION = flags.DEFINE_float(
+    "validation_fraction",
+    0.0,
+    "How much of train to hold out as `validation`, by group, where the features file has no such part. Training holds "
+    "out as much as it is told by itself, so it needs none here; other readers of the data set may.",
+    lower_bound=0,
+    upper_bound=0.99,
+)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
+    from data_prep.features_file import open_features  # --help need not wait for these.
+    from data_prep.record_export import export_records
+    from data_prep.records import check_name
+    from data_prep.splits import hold_out_validation
+    from data_prep.tfds_builders import check_fits
+
+    check_name(NAME.value)
+    contents = open_features(FEATURES.value)
+    check_fits(NAME.value, contents)
+    splits = hold_out_validation(contents.labels, contents.groups, contents.splits, fraction=VALIDATION_FRACTION.value)
+    contents = dataclasses.replace(contents, splits=splits)
+    done = export_records(contents, DATA_DIR.value, NAME.value)
+    parts = ", ".join(f"{count} {split}" for split, count in done.num_videos.items())
+    print(f"{done.folder}{' is already complete' if done.already_complete else ''}: {parts}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,166 @@
+"""Feature extraction, from video files to a features file.
+
+What a frame costs by itself, decoding and GoogLeNet, and all together: `the whole` reads clips of `--clips` (drawn ones
+by default) and writes a features file; beside it stands which part of the network's own rate that is. Frames are real
+ones in every contender. onnxruntime runs the same file of weights, torch the same weights in a plain module with
+channels last in memory, `experiments/benchmarks/torch_googlenet.py`. `peak memory` is the whole process's.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import os
+import resource
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from experiments.benchmarks.framework import Contender, Skip, Workload
+from experiments.benchmarks.settings import Settings
+
+BATCHES = 16  # of frames in the clips that are decoded and extracted
+
+
+def contenders(settings: Settings, platform: str) -> list[Contender]:
+    """Decoding, the network in three programs, and the whole."""
+    size = settings.frame_batch
+    alone = f"GoogLeNet alone, batch {size}"
+    found = [
+        Contender("decoding alone, one thread", functools.partial(build_decoding, settings)),
+        Contender(alone, functools.partial(build_network, settings)),
+        Contender("the whole", functools.partial(build_whole, settings), compare_to=alone),
+    ]
+    if platform == "cpu":
+        for name, build, needs in (
+            ("onnxruntime", build_onnxruntime, "onnxruntime"),
+            ("torch, channels last", build_torch, "torch"),
+        ):
+            if settings.torch or needs != "torch":
+                build = functools.partial(build, settings)
+                found.append(Contender(f"{name}, batch {size}", build, [needs], compare_to=alone))
+    return found
+
+
+def find_clips(settings: Settings):
+    """Returns clips of `BATCHES` batches of frames together, or somewhat more; of a long list, evenly spread ones."""
+    from data_prep.clip_frames import probe_clip
+    from data_prep.datasets import list_clips
+
+    folder = settings.clips
+    if not folder:
+        from data_prep.synthetic_clips import write_synthetic_clips
+
+        folder = tempfile.mkdtemp(prefix="benchmark-clips-")
+        write_synthetic_clips(folder)
+    clips = list_clips("folder", folder)
+    order = np.argsort(np.arange(len(clips.clips)) * 0.618 % 1)  # any beginning of it is spread over the list
+    chosen, num_frames = [], 0
+    for index in order:
+        if num_frames >= BATCHES * settings.frame_batch:
+            break
+        chosen.append(clips.clips[index])
+        num_frames += probe_clip(clips.data_dir, chosen[-1].path, None).num_rows
+    return dataclasses.replace(clips, clips=tuple(chosen))
+
+
+def decode(clips):
+    """Yields the frames of clips, `<uint8>[n, 224, 224, 3]` at a time."""
+    from data_prep.video import read_frames
+
+    for clip in clips.clips:
+        yield from read_frames(os.path.join(clips.data_dir, clip.path))
+
+
+def batch_of_frames(settings: Settings) -> np.ndarray:
+    """Returns the first batch of real frames."""
+    frames, count = [], 0
+    for some in decode(find_clips(settings)):
+        frames.append(some)
+        count += len(some)
+        if count >= settings.frame_batch:
+            break
+    return np.resize(np.concatenate(frames), (settings.frame_batch, 224, 224, 3))
+
+
+def load(settings: Settings):
+    """Returns our network; a random one is as fast as a trained one."""
+    from data_prep.googlenet_weights import load_googlenet
+
+    return load_googlenet(settings.googlenet or "random")
+
+
+def build_decoding(settings: Settings) -> Workload:
+    """Frames of all clips, decoded and resized, one after another."""
+    clips = find_clips(settings)
+    return Workload(lambda: sum(map(len, decode(clips))), sum(map(len, decode(clips))), "frame")
+
+
+def build_network(settings: Settings) -> Workload:
+    """One batch from memory to memory."""
+    network, frames = load(settings), batch_of_frames(settings)
+    return Workload(lambda: network(frames), len(frames), "frame")
+
+
+def build_whole(settings: Settings) -> Workload:
+    """A whole extraction, but for loading and compiling the network."""
+    from data_prep.extraction import extract
+
+    network, clips = load(settings), find_clips(settings)
+
+    def run():
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            output = Path(folder) / "features.h5"
+            return extract(clips, network, output, frame_batch=settings.frame_batch)
+
+    num_frames = run().num_frames
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return Workload(run, num_frames, "frame", facts={"peak memory": f"{peak:.0f} MB"})
+
+
+def build_onnxruntime(settings: Settings) -> Workload:
+    """The same file up to the same layer."""
+    import onnx
+    import onnxruntime
+
+    if not settings.googlenet.endswith(".onnx"):
+        raise Skip("needs --googlenet=FILE.onnx")
+    model = onnx.load(settings.googlenet)
+    features = onnx.helper.make_tensor_value_info("inception_5b/output_1", onnx.TensorProto.FLOAT, None)
+    del model.graph.output[:]
+    model.graph.output.append(features)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    # Where it takes batches of one size only, that size is written anew.
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    frames, mean = batch_of_frames(settings), np.array([104, 117, 123], np.float32)
+
+    def run():
+        x = np.ascontiguousarray(np.moveaxis(frames.astype(np.float32) - mean, -1, 1))
+        (found,) = session.run(["inception_5b/output_1"], {model.graph.input[0].name: x})
+        return np.moveaxis(found, 1, -1).astype(np.float16)
+
+    if run().shape != (len(frames), 7, 7, 1024):
+        raise Skip(f"gives {run().shape}")
+    return Workload(run, len(frames), "frame")
+
+
+def build_torch(settings: Settings) -> Workload:
+    """The same weights in torch."""
+    import jax
+    import torch
+
+    from experiments.benchmarks.torch_googlenet import GoogLeNet
+
+    network, frames = load(settings), batch_of_frames(settings)
+    if network.recipe["network"] == "torchvision_googlenet":
+        raise Skip("is BVLC's network; --googlenet is torchvision's")
+    module = GoogLeNet(jax.tree.map(np.asarray, network.params)).eval().to(memory_format=torch.channels_last)
+
+    def run():
+        with torch.inference_mode():
+            return module(torch.from_numpy(frames)).numpy()
+
+    return Workload(run, len(frames), "frame")

@@ -1,0 +1,55 @@
+"""The rivals in the benchmark of the extraction compute what ours computes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_prep.googlenet_weights import read_googlenet
+
+pytest.importorskip("experiments.benchmarks.framework", reason="needs the benchmarks' framework")
+from experiments.benchmarks import extraction
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    clips: str
+    googlenet: str
+    frame_batch: int = 4
+    torch: bool = True
+
+
+@pytest.fixture
+def settings(shared):
+    return Settings(str(shared("data/weizmann")), str(shared("weights/bvlc_googlenet.onnx")))
+
+
+def test_torch_and_onnxruntime_give_our_features(settings):
+    network = read_googlenet(settings.googlenet)
+    frames = extraction.batch_of_frames(settings)
+    assert frames.shape == (4, 224, 224, 3) and frames.std() > 10
+    ours = network(frames).astype(np.float32)
+    for name, build in (("torch", extraction.build_torch), ("onnxruntime", extraction.build_onnxruntime)):
+        pytest.importorskip(name)
+        workload = build(settings)
+        assert (workload.amount, workload.unit) == (4, "frame")
+        theirs = workload.run()
+        assert theirs.dtype == np.float16
+        assert np.abs(theirs.astype(np.float32) - ours).max() / ours.max() < 2e-3, name  # float16's rounding
+
+
+def test_the_whole_counts_every_frame(settings, monkeypatch):
+    monkeypatch.setattr(extraction, "BATCHES", 1)
+    monkeypatch.setattr(extraction, "load", lambda settings: Mean())
+    clips = extraction.find_clips(settings)
+    num_frames = sum(len(frames) for frames in extraction.decode(clips))
+    assert extraction.build_decoding(settings).amount == num_frames
+    workload = extraction.build_whole(settings)
+    assert workload.amount == num_frames and workload.facts["peak memory"].endswith(" MB")
+
+
+class Mean:
+    recipe = {"network": "fake", "weights_sha256": "", "random": True}  # noqa: RUF012
+
+    def __call__(self, frames):
+        return np.zeros((len(frames), 7, 7, 1024), np.float16)
