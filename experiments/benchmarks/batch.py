@@ -19,22 +19,34 @@ def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
     }
 
 
+def device_batch(settings: Settings, batch_size: int, dtype: str):
+    """Returns `random_batch` on the device, the features in the given type."""
+    import jax
+
+    batch = random_batch(settings, batch_size)
+    return jax.device_put(batch | {"features": batch["features"].astype(jax.numpy.dtype(dtype))})
+
+
 def compile_train_step(model, objective, settings: Settings, batch_size: int, dtype: str):
-    """Compiles the training step as `experiments.train` runs it.
+    """Compiles the training step as `experiments.train` runs it, for features of the given type on the device.
 
     Returns:
-      The compiled step, the first state, and a batch, both on the device.
+      A function of nothing that does one step, and the bytes of temporary memory that a step needs.
     """
     import jax
 
     from attention_ar.optimizers import adam
     from attention_ar.steps import create_train_state, train_step
 
-    batch = random_batch(settings, batch_size)
-    batch["features"] = batch["features"].astype(jax.numpy.dtype(dtype))
-    batch = jax.device_put(batch)
+    batch = device_batch(settings, batch_size, dtype)
     optimizer = adam(1e-4)
     init = jax.jit(functools.partial(create_train_state, model, optimizer))
-    state = init(jax.random.key(0), batch["features"][:1])
+    held = [init(jax.random.key(0), batch["features"][:1])]
     step = functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=0)
-    return jax.jit(step, donate_argnums=0).lower(state, batch).compile(), state, batch
+    compiled = jax.jit(step, donate_argnums=0).lower(held[0], batch).compile()
+
+    def run():
+        held[0], metrics = compiled(held[0], batch)
+        jax.block_until_ready(metrics)
+
+    return run, compiled.memory_analysis().temp_size_in_bytes

@@ -39,26 +39,22 @@ def columns(row: Row) -> dict[str, str]:
     return {"epoch": f"{BLOCKS_OF_UCF11 / row.rate:.3g} s"} if row.unit == "block" and row.rate else {}
 
 
+def model(settings: Settings, dtype: str):
+    """Returns the paper's model in the settings' size."""
+    import attention_ar as ar
+
+    sizes = settings.num_classes, settings.hidden_dim, settings.num_layers
+    return ar.SoftAttentionLSTM(*sizes, dropout=settings.dropout, compute_dtype=dtype)
+
+
 def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
     """Our step, compiled."""
-    import jax
-
-    import attention_ar as ar
     from attention_ar.objective import PaperObjective
     from experiments.benchmarks.batch import compile_train_step
 
-    model = ar.SoftAttentionLSTM(settings.num_classes, settings.hidden_dim, settings.num_layers, settings.dropout)
-    step, state, batch = compile_train_step(model, PaperObjective(), settings, size, dtype)
-    held = [state]
-
-    def run():
-        held[0], metrics = step(held[0], batch)
-        jax.block_until_ready(metrics)
-
-    temporary = step.memory_analysis().temp_size_in_bytes
-    return Workload(
-        run, size, "block", size * flops.training(settings), {"temporary memory": f"{temporary / 1e6:.0f} MB"}
-    )
+    run, temporary = compile_train_step(model(settings, dtype), PaperObjective(), settings, size, dtype)
+    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
+    return Workload(run, size, "block", size * flops.training(settings), facts)
 
 
 def build_torch(settings: Settings, size: int, compiled: bool) -> Workload:

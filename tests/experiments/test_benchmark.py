@@ -120,6 +120,16 @@ def test_cores_and_sizes_are_checked():
         Settings(compute_dtypes="float16").dtypes("cpu")
 
 
+@pytest.mark.parametrize("benchmark", ["train_step", "released"])
+def test_the_other_steps_run_at_toy_size(benchmark):
+    settings = Settings(batch_sizes="2", torch=False, **SIZES)
+    *_, ours = framework.load(benchmark).contenders(settings, "cpu")
+    workload = ours.build()
+    workload.run()
+    assert workload.amount == {"train_step": 2, "released": 1}[benchmark]
+    assert workload.flops > 0
+
+
 def test_a_whole_run_at_toy_size(tmp_path):
     """Every benchmark of the model with real processes, without torch so that it takes seconds."""
     flags = [f"--{name}={value}" for name, value in TOY.items()]
@@ -127,7 +137,7 @@ def test_a_whole_run_at_toy_size(tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     found = subprocess.run(
         [
-            *(sys.executable, "-m", "experiments.benchmark", "--only=train_step"),
+            *(sys.executable, "-m", "experiments.benchmark", "--only=evaluation,memory"),
             *(f"--output={tmp_path / 'out'}", f"--profile={tmp_path / 'traces'}", f"--cores={core}", *flags),
         ],
         capture_output=True,
@@ -144,10 +154,15 @@ def test_a_whole_run_at_toy_size(tmp_path):
     saved = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert saved["about"]["device"] == "cpu (cpu)"
     assert saved["about"]["cores used"] == str(core)
-    rows = {row["name"]: row for row in saved["results"]["train_step"]}
-    ours = rows["attention_ar, batch 2, float32"]
-    assert ours["status"] == "ok"
-    assert len(ours["seconds"]) == 2
-    assert ours["fraction"] > 0
-    assert "attention_ar, batch 2, float32" in (tmp_path / "out" / "benchmark.md").read_text()
-    assert list((tmp_path / "traces" / "train_step").rglob("*.xplane.pb"))
+    rows = {row["name"]: row for row in saved["results"]["evaluation"]}
+    assert list(rows) == ["float32 matrix product", "evaluation, batch 2, float32", "training, batch 2, float32"]
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {len(row["seconds"]) for row in rows.values()} == {2}
+    assert rows["evaluation, batch 2, float32"]["fraction"] > 0
+    assert rows["training, batch 2, float32"]["ratio"] > 0
+    assert "evaluation, batch 2, float32" in (tmp_path / "out" / "benchmark.md").read_text()
+    (memory,) = saved["results"]["memory"]
+    assert memory["seconds"] == []
+    # Two blocks of three steps: inputs, gates, states, softmax in four bytes each, and masks in one.
+    assert memory["facts"]["backpropagation keeps"] == f"{6 * (4 * (16 + 64 + 32 + 4) + 32) / 1e6:.0f} MB"
+    assert list((tmp_path / "traces" / "evaluation").rglob("*.xplane.pb"))
