@@ -47,11 +47,23 @@ def product(W, v):
     """
     if isinstance(W, LoopMatrix):
         return W.multiply(v)
-    return _matmul(v.astype(W.dtype), W)
+    return multiply(v.astype(W.dtype), W)
 
 
-def _matmul(a, b):
-    return jnp.matmul(a, b, precision=precision(a.dtype), preferred_element_type=accumulator(a.dtype))
+def multiply(a, b, contract=jnp.matmul):
+    """The product of two arrays of one type, summed in `accumulator` of it; `contract` is jnp.matmul or like it."""
+
+    def as_they_are(a, b):
+        return contract(a, b, precision=precision(a.dtype), preferred_element_type=accumulator(a.dtype))
+
+    def widened(a, b):
+        return contract(a.astype(jnp.float32), b.astype(jnp.float32), precision="highest")
+
+    if a.dtype != jnp.bfloat16:
+        return as_they_are(a, b)
+    # XLA has no bfloat16 product with float32 sums for all shapes on a CPU. In float32 it is the same: products of two
+    # bfloat16 numbers are exact there.
+    return jax.lax.platform_dependent(a, b, cpu=widened, default=as_they_are)
 
 
 class LoopMatrix:
@@ -79,17 +91,17 @@ class LoopMatrix:
 
 @jax.custom_vjp
 def _multiply(W, W_T, slot, v):
-    return _matmul(W_T, v)
+    return multiply(W_T, v)
 
 
 def _multiply_forward(W, W_T, slot, v):
-    return _matmul(W_T, v), W
+    return multiply(W_T, v), W
 
 
 def _multiply_backward(W, dz):
     dz = dz.astype(W.dtype)
     # Without the barrier, XLA turns the product around, and with it the layout.
-    dv = jax.lax.optimization_barrier(_matmul(W, dz))
+    dv = jax.lax.optimization_barrier(multiply(W, dz))
     return None, None, dz, dv.astype(W.dtype)
 
 

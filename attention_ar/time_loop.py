@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from attention_ar.products import LoopMatrix, accumulator, precision
+from attention_ar.products import LoopMatrix, multiply
 
 
 def time_loop(step, weights, states, inputs):
@@ -51,7 +51,9 @@ def time_loop(step, weights, states, inputs):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _time_loop(step, weights, states, inputs):
-    out, _ = _unroll(step, weights, _transposed(weights), states, inputs, _slots(weights, inputs))
+    out, _ = _unroll(
+        step, weights, _transposed(weights), states, inputs, _slots(weights, inputs), [False] * len(inputs)
+    )
     return out
 
 
@@ -66,7 +68,7 @@ def _slots(weights, inputs):
     return [jnp.zeros((num_steps, batch_size, w.shape[1]), w.dtype) if w.ndim == 2 else None for w in weights]
 
 
-def _unroll(step, weights, transposed, states, inputs, slots):
+def _unroll(step, weights, transposed, states, inputs, slots, cut_in_advance):
     """The loop. Returns what the steps keep, `[B, T, ...]`, and v of every matrix, `<float>[T, B, num_in]`."""
 
     def one_block(states, inputs_t, slots_t):
@@ -82,12 +84,17 @@ def _unroll(step, weights, transposed, states, inputs, slots):
 
     @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
     def all_blocks(states, now):
-        t, slots_t = now
-        inputs_t = [jax.lax.dynamic_index_in_dim(array, t, axis=1, keepdims=False) for array in inputs]
+        t, slots_t, cut_t = now
+        inputs_t = [
+            jax.lax.dynamic_index_in_dim(array, t, axis=1, keepdims=False) if array_t is None else array_t
+            for array, array_t in zip(inputs, cut_t, strict=True)
+        ]
         return jax.vmap(one_block, in_axes=(-1, 0, 0), out_axes=(-1, 0))(states, inputs_t, slots_t)
 
     states = jax.tree.map(lambda state: state.T, states)
-    _, (out, v) = jax.lax.scan(all_blocks, states, (jnp.arange(inputs[0].shape[1]), slots))
+    # What has a gradient is cut in advance, or every step of the way back would add to an array of all steps.
+    cut = [jnp.swapaxes(array, 0, 1) if want else None for array, want in zip(inputs, cut_in_advance, strict=True)]
+    _, (out, v) = jax.lax.scan(all_blocks, states, (jnp.arange(inputs[0].shape[1]), slots, cut))
     return jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), out), v
 
 
@@ -102,7 +109,7 @@ def _forward(step, weights, states, inputs):
     def run(vectors, states, wanted_inputs, slots):
         all_weights = [w if vector is None else vector for w, vector in zip(weights, vectors, strict=True)]
         all_inputs = [a if given is None else given for a, given in zip(inputs, wanted_inputs, strict=True)]
-        return _unroll(step, all_weights, transposed, states, all_inputs, slots)
+        return _unroll(step, all_weights, transposed, states, all_inputs, slots, wanted)
 
     vectors = [None if weight.ndim == 2 else weight for weight in weights]
     wanted_inputs = [array if want else None for array, want in zip(inputs, wanted, strict=True)]
@@ -128,8 +135,7 @@ def _backward(step, residuals, d_out):
 
 def _sum_of_outer_products(v, dz):
     """The gradient of W, in one product: `<float>[T, B, num_in]` and `[T, B, num_out]` to `[num_in, num_out]`."""
-    sums = {"precision": precision(v.dtype), "preferred_element_type": accumulator(v.dtype)}
-    return jnp.einsum("tbi,tbo->io", v, dz, **sums).astype(v.dtype)
+    return multiply(v, dz, functools.partial(jnp.einsum, "tbi,tbo->io")).astype(v.dtype)
 
 
 _time_loop.defvjp(_forward, _backward, symbolic_zeros=True)

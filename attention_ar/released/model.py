@@ -1,4 +1,4 @@
-"""The equations of the released model, for one block of T frames.
+"""The equations of the released model, for one block, and `run_blocks` for a batch of them.
 
     (h_0, c_0) = first_state(mean X)
     e_{t,i} = Uᵀ tanh(A(X_{t,i}) + W_d h_{t-1}) + c        l_t = softmax_i(temperature_inverse · e_t)
@@ -17,6 +17,10 @@ import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
 from attention_ar.products import accumulator, product
+from attention_ar.time_loop import time_loop
+
+_OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", "decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
+_OF_A_STEP += ("decoder_W_sel", "decoder_b_sel")
 
 KEEP = 0.5
 """The share of units that dropout keeps, and the factor on all of them at test time: it is not inverted."""
@@ -79,9 +83,12 @@ def project_cells(params, X):
 
 
 def location_softmax(params, A_t, h, temperature_inverse):
-    """l_t, `<float>[K²]`, from the projected cells A(X_t) `<float>[K², D]` and h_{t-1} `<float>[d]`."""
+    """l_t, `<float>[K²]`, from the projected cells A(X_t) `<float>[K², D]` and h_{t-1} `<float>[d]`.
+
+    Of `params`, U is a vector here, `<float>[D]`.
+    """
     hidden = jnp.tanh(A_t + product(params["decoder_Wd_att"], h)[None])
-    e = product(params["decoder_U_att"], hidden)[:, 0] + params["decoder_c_tt"]
+    e = product(params["decoder_U_att"], hidden) + params["decoder_c_tt"]
     return jax.nn.softmax(temperature_inverse * e)
 
 
@@ -119,37 +126,44 @@ def classify(params, h, x, masks):
     return affine(params, "ff_logit", hidden)
 
 
-def run_block(params, X, frame_mask, masks, temperature_inverse):
-    """Runs one block through first state, LSTM and classifier.
+def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
+    """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
       params: see the module.
-      X: feature cubes, `<float>[T, K², D]`.
-      frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[T]`.
+      X: feature cubes, `<float>[B, T, K², D]`.
+      frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[B, T]`.
       masks: see `dropout_masks`.
+      masks_axis: 0 where they have a leading B, None where all blocks have the same.
       temperature_inverse: the factor on e_t.
 
     Returns:
-      Logits `<float>[T, C]`, and a dict: `attention` l_t `<float>[T, K²]`, `x` `<float>[T, D]`, `c` and `h`
-      `<float>[T, d]`, `first_c` and `first_h` `<float>[d]`, and with the selector `selector` `<float>[T]`.
+      Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
+      `<float>[B, T, d]`, `first_c` and `first_h` `<float>[B, d]`, and with the selector `selector` `<float>[B, T]`.
     """
+    dtype = params["decoder_Wc_att"].dtype
 
-    def step(state, now):
+    def step(weights, state, now):
         c, h = state
         X_t, A_t, seen = now
-        l = location_softmax(params, A_t, h, temperature_inverse)
-        x = expected_slice(l, X_t.astype(params["decoder_Wc_att"].dtype))
+        l = location_softmax(weights, A_t, h, temperature_inverse)
+        x = expected_slice(l, X_t.astype(dtype))
         out = {"attention": l}
-        if "decoder_W_sel" in params:
-            out["selector"] = selector_gate(params, h)
+        if "decoder_W_sel" in weights:
+            out["selector"] = selector_gate(weights, h)
             x = out["selector"] * x
-        new_c, new_h = lstm_step(params, c, h, x)
+        new_c, new_h = lstm_step(weights, c, h, x)
         c, h = jnp.where(seen != 0, new_c, c), jnp.where(seen != 0, new_h, h)
         return (c, h), out | {"x": x, "c": c, "h": h}
 
-    first_c, first_h = first_state(params, X, masks)
-    _, out = jax.lax.scan(step, (first_c, first_h), (X, project_cells(params, X), frame_mask))
-    return classify(params, out["h"], out["x"], masks), out | {"first_c": first_c, "first_h": first_h}
+    first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, X, masks)
+    weights = {name: params[name] for name in _OF_A_STEP if name in params}
+    # A vector, and in float32: its products are the scores under the softmax.
+    weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
+    A = jax.vmap(project_cells, in_axes=(None, 0))(params, X)
+    out = time_loop(step, weights, (first_c, first_h), (X, A, frame_mask))
+    logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
+    return logits, out | {"first_c": first_c, "first_h": first_h}
 
 
 def dropout_masks(draw, num_steps, num_maps, hidden_dim, dim_out, n_layers_init, n_layers_out):

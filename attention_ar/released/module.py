@@ -10,7 +10,7 @@ from attention_ar.dropout import example_keys, random_bits
 from attention_ar.errors import InputError
 from attention_ar.products import accumulator, in_compute_dtype
 from attention_ar.released import evaluation, layout
-from attention_ar.released.model import KEEP, dropout_masks, run_block
+from attention_ar.released.model import KEEP, dropout_masks, run_blocks
 
 
 class ReleasedAttentionLSTM(nn.Module):
@@ -101,9 +101,8 @@ class ReleasedAttentionLSTM(nn.Module):
             for name, shape in shapes.items()
         }
         masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
-        block = jax.vmap(run_block, in_axes=(None, 0, 0, masks_axis, None))
         params = in_compute_dtype(params, self.compute_dtype)
-        logits, out = block(params, x, mask, masks, self.temperature_inverse)
+        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse)
         out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
         return logits, out
 
