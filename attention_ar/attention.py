@@ -5,6 +5,8 @@ Where the model may look (the location distribution l_t) and what it makes of it
 
 import jax
 
+from attention_ar.products import product
+
 
 def location_softmax(W, h):
     """l_t, the probability with which the model believes each region to be important.
@@ -20,7 +22,7 @@ def location_softmax(W, h):
     Returns:
       l_t, `<float>[K²]`, which sums to 1. Cell i is row i // K, column i % K of the frame.
     """
-    return jax.nn.softmax(h @ W)  # [Eq. 4]
+    return jax.nn.softmax(product(W, h))  # [Eq. 4]
 
 
 def expected_slice(l, X):
@@ -33,4 +35,4 @@ def expected_slice(l, X):
     Returns:
       x_t, `<float>[D]`.
     """
-    return l @ X  # [Eq. 5]
+    return product(X, l)  # [Eq. 5]

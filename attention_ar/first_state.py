@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.dropout import drop
+from attention_ar.products import accumulator, product
 
 
 def perceptron(layers, v, masks=None):
@@ -14,15 +15,15 @@ def perceptron(layers, v, masks=None):
     Args:
       layers: parameters of the layers, dicts of `kernel` and `bias`; the last maps to d.
       v: `<float>[D]`.
-      masks: `<float>[len(layers) − 1, D]`, or None.
+      masks: a `Mask` of D units for each layer but the last, or None.
 
     Returns:
       `<float>[d]`, within (−1, 1).
     """
     *hidden, last = layers
     for n, layer in enumerate(hidden):
-        v = drop(jax.nn.relu(v @ layer["kernel"] + layer["bias"]), None if masks is None else masks[n])
-    return jnp.tanh(v @ last["kernel"] + last["bias"])
+        v = drop(jax.nn.relu(product(layer["kernel"], v) + layer["bias"]), masks and masks[n])
+    return jnp.tanh(product(last["kernel"], v) + last["bias"])
 
 
 def first_state(f_init, X, masks=None):
@@ -33,13 +34,13 @@ def first_state(f_init, X, masks=None):
     Args:
       f_init: one pair (f_init,c, f_init,h) a layer, each the parameters of a `perceptron`.
       X: the block's feature cubes, `<float>[T, K², D]`.
-      masks: `<float>[num_layers, 2, init_layers − 1, D]`, or None.
+      masks: one pair a layer of what `perceptron` takes, or None.
 
     Returns:
       One pair (c_0, h_0) a layer, each `<float>[d]`.
     """
-    mean = jnp.mean(X, axis=(0, 1))
-    masks = [(None, None)] * len(f_init) if masks is None else masks
+    mean = jnp.mean(X, axis=(0, 1), dtype=accumulator(X.dtype))
+    masks = masks or [(None, None)] * len(f_init)
     return tuple(
         (perceptron(f_c, mean, m[0]), perceptron(f_h, mean, m[1]))  # [Eq. 6]
         for (f_c, f_h), m in zip(f_init, masks, strict=True)

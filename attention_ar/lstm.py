@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.dropout import drop
+from attention_ar.products import product
 
 
 def lstm_step(params, c, h, x):
@@ -19,7 +20,7 @@ def lstm_step(params, c, h, x):
     Returns:
       The new cell state c_t and hidden state h_t, each `<float>[d]`.
     """
-    i, f, o, g = jnp.split(jnp.concatenate([h, x]) @ params["kernel"] + params["bias"], 4)  # [Eq. 1]
+    i, f, o, g = jnp.split(product(params["kernel"], jnp.concatenate([h, x])) + params["bias"], 4)  # [Eq. 1]
     i, f, o, g = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(g)
     c = f * c + i * g  # [Eq. 2]
     h = o * jnp.tanh(c)  # [Eq. 3]
@@ -33,8 +34,7 @@ def stacked_lstm_step(layers, states, x, masks=None):
       layers: the layers' parameters from the bottom to the top, see `lstm_step`.
       states: one pair (c_{t-1}, h_{t-1}) a layer.
       x: input of the bottom layer, `<float>[D]`.
-      masks: what dropout keeps of each layer's input, one mask a layer (`<float>[D]`, then `<float>[d]`); None keeps
-        all.
+      masks: what dropout keeps of each layer's input, one `Mask` a layer (of D units, then of d); None keeps all.
 
     Returns:
       One pair (c_t, h_t) a layer.

@@ -1,7 +1,7 @@
 """The paper's model and its recurrent baselines (sections 3.2 and 4.2.1) as Flax modules.
 
-The mathematics is written for one block and batched by `jax.vmap`, so that no line carries an index that the paper
-lacks.
+The mathematics is written for one block, so that no line carries an index that the paper lacks; `jax.vmap`, and through
+the time `time_loop`, run it for a batch of blocks.
 """
 
 from typing import ClassVar
@@ -16,6 +16,8 @@ from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
 from attention_ar.lstm import stacked_lstm_step
+from attention_ar.products import accumulator, in_compute_dtype, product
+from attention_ar.time_loop import time_loop
 
 
 def classify(params, h, masks=None):
@@ -24,61 +26,66 @@ def classify(params, h, masks=None):
     Args:
       params: `classifier_hidden` (U, a) and `classifier_output` (V, b), dicts of `kernel` and `bias`.
       h: hidden states of the top layer, `<float>[T, d]`.
-      masks: dropout's `top` and `hidden` masks, each `<float>[T, d]`, or None.
+      masks: dropout's `top` and `hidden` masks, each a `Mask` of `[T, d]`, or None.
 
     Returns:
       Logits, `<float>[T, C]`.
     """
     hidden, output = params["classifier_hidden"], params["classifier_output"]
     masks = masks or {"top": None, "hidden": None}
-    tanh_layer = jnp.tanh(drop(h, masks["top"]) @ hidden["kernel"] + hidden["bias"][None])
-    return drop(tanh_layer, masks["hidden"]) @ output["kernel"] + output["bias"][None]
+    tanh_layer = jnp.tanh(product(hidden["kernel"], drop(h, masks["top"])) + hidden["bias"][None])
+    return product(output["kernel"], drop(tanh_layer, masks["hidden"])) + output["bias"][None]
 
 
-def recurrent_block(params, X, inputs, look, masks=None):
-    """Runs one block of T frames through first state, LSTM and classifier.
+def recurrent_blocks(params, X, inputs, look, masks=None):
+    """Runs a batch of blocks of T frames through first state, LSTM and classifier.
 
     Args:
-      params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`.
-      X: the block's feature cubes, `<float>[T, K², D]`, for the first state.
-      inputs: what `look` is given at step t, an array with leading axis T.
-      look: a function of h_{t-1} of the top layer and of `inputs[t]` that returns x_t and a dict of what else to keep.
-      masks: see `recurrent_masks`; None at test time.
+      params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`, and `location_softmax` if `look` needs it.
+      X: the blocks' feature cubes, `<float>[B, T, K², D]`, for the first state.
+      inputs: what `look` is given at step t, an array `[B, T, ...]`.
+      look: a function, for one block, of the parameters, of h_{t-1} of the top layer and of the block's inputs at t,
+        that returns x_t and a dict of what else to keep.
+      masks: see `recurrent_masks`, with a leading B; None at test time.
 
     Returns:
-      Logits `<float>[T, C]`, and a dict: `x` `<float>[T, D]`, `c` and `h` `<float>[T, num_layers, d]`, and what `look`
-      kept.
+      Logits `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`, and
+      what `look` kept.
     """
 
-    def step(states, now):
+    def step(weights, states, now):
         inputs_t, masks_t = now
         _, top_h = states[-1]
-        x, kept = look(top_h, inputs_t)
-        states = stacked_lstm_step(params["lstm"], states, x, masks_t)
+        x, kept = look(weights, top_h, inputs_t)
+        states = stacked_lstm_step(weights["lstm"], states, x, masks_t)
         c, h = zip(*states, strict=True)
-        return states, {"x": x, "c": jnp.stack(c), "h": jnp.stack(h), **kept}
+        return states, {"x": x, "c": c, "h": h, **kept}
 
-    states = first_state(params["f_init"], X, masks and masks["first_state"])
-    _, out = jax.lax.scan(step, states, (inputs, masks and masks["inputs"]))
-    return classify(params, out["h"][:, -1], masks), out
+    states = jax.vmap(first_state, in_axes=(None, 0, 0))(params["f_init"], X, masks and masks["first_state"])
+    weights = {name: params[name] for name in ("lstm", "location_softmax") if name in params}
+    out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]))
+    logits = jax.vmap(classify, in_axes=(None, 0, 0))(params, out["h"][-1], masks)
+    return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
 
 
-def soft_attention_block(params, X, masks=None):
-    """Eqs. 1 to 6 over one block; `params` also has `location_softmax` (W). See `recurrent_block`.
+def soft_attention_blocks(params, X, masks=None):
+    """Eqs. 1 to 6 over a batch of blocks; `params` also has `location_softmax` (W). See `recurrent_blocks`.
 
-    The dict returned also has `attention`, l_t, `<float>[T, K²]`.
+    The dict returned also has `attention`, l_t, `<float>[B, T, K²]`.
     """
+    dtype = params["location_softmax"]["kernel"].dtype
 
-    def look(top_h, X_t):
-        l = location_softmax(params["location_softmax"]["kernel"], top_h)
-        return expected_slice(l, X_t), {"attention": l}
+    def look(weights, top_h, X_t):
+        l = location_softmax(weights["location_softmax"]["kernel"], top_h)
+        return expected_slice(l, X_t.astype(dtype)), {"attention": l}
 
-    return recurrent_block(params, X, X, look, masks)
+    return recurrent_blocks(params, X, X, look, masks)
 
 
-def pooled_block(params, X, pool, masks=None):
-    """A baseline of section 4.2.1 over one block: x_t is the `pool` (jnp.mean, jnp.max) over the locations."""
-    return recurrent_block(params, X, pool(X, axis=1), lambda _, x_t: (x_t, {}), masks)
+def pooled_blocks(params, X, pool, masks=None):
+    """A baseline of section 4.2.1 over a batch of blocks: x_t is the `pool` (jnp.mean, jnp.max) over the locations."""
+    pooled = pool(X.astype(accumulator(X.dtype)), axis=2)
+    return recurrent_blocks(params, X, pooled, lambda weights, top_h, x_t: (x_t, {}), masks)
 
 
 class _RecurrentClassifier(nn.Module):
@@ -90,6 +97,9 @@ class _RecurrentClassifier(nn.Module):
       num_layers: LSTM layers, 1 to 5 in the paper's experiments.
       dropout: the rate on the non-recurrent connections.
       init_layers: layers of each perceptron of Eq. 6; those before the last are ReLU layers of width D.
+      compute_dtype: "bfloat16" for matrix products and features in bfloat16, summed in float32; by default, and with
+        "float32", products are in the type of the parameters. Parameters, softmaxes, states and results are float32
+        (float64 for features in float64) in any case.
     """
 
     per_frame: ClassVar[bool] = False
@@ -100,9 +110,10 @@ class _RecurrentClassifier(nn.Module):
     num_layers: int = 3
     dropout: float = 0.5
     init_layers: int = 1
+    compute_dtype: str | None = None
 
-    def block(self, params, X, masks):
-        """Runs one block, see `recurrent_block`."""
+    def blocks(self, params, X, masks):
+        """Runs a batch of blocks, see `recurrent_blocks`."""
         raise NotImplementedError
 
     def location_params(self, num_cells, dtype):
@@ -114,7 +125,7 @@ class _RecurrentClassifier(nn.Module):
         """Predicts the class at every step of every block.
 
         Args:
-          x: feature cubes, `<float>[B, T, K², D]`.
+          x: feature cubes, `<float>[B, T, K², D]`, of any float type.
           train: whether dropout acts; it needs `rngs={"dropout": key}`.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow;
             by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
@@ -129,19 +140,17 @@ class _RecurrentClassifier(nn.Module):
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, num_cells, input_dim = x.shape
-        params = self._params(num_cells, input_dim, x.dtype)
+        params = self._params(num_cells, input_dim, accumulator(x.dtype))
         masks = None
         if train and self.dropout:
             index = jnp.arange(batch_size) if example_index is None else example_index
             keys = example_keys(self.make_rng("dropout"), index)
             masks = jax.vmap(
                 lambda key: recurrent_masks(
-                    key, self.dropout, num_steps, input_dim, self.hidden_dim, self.num_layers, self.init_layers, x.dtype
+                    key, self.dropout, num_steps, input_dim, self.hidden_dim, self.num_layers, self.init_layers
                 )
             )(keys)
-        # Float32 means float32: accelerators otherwise multiply in fewer bits.
-        with jax.default_matmul_precision("highest"):
-            return jax.vmap(self.block, in_axes=(None, 0, 0))(params, x, masks)
+        return self.blocks(in_compute_dtype(params, self.compute_dtype), x, masks)
 
     def _params(self, num_cells, input_dim, dtype):
         d = self.hidden_dim
@@ -181,8 +190,8 @@ class SoftAttentionLSTM(_RecurrentClassifier):
 
         return {"location_softmax": self.param("location_softmax", W)}
 
-    def block(self, params, X, masks):
-        return soft_attention_block(params, X, masks)
+    def blocks(self, params, X, masks):
+        return soft_attention_blocks(params, X, masks)
 
 
 class PooledLSTM(_RecurrentClassifier):
@@ -194,10 +203,10 @@ class PooledLSTM(_RecurrentClassifier):
 
     pool: str = "mean"
 
-    def block(self, params, X, masks):
+    def blocks(self, params, X, masks):
         if self.pool not in ("mean", "max"):
             raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
-        return pooled_block(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks)
+        return pooled_blocks(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks)
 
 
 class SoftmaxRegression(nn.Module):
@@ -205,11 +214,13 @@ class SoftmaxRegression(nn.Module):
 
     Attributes:
       num_classes: C.
+      compute_dtype: see `SoftAttentionLSTM`.
     """
 
     per_frame: ClassVar[bool] = True
 
     num_classes: int
+    compute_dtype: str | None = None
 
     @nn.compact
     def __call__(self, x, train: bool = False, example_index=None):
@@ -217,7 +228,7 @@ class SoftmaxRegression(nn.Module):
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, num_cells, input_dim = x.shape
-        params = self.param("regression", initializers.affine, num_cells * input_dim, self.num_classes, x.dtype)
-        with jax.default_matmul_precision("highest"):
-            logits = x.reshape(batch_size, num_steps, -1) @ params["kernel"] + params["bias"][None, None]
-        return logits, {}
+        sizes = num_cells * input_dim, self.num_classes
+        params = self.param("regression", initializers.affine, *sizes, accumulator(x.dtype))
+        params = in_compute_dtype(params, self.compute_dtype)
+        return product(params["kernel"], x.reshape(batch_size, num_steps, -1)) + params["bias"][None, None], {}

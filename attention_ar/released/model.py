@@ -1,4 +1,4 @@
-"""The equations of the released model, for one block of T frames.
+"""The equations of the released model, for one block, and `run_blocks` for a batch of them.
 
     (h_0, c_0) = first_state(mean X)
     e_{t,i} = Uᵀ tanh(A(X_{t,i}) + W_d h_{t-1}) + c        l_t = softmax_i(temperature_inverse · e_t)
@@ -16,7 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
-from attention_ar.dropout import drop
+from attention_ar.products import accumulator, product
+from attention_ar.time_loop import time_loop
+
+_OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", "decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
+_OF_A_STEP += ("decoder_W_sel", "decoder_b_sel")
 
 KEEP = 0.5
 """The share of units that dropout keeps, and the factor on all of them at test time: it is not inverted."""
@@ -27,10 +31,15 @@ def sigmoid(v):
     return jnp.where(v > (19 if v.dtype == jnp.float64 else 15), jnp.ones_like(v), jax.nn.sigmoid(v))
 
 
+def scale(v, factors):
+    """Returns v under the factors of dropout, see `dropout_masks`, or v itself where they are None."""
+    return v if factors is None else v * factors
+
+
 def affine(params, name, v):
     """The affine map of `name`_W and `name`_b: `<float>[..., num_in]` to `<float>[..., num_out]`."""
-    product = v @ params[f"{name}_W"]
-    return product + jnp.broadcast_to(params[f"{name}_b"], product.shape)
+    z = product(params[f"{name}_W"], v)
+    return z + jnp.broadcast_to(params[f"{name}_b"], z.shape)
 
 
 def first_state(params, X, masks):
@@ -46,9 +55,9 @@ def first_state(params, X, masks):
     Returns:
       c_0 and h_0, each `<float>[d]`, within (−1, 1).
     """
-    v = jnp.mean(X, axis=(0, 1))
+    v = jnp.mean(X, axis=(0, 1), dtype=accumulator(X.dtype))
     for n, mask in enumerate(masks["first_state"], start=1):
-        v = drop(jax.nn.relu(affine(params, f"ff_init_{n}", v)), mask)
+        v = scale(jax.nn.relu(affine(params, f"ff_init_{n}", v)), mask)
     return jnp.tanh(affine(params, "ff_memory", v)), jnp.tanh(affine(params, "ff_state", v))
 
 
@@ -65,29 +74,33 @@ def project_cells(params, X):
     Returns:
       `<float>[T, K², D]`.
     """
-    A = X @ params["decoder_Wc_att"] + params["decoder_b_att"][None, None]
+    A = product(params["decoder_Wc_att"], X) + params["decoder_b_att"][None, None]
     for n in itertools.count(1):
         if f"decoder_W_att_{n}" not in params:
             return A
         A = jnp.tanh(A) if n > 1 else A
-        A = A @ params[f"decoder_W_att_{n}"] + params[f"decoder_b_att_{n}"][None, None]
+        A = product(params[f"decoder_W_att_{n}"], A) + params[f"decoder_b_att_{n}"][None, None]
 
 
 def location_softmax(params, A_t, h, temperature_inverse):
-    """l_t, `<float>[K²]`, from the projected cells A(X_t) `<float>[K², D]` and h_{t-1} `<float>[d]`."""
-    hidden = jnp.tanh(A_t + (h @ params["decoder_Wd_att"])[None])
-    e = hidden @ params["decoder_U_att"][:, 0] + params["decoder_c_tt"]
+    """l_t, `<float>[K²]`, from the projected cells A(X_t) `<float>[K², D]` and h_{t-1} `<float>[d]`.
+
+    Of `params`, U is a vector here, `<float>[D]`.
+    """
+    hidden = jnp.tanh(A_t + product(params["decoder_Wd_att"], h)[None])
+    e = product(params["decoder_U_att"], hidden) + params["decoder_c_tt"]
     return jax.nn.softmax(temperature_inverse * e)
 
 
 def selector_gate(params, h):
     """σ(W_sel h_{t-1} + b_sel), `<float>[]`: how much of the attended input the LSTM gets to see."""
-    return sigmoid(h @ params["decoder_W_sel"][:, 0] + params["decoder_b_sel"])
+    return sigmoid(product(params["decoder_W_sel"], h)[0] + params["decoder_b_sel"])
 
 
 def lstm_step(params, c, h, x):
     """One step, Eqs. 1 to 3: from c_{t-1} and h_{t-1}, each `<float>[d]`, and x_t `<float>[D]` to c_t and h_t."""
-    i, f, o, g = jnp.split(h @ params["decoder_U"] + x @ params["decoder_W"] + params["decoder_b"], 4)
+    z = product(params["decoder_U"], h) + product(params["decoder_W"], x) + params["decoder_b"]
+    i, f, o, g = jnp.split(z, 4)
     c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)
     return c, sigmoid(o) * jnp.tanh(c)
 
@@ -104,46 +117,53 @@ def classify(params, h, x, masks):
     Returns:
       Logits, `<float>[T, C]`, of which softmax or sigmoid makes probabilities.
     """
-    hidden = affine(params, "ff_logit_lstm", drop(h, masks["h"]))
+    hidden = affine(params, "ff_logit_lstm", scale(h, masks["h"]))
     if "ff_logit_ctx_W" in params:
         hidden = hidden + affine(params, "ff_logit_ctx", x)
-    hidden = drop(jnp.tanh(hidden), masks["hidden"])
+    hidden = scale(jnp.tanh(hidden), masks["hidden"])
     for n, mask in enumerate(masks["out"], start=1):
-        hidden = drop(jax.nn.relu(affine(params, f"ff_logit_h{n}", hidden)), mask)
+        hidden = scale(jax.nn.relu(affine(params, f"ff_logit_h{n}", hidden)), mask)
     return affine(params, "ff_logit", hidden)
 
 
-def run_block(params, X, frame_mask, masks, temperature_inverse):
-    """Runs one block through first state, LSTM and classifier.
+def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
+    """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
       params: see the module.
-      X: feature cubes, `<float>[T, K², D]`.
-      frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[T]`.
+      X: feature cubes, `<float>[B, T, K², D]`.
+      frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[B, T]`.
       masks: see `dropout_masks`.
+      masks_axis: 0 where they have a leading B, None where all blocks have the same.
       temperature_inverse: the factor on e_t.
 
     Returns:
-      Logits `<float>[T, C]`, and a dict: `attention` l_t `<float>[T, K²]`, `x` `<float>[T, D]`, `c` and `h`
-      `<float>[T, d]`, `first_c` and `first_h` `<float>[d]`, and with the selector `selector` `<float>[T]`.
+      Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
+      `<float>[B, T, d]`, `first_c` and `first_h` `<float>[B, d]`, and with the selector `selector` `<float>[B, T]`.
     """
+    dtype = params["decoder_Wc_att"].dtype
 
-    def step(state, now):
+    def step(weights, state, now):
         c, h = state
         X_t, A_t, seen = now
-        l = location_softmax(params, A_t, h, temperature_inverse)
-        x = expected_slice(l, X_t)
+        l = location_softmax(weights, A_t, h, temperature_inverse)
+        x = expected_slice(l, X_t.astype(dtype))
         out = {"attention": l}
-        if "decoder_W_sel" in params:
-            out["selector"] = selector_gate(params, h)
+        if "decoder_W_sel" in weights:
+            out["selector"] = selector_gate(weights, h)
             x = out["selector"] * x
-        new_c, new_h = lstm_step(params, c, h, x)
+        new_c, new_h = lstm_step(weights, c, h, x)
         c, h = jnp.where(seen != 0, new_c, c), jnp.where(seen != 0, new_h, h)
         return (c, h), out | {"x": x, "c": c, "h": h}
 
-    first_c, first_h = first_state(params, X, masks)
-    _, out = jax.lax.scan(step, (first_c, first_h), (X, project_cells(params, X), frame_mask))
-    return classify(params, out["h"], out["x"], masks), out | {"first_c": first_c, "first_h": first_h}
+    first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, X, masks)
+    weights = {name: params[name] for name in _OF_A_STEP if name in params}
+    # A vector, and in float32: its products are the scores under the softmax.
+    weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
+    A = jax.vmap(project_cells, in_axes=(None, 0))(params, X)
+    out = time_loop(step, weights, (first_c, first_h), (X, A, frame_mask))
+    logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
+    return logits, out | {"first_c": first_c, "first_h": first_h}
 
 
 def dropout_masks(draw, num_steps, num_maps, hidden_dim, dim_out, n_layers_init, n_layers_out):

@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from attention_ar.dropout import example_keys
+from attention_ar.dropout import example_keys, random_bits
 from attention_ar.errors import InputError
+from attention_ar.products import accumulator, in_compute_dtype
 from attention_ar.released import evaluation, layout
-from attention_ar.released.model import KEEP, dropout_masks, run_block
+from attention_ar.released.model import KEEP, dropout_masks, run_blocks
 
 
 class ReleasedAttentionLSTM(nn.Module):
@@ -39,6 +40,7 @@ class ReleasedAttentionLSTM(nn.Module):
       last_n: the steps at the block's end from which its prediction is made (30 for UCF-11, 16 for the other
           sets).
       multi_label: whether a clip may have several labels: one sigmoid a class instead of one softmax.
+      compute_dtype: see `SoftAttentionLSTM`.
     """
 
     per_frame: ClassVar[bool] = False
@@ -55,6 +57,7 @@ class ReleasedAttentionLSTM(nn.Module):
     use_dropout: bool = True
     last_n: int = 30
     multi_label: bool = False
+    compute_dtype: str | None = None
 
     def __post_init__(self):
         sizes = "num_classes", "hidden_dim", "dim_out", "n_layers_att", "n_layers_out", "n_layers_init", "last_n"
@@ -88,19 +91,18 @@ class ReleasedAttentionLSTM(nn.Module):
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, _, num_maps = x.shape
-        mask = jnp.ones((batch_size, num_steps), x.dtype) if mask is None else mask
+        dtype = accumulator(x.dtype)
+        mask = jnp.ones((batch_size, num_steps), dtype) if mask is None else mask
         if mask.shape != (batch_size, num_steps):
             raise InputError(f"mask of shape {mask.shape}: must be [B, T], here {[batch_size, num_steps]}")
         shapes = layout.shapes(num_maps, self.hidden_dim, self.dim_out, self.num_classes, **self.structure())
         params = {
-            name: self.param(name, layout.initial, name, shape, x.dtype)  # the key comes first
+            name: self.param(name, layout.initial, name, shape, dtype)  # the key comes first
             for name, shape in shapes.items()
         }
         masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
-        block = jax.vmap(run_block, in_axes=(None, 0, 0, masks_axis, None))
-        # Float32 means float32: accelerators otherwise multiply in fewer bits.
-        with jax.default_matmul_precision("highest"):
-            logits, out = block(params, x, mask, masks, self.temperature_inverse)
+        params = in_compute_dtype(params, self.compute_dtype)
+        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse)
         out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
         return logits, out
 
@@ -112,6 +114,7 @@ class ReleasedAttentionLSTM(nn.Module):
     def _masks(self, x, train, example_index, given):
         """Returns the factors of dropout, and which of their axes counts the examples, None if none does."""
         batch_size, num_steps, _, num_maps = x.shape
+        dtype = accumulator(x.dtype)
         sizes = (num_steps, num_maps, self.hidden_dim, self.dim_out, self.n_layers_init, self.n_layers_out)
         if given is not None:
             return given, 0
@@ -121,6 +124,6 @@ class ReleasedAttentionLSTM(nn.Module):
 
         def draw_all(key):
             keys = iter(jax.random.split(key, self.n_layers_init + self.n_layers_out))
-            return dropout_masks(lambda shape: jax.random.bernoulli(next(keys), KEEP, shape).astype(x.dtype), *sizes)
+            return dropout_masks(lambda shape: random_bits(next(keys), KEEP, shape).astype(dtype), *sizes)
 
         return jax.vmap(draw_all)(example_keys(self.make_rng("dropout"), index)), 0

@@ -6,34 +6,56 @@ import numpy as np
 import pytest
 
 import attention_ar as ar
-from attention_ar.dropout import example_keys, recurrent_masks
-from attention_ar.models import soft_attention_block
+from attention_ar.dropout import drop, example_keys, random_bits, recurrent_masks
+from attention_ar.models import soft_attention_blocks
 
 T, K2, D, d, C, LAYERS, INIT = 40, 9, 64, 48, 3, 3, 3
 
 
 @jax.jit
 def draw(key):
-    return recurrent_masks(jax.random.key(key), 0.25, T, D, d, LAYERS, INIT, jnp.float32)
+    return recurrent_masks(jax.random.key(key), 0.25, T, D, d, LAYERS, INIT)
+
+
+def soft_attention_block(params, X, masks):
+    """One block, as a batch of one."""
+    found = soft_attention_blocks(params, X[None], jax.tree.map(lambda m: m[None], masks))
+    return jax.tree.map(lambda a: a[0], found)
 
 
 def test_masks_keep_what_they_should_and_scale_it():
     masks = draw(0)
-    assert [m.shape for m in masks["inputs"]] == [(T, D), (T, d), (T, d)]
-    assert masks["top"].shape == masks["hidden"].shape == (T, d)
-    assert masks["first_state"].shape == (LAYERS, 2, INIT - 1, D)
-    arrays = jax.tree.leaves(masks)
-    assert len(arrays) == 6
-    for m in arrays:
-        assert set(np.unique(m).tolist()) == {0.0, np.float32(1 / 0.75)}
-        kept = np.mean(np.asarray(m) > 0)
-        assert abs(kept - 0.75) < 4 * np.sqrt(0.75 * 0.25 / m.size)
+    assert [m.keep.shape for m in masks["inputs"]] == [(T, D), (T, d), (T, d)]
+    assert masks["top"].keep.shape == masks["hidden"].keep.shape == (T, d)
+    for layer in masks["first_state"]:
+        assert [[m.keep.shape for m in perceptron] for perceptron in layer] == [[(D,)] * (INIT - 1)] * 2
+    assert len(masks["first_state"]) == LAYERS
+    whole = [*masks["inputs"], masks["top"], masks["hidden"]]
+    for m in whole:
+        dropped = drop(jnp.full(m.keep.shape, 3.0), m)
+        assert set(np.unique(dropped).tolist()) == {0.0, 4.0}
+        kept = np.mean(np.asarray(dropped) > 0)
+        assert abs(kept - 0.75) < 4 * np.sqrt(0.75 * 0.25 / m.keep.size)
 
 
 def test_masks_are_fresh_at_every_step_and_connection():
-    arrays = [np.asarray(m) > 0 for m in jax.tree.leaves(draw(1)) if m.ndim == 2]
-    rows = [tuple(row[:d]) for m in arrays for row in m]
-    assert len(set(rows)) == len(rows) == 5 * T
+    arrays = [np.asarray(m) for m in jax.tree.leaves(draw(1))]
+    rows = [tuple(row[:d]) for m in arrays for row in m.reshape(-1, m.shape[-1])]
+    assert len(set(rows)) == len(rows) == 5 * T + LAYERS * 2 * (INIT - 1)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.1, 0.25, 0.5, 2 / 3, 0.99, 1.0])
+def test_random_bits_are_true_as_often_as_asked_and_independent(probability):
+    bits = np.asarray(jax.jit(lambda key: random_bits(key, probability, (500, 33, 7)))(jax.random.key(0)))
+    assert (bits.dtype, bits.shape) == (bool, (500, 33, 7))
+    deviation = np.sqrt(probability * (1 - probability) / bits.size)
+    assert abs(bits.mean() - probability) <= 4 * deviation
+    # Neighbours, also those that come of one random word and of the same bits of the next, have nothing to do with each
+    # other.
+    flat = bits.ravel()
+    for shift in (1, 16, 31, 32, 33, 64):
+        both = np.mean(flat[shift:] & flat[:-shift])
+        assert abs(both - probability**2) <= 5 * np.sqrt(probability**2 * (1 - probability**2) / flat.size)
 
 
 def params_and_features():
@@ -71,6 +93,10 @@ def test_recurrent_connections_are_never_dropped():
     np.testing.assert_array_equal(logits, np.broadcast_to(params["classifier_output"]["bias"], (T, C)))
 
 
+def cut_step_7(mask):
+    return mask.replace(keep=mask.keep.at[7].set(False))
+
+
 @pytest.mark.parametrize("connection", ["input of layer 1", "layer 1 to 2", "layer 2 to 3", "top", "hidden", "first"])
 def test_each_connection_is_masked_where_it_should_be(connection):
     """Cutting one connection alone changes just what lies behind it."""
@@ -79,11 +105,11 @@ def test_each_connection_is_masked_where_it_should_be(connection):
     masks = dict(whole, inputs=list(whole["inputs"]))
     cut = {"input of layer 1": 0, "layer 1 to 2": 1, "layer 2 to 3": 2}
     if connection in cut:
-        masks["inputs"][cut[connection]] = masks["inputs"][cut[connection]].at[7].set(0)
+        masks["inputs"][cut[connection]] = cut_step_7(masks["inputs"][cut[connection]])
     elif connection == "first":
-        masks["first_state"] = jnp.zeros_like(masks["first_state"])
+        masks["first_state"] = jax.tree.map(jnp.zeros_like, masks["first_state"])
     else:
-        masks[connection] = masks[connection].at[7].set(0)
+        masks[connection] = cut_step_7(masks[connection])
     run = jax.jit(soft_attention_block)
     (logits, out), (cut_logits, cut_out) = run(params, X, whole), run(params, X, masks)
     # First step at which h of layers 1 to 3 and the logits differ.

@@ -267,7 +267,8 @@ class TestDropout:
         arguments = {"mask": np.zeros((16, 8), np.float32), "rngs": {"dropout": jax.random.key(1)}}
         apply = jax.jit(lambda x: model.apply({"params": params}, x, train=True, **arguments))
         kept = np.asarray(apply(np.zeros((16, 8, 1, 1), np.float32))[0])[..., 0] / 1e-3
-        assert abs(kept.mean() - 16) < 0.5
+        # 128 times 64 units: the mean has a deviation of √(64 · 3/16 / 128) = 0.31.
+        assert abs(kept.mean() - 16) < 3 * 0.31
         assert len(np.unique(kept.round())) > 10
 
 

@@ -19,6 +19,7 @@ PROGRAMS = {
     "experiments.quickstart": "--googlenet",
     "experiments.parity": "--golden_dir",
     "experiments.import_released": "--export",
+    "experiments.benchmark": "--rounds",
 }
 
 

@@ -1,0 +1,52 @@
+"""A batch of made-up features of the size that the settings say, and a training state."""
+
+import functools
+
+import numpy as np
+
+from experiments.benchmarks.settings import Settings
+
+
+def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
+    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as behind a ReLU, `labels` and `weight`."""
+    random = np.random.default_rng(0)
+    shape = (batch_size, settings.num_steps, settings.num_cells, settings.input_dim)
+    labels = random.integers(settings.num_classes, size=batch_size)
+    return {
+        "features": np.maximum(random.standard_normal(shape, np.float32), 0),
+        "labels": np.eye(settings.num_classes, dtype=np.float32)[labels],
+        "weight": np.ones(batch_size, np.float32),
+    }
+
+
+def device_batch(settings: Settings, batch_size: int, dtype: str):
+    """Returns `random_batch` on the device, the features in the given type."""
+    import jax
+
+    batch = random_batch(settings, batch_size)
+    return jax.device_put(batch | {"features": batch["features"].astype(jax.numpy.dtype(dtype))})
+
+
+def compile_train_step(model, objective, settings: Settings, batch_size: int, dtype: str):
+    """Compiles the training step as `experiments.train` runs it, for features of the given type on the device.
+
+    Returns:
+      A function of nothing that does one step, and the bytes of temporary memory that a step needs.
+    """
+    import jax
+
+    from attention_ar.optimizers import adam
+    from attention_ar.steps import create_train_state, train_step
+
+    batch = device_batch(settings, batch_size, dtype)
+    optimizer = adam(1e-4)
+    init = jax.jit(functools.partial(create_train_state, model, optimizer))
+    held = [init(jax.random.key(0), batch["features"][:1])]
+    step = functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=0)
+    compiled = jax.jit(step, donate_argnums=0).lower(held[0], batch).compile()
+
+    def run():
+        held[0], metrics = compiled(held[0], batch)
+        jax.block_until_ready(metrics)
+
+    return run, compiled.memory_analysis().temp_size_in_bytes

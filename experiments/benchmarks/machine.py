@@ -1,0 +1,58 @@
+"""The machine that the numbers are of."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
+from attention_ar.errors import InputError
+
+
+def describe_machine() -> dict[str, str]:
+    """Returns the processor, its number of cores, memory and versions."""
+    about = {"processor": processor(), "cores": str(os.cpu_count()), "system": platform.platform()}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        about["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+    about["python"] = platform.python_version()
+    for package in ("jax", "jaxlib", "torch", "onnxruntime", "numpy"):
+        try:
+            about[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return about
+
+
+def processor() -> str:
+    """Returns the processor's name."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def find_device() -> tuple[str, str]:
+    """Returns where JAX would compute: "cpu", "gpu" or "tpu", and the device's name.
+
+    Asked in a process of its own, so that the device is free for the contenders.
+    """
+    program = "import jax; device = jax.devices()[0]; print(); print(jax.default_backend()); print(device.device_kind)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise InputError(f"JAX finds no device: {(found.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    platform_name, kind = found.stdout.splitlines()[-2:]
+    return platform_name, kind
+
+
+def parse_cores(text: str) -> list[int]:
+    """Returns the numbers of cores that e.g. "1" or "0,1" names; all that this process may use where it is empty."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if not text:
+        return allowed
+    if not all(part.isdigit() and int(part) in allowed for part in text.split(",")):
+        raise InputError(f"cores={text}: must be numbers of cores, by commas, of {allowed}")
+    return sorted({int(part) for part in text.split(",")})

@@ -1,0 +1,40 @@
+"""What a user can choose about the benchmarks; every field is a flag of the same name."""
+
+from dataclasses import dataclass
+
+from attention_ar.errors import InputError
+from experiments.config import option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes are the paper's by default."""
+
+    batch_sizes: str = option("", "Blocks in a batch, by commas; by default 64, and 128,512,2048 on an accelerator.")
+    compute_dtypes: str = option("", "float32 or bfloat16, by commas; by default float32, and both on an accelerator.")
+    num_steps: int = option(30, "T, the frames of a block.", minimum=1)
+    num_cells: int = option(49, "K², the cells of a frame.", minimum=1)
+    input_dim: int = option(1024, "D, the feature maps.", minimum=1)
+    hidden_dim: int = option(512, "d, of the LSTM's state.", minimum=1)
+    num_layers: int = option(3, "LSTM layers.", minimum=1)
+    num_classes: int = option(11, "C.", minimum=1)
+    dropout: float = option(0.5, "Dropout rate.", minimum=0, maximum=0.99)
+    product_size: int = option(0, "n of the n³ matrix product; by default 2048, and 8192 on an accelerator.", minimum=0)
+    torch: bool = option(True, "Whether the contenders in torch run, where it is installed.")
+    rounds: int = option(5, "How often every contender has its turn.", minimum=1)
+    seconds: float = option(2.0, "About how long a turn lasts.", minimum=0)
+
+    def sizes(self, platform: str) -> list[int]:
+        """Returns the batch sizes for "cpu", "gpu" or "tpu"."""
+        text = self.batch_sizes or ("64" if platform == "cpu" else "128,512,2048")
+        if not all(part.isdigit() and int(part) for part in text.split(",")):
+            raise InputError(f"batch_sizes={text}: must be numbers of blocks, by commas, such as 128,512")
+        return [int(part) for part in text.split(",")]
+
+    def dtypes(self, platform: str) -> list[str]:
+        """Returns the names of the compute types for "cpu", "gpu" or "tpu"."""
+        names = (self.compute_dtypes or ("float32" if platform == "cpu" else "float32,bfloat16")).split(",")
+        for name in names:
+            if name not in ("float32", "bfloat16"):
+                raise InputError(f"compute_dtypes={name}: must be float32 or bfloat16, or both by a comma")
+        return names
