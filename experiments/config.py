@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
 from absl import flags
 
 import attention_ar as ar
@@ -66,6 +68,11 @@ class ModelConfig:
         maximum=0.99,
     )
     init_layers: int = option(1, "Layers of the perceptrons that give the first state (Eq. 6).", minimum=1)
+    compute_dtype: str = option(
+        "float32",
+        "Number type of features and matrix products; the rest stays float32.",
+        choices=["float32", "bfloat16"],
+    )
 
 
 @dataclass(frozen=True)
@@ -190,8 +197,10 @@ def read_config(workdir) -> RunConfig:
     for part in dataclasses.fields(RunConfig):
         known = {f.name for f in dataclasses.fields(part.type)}
         values = saved.pop(part.name, None)
-        if values is None and part.type is RuntimeConfig:  # Runs of version 0.1.0 have none.
+        if part.type is RuntimeConfig and values is None:  # Runs of version 0.1.0 have none,
             continue
+        if part.type is ModelConfig and isinstance(values, dict):
+            values.setdefault("compute_dtype", "float32")  # and were all in float32.
         if not isinstance(values, dict) or values.keys() != known:
             given = set(values) if isinstance(values, dict) else set()
             raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")
@@ -211,7 +220,7 @@ def build_model(config: RunConfig, num_classes: int, multi_label: bool):
     """Returns the Flax module that the configuration names."""
     m, r = config.model, config.released
     if m.model == "softmax_regression":
-        return ar.SoftmaxRegression(num_classes)
+        return ar.SoftmaxRegression(num_classes, compute_dtype=m.compute_dtype)
     if m.model == "released":
         if m.dropout not in (0, 0.5):
             raise InputError(f"dropout={m.dropout:g}: the released model knows 0 and 0.5 only")
@@ -221,6 +230,7 @@ def build_model(config: RunConfig, num_classes: int, multi_label: bool):
             n_layers_init=m.init_layers,
             use_dropout=m.dropout > 0,
             multi_label=multi_label,
+            compute_dtype=m.compute_dtype,
             **dataclasses.asdict(r),
         )
     sizes = dataclasses.asdict(m)
@@ -228,6 +238,11 @@ def build_model(config: RunConfig, num_classes: int, multi_label: bool):
     if name == "soft_attention":
         return ar.SoftAttentionLSTM(num_classes, **sizes)
     return ar.PooledLSTM(num_classes, **sizes, pool={"average_pool": "mean", "max_pool": "max"}[name])
+
+
+def feature_dtype(config: ModelConfig) -> np.dtype:
+    """Returns the type in which a model wants its features."""
+    return np.dtype(ml_dtypes.bfloat16 if config.compute_dtype == "bfloat16" else np.float32)
 
 
 def build_objective(config: RunConfig, multi_label: bool):

@@ -13,7 +13,7 @@ from attention_ar.errors import InputError
 from attention_ar.parallel import choose
 from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
 from data_prep.splits import hold_out_validation
-from experiments.config import RunConfig, build_model, build_objective, read_config
+from experiments.config import RunConfig, build_model, build_objective, feature_dtype, read_config
 from experiments.predictor import Predictor
 
 
@@ -114,7 +114,7 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         workdir=workdir,
         config=config,
         params=params,
-        predictor=Predictor(model, objective, parallel),
+        predictor=Predictor(model, objective, parallel, feature_dtype(config.model)),
         epoch=about["epoch"],
         class_names=about["class_names"],
         multi_label=about["multi_label"],

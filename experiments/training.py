@@ -24,6 +24,7 @@ from experiments.config import (
     build_model,
     build_objective,
     build_optimizer,
+    feature_dtype,
     read_config,
     write_json,
 )
@@ -81,10 +82,11 @@ def train(config: RunConfig, workdir) -> dict:
     num_cells = int(np.prod(file.features.shape[1:3]))
     shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
     init = functools.partial(create_train_state, model, optimizer)
+    dtype = feature_dtype(config.model)
     compiled_train_step = parallel.compile_train_step(
-        model=model, objective=objective, optimizer=optimizer, seed=config.training.seed
+        dtype, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed
     )
-    predictor = Predictor(model, objective, parallel)
+    predictor = Predictor(model, objective, parallel, dtype)
     about = about_run(file, blocks, config)
     require_same_flags(workdir, config)
 
@@ -108,7 +110,7 @@ def train(config: RunConfig, workdir) -> dict:
             home = open_home(
                 config.runtime.features_on,
                 file,
-                np.float32,
+                dtype,
                 np.concatenate([training_videos, held_out_videos]),
                 parallel,
             )

@@ -27,4 +27,4 @@ the contender cannot run here; one whose `needs` are not installed is skipped wi
 flags.
 """
 
-BENCHMARKS = ("train_step", "evaluation", "released", "memory")
+BENCHMARKS = ("train_step", "evaluation", "released", "memory", "loading", "extraction")

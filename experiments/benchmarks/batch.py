@@ -8,7 +8,7 @@ from experiments.benchmarks.settings import Settings
 
 
 def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
-    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as behind a ReLU, `labels` and `weight`."""
+    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as behind a ReLU, `labels`, `weight` and `index`."""
     random = np.random.default_rng(0)
     shape = (batch_size, settings.num_steps, settings.num_cells, settings.input_dim)
     labels = random.integers(settings.num_classes, size=batch_size)
@@ -16,6 +16,7 @@ def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
         "features": np.maximum(random.standard_normal(shape, np.float32), 0),
         "labels": np.eye(settings.num_classes, dtype=np.float32)[labels],
         "weight": np.ones(batch_size, np.float32),
+        "index": np.arange(batch_size, dtype=np.int32),
     }
 
 

@@ -21,6 +21,10 @@ class Settings:
     dropout: float = option(0.5, "Dropout rate.", minimum=0, maximum=0.99)
     product_size: int = option(0, "n of the n³ matrix product; by default 2048, and 8192 on an accelerator.", minimum=0)
     torch: bool = option(True, "Whether the contenders in torch run, where it is installed.")
+    clips: str = option("", "Folder of clips for the extraction; by default drawn ones.")
+    googlenet: str = option("", "The network's weights for the extraction, as for data_prep.extract_features.")
+    frame_batch: int = option(32, "Frames per call of the network in the extraction.", minimum=1)
+    num_videos: int = option(300, "Videos of the made-up features that are loaded.", minimum=1)
     rounds: int = option(5, "How often every contender has its turn.", minimum=1)
     seconds: float = option(2.0, "About how long a turn lasts.", minimum=0)
 

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from data_prep.googlenet_weights import read_googlenet
-
-pytest.importorskip("experiments.benchmarks.framework", reason="needs the benchmarks' framework")
 from experiments.benchmarks import extraction
 
 

@@ -1,0 +1,93 @@
+"""Batches of blocks from their three homes.
+
+The training step of the paper's model, each time on a new batch that a thread has put together from features on disk,
+in the host's memory or on the device, beside the same step on one batch that is held in memory. The features are made
+up: `--num_videos` of twice T frames each, and the blocks of an epoch are shuffled as in training.
+"""
+
+import functools
+import itertools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from experiments.benchmarks import train_step
+from experiments.benchmarks.framework import Contender, Workload
+from experiments.benchmarks.settings import Settings
+
+
+def contenders(settings: Settings, platform: str) -> list[Contender]:
+    """One batch held in memory, and the three homes, for every batch size and compute type."""
+    found = []
+    for dtype in settings.dtypes(platform):
+        for size in settings.sizes(platform):
+            held = f"one batch held, batch {size}, {dtype}"
+            found.append(Contender(held, functools.partial(train_step.build_ours, settings, size, dtype)))
+            for home in ("host", "disk", "device"):
+                build = functools.partial(build_home, settings, size, dtype, home)
+                found.append(Contender(f"{home}, batch {size}, {dtype}", build, compare_to=held))
+    return found
+
+
+def made_up_features(settings: Settings, path: Path):
+    """Writes a features file of random values, about half of them 0 as behind a ReLU, and opens it."""
+    from data_prep.features_file import FeaturesFile, open_features, write_features
+
+    count, frames, side = settings.num_videos, 2 * settings.num_steps, round(settings.num_cells**0.5)
+    some = np.maximum(np.random.default_rng(0).standard_normal((997, side, side, settings.input_dim)), 0)
+    contents = FeaturesFile(
+        features=some.astype(np.float16)[np.arange(count * frames) % len(some)],
+        names=[f"{number}.avi" for number in range(count)],
+        first_row=frames * np.arange(count),
+        num_frames=np.full(count, frames),
+        native_fps=np.full(count, 30.0),
+        fps=np.full(count, 30.0),
+        labels=np.eye(settings.num_classes, dtype=np.uint8)[np.arange(count) % settings.num_classes],
+        groups=[""] * count,
+        splits=["train"] * count,
+        truncated=np.zeros(count, bool),
+        class_names=[f"{number:03d}" for number in range(settings.num_classes)],
+        multi_label=False,
+        recipe={"random": True},
+        split_id="made up",
+        data_dir="",
+    )
+    write_features(path, contents)
+    return open_features(path)
+
+
+def build_home(settings: Settings, size: int, dtype: str, home_name: str) -> Workload:
+    """Training with batches from one home."""
+    import jax
+
+    from attention_ar.objective import PaperObjective
+    from attention_ar.optimizers import adam
+    from attention_ar.parallel import OneDevice
+    from attention_ar.steps import create_train_state
+    from data_prep.batches import cut_blocks, epoch_order
+    from data_prep.homes import load_batches, open_home
+
+    parallel, optimizer = OneDevice(), adam(1e-4)
+    features = jax.numpy.dtype(dtype)
+    folder = tempfile.TemporaryDirectory(prefix="benchmark-features-")
+    file = made_up_features(settings, Path(folder.name) / "features.h5")
+    videos = np.arange(settings.num_videos)
+    blocks = cut_blocks(file, videos, settings.num_steps, 30, 1)
+    home = open_home(home_name, file, features, videos, parallel)
+    model = train_step.model(settings, dtype)
+    step = parallel.compile_train_step(features, model=model, objective=PaperObjective(), optimizer=optimizer, seed=0)
+    x = np.zeros((1, settings.num_steps, settings.num_cells, settings.input_dim), np.float32)
+    state = jax.jit(functools.partial(create_train_state, model, optimizer))(jax.random.key(0), x)
+
+    def epochs():
+        for epoch in itertools.count(1):
+            yield from load_batches(home, blocks, epoch_order(blocks.video, 0, epoch), size, parallel)
+
+    batches, held = epochs(), [folder, state]
+
+    def run():
+        held[1], metrics = step(held[1], next(batches).arrays)
+        jax.block_until_ready(metrics)
+
+    return Workload(run, size, "block")
