@@ -8,7 +8,8 @@ from experiments.benchmarks.settings import Settings
 
 
 def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
-    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as behind a ReLU, `labels`, `weight` and `index`."""
+    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as behind a ReLU, the rest as
+    `train_step` wants it."""
     random = np.random.default_rng(0)
     shape = (batch_size, settings.num_steps, settings.num_cells, settings.input_dim)
     labels = random.integers(settings.num_classes, size=batch_size)
