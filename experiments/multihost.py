@@ -5,11 +5,14 @@ starts trains in a child, watches it, and says what happened and how to go on.
 """
 
 import contextlib
+import faulthandler
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 from absl import flags
 
@@ -45,11 +48,8 @@ def run_together(module: str, workdir, train):
     Returns:
       The exit status.
     """
-    f = flags.FLAGS
-    if not f.multihost:
-        lonely = [n for n in ("coordinator_address", "num_processes", "process_id") if f[n].present]
-        if lonely:
-            raise InputError(f"--{lonely[0]}: is for --multihost, which is not given")
+    _check_flags()
+    if not flags.FLAGS.multihost:
         return train()
     if _PARENT not in os.environ:
         return _watch(module, workdir)
@@ -58,17 +58,30 @@ def run_together(module: str, workdir, train):
     return train()
 
 
+def _check_flags():
+    """Refuses flags that cannot be meant."""
+    f = flags.FLAGS
+    names = ("coordinator_address", "num_processes", "process_id")
+    given = [name for name in names if f[name].value is not None]
+    if given and not f.multihost:
+        raise InputError(f"--{given[0]}: is for --multihost, which is not given")
+    if given and len(given) < len(names):
+        missing = next(name for name in names if name not in given)
+        raise InputError(f"--{missing}: is missing beside --{' --'.join(given)}; Cloud TPU and Slurm need none of them")
+    if given and f.process_id >= f.num_processes:
+        raise InputError(f"process_id={f.process_id}: must be less than num_processes={f.num_processes}")
+    if given and not f.coordinator_address.rpartition(":")[2].isdecimal():
+        raise InputError(f"coordinator_address={f.coordinator_address}: must be HOST:PORT")
+
+
 def _join():
     """Meets the other processes; nothing has touched a device before."""
     import jax
 
     f = flags.FLAGS
-    given = [n for n in ("coordinator_address", "num_processes", "process_id") if f[n].value is not None]
-    if given and len(given) < 3:
-        missing = ({"coordinator_address", "num_processes", "process_id"} - set(given)).pop()
-        raise InputError(f"--{missing}: is missing beside --{' --'.join(given)}; Cloud TPU and Slurm need none of them")
-    if given and f.process_id >= f.num_processes:
-        raise InputError(f"process_id={f.process_id}: must be less than num_processes={f.num_processes}")
+    faulthandler.disable()  # Where JAX aborts, the parent says what happened; a list of stacks says less.
+    if f.process_id:
+        _find_coordinator(f.coordinator_address, f.connect_seconds)
     try:
         jax.distributed.initialize(
             f.coordinator_address,
@@ -78,12 +91,26 @@ def _join():
             heartbeat_timeout_seconds=f.heartbeat_seconds,
         )
     except (RuntimeError, ValueError) as error:
-        where = f.coordinator_address or "the cluster"
+        where = f.coordinator_address or "the cluster's"
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"coordinator_address={where}: no meeting with the other processes within {f.connect_seconds} s "
-            f"({reason}); is process 0 running, and is this its address?"
-        ) from None
+        raise InputError(f"coordinator_address={where}: the processes did not meet ({reason})") from None
+
+
+def _find_coordinator(address: str, seconds: float):
+    """Waits until process 0 listens: JAX itself would end a process whose patience is over by an abort."""
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                raise InputError(
+                    f"coordinator_address={address}: did not answer within {seconds} s ({error.strerror or error}); "
+                    "process 0 must run, and this be its address"
+                ) from None
+            time.sleep(0.2)
 
 
 def _watch(module, workdir) -> int:
@@ -103,7 +130,7 @@ def _watch(module, workdir) -> int:
     f = flags.FLAGS
     who = "this process" if f.process_id is None else f"process {f.process_id} of {f.num_processes}"
     what = (
-        f"lost another process, which ended or was silent for {f.heartbeat_seconds} s"
+        f"has lost another process, which ended or was silent for {f.heartbeat_seconds} s, or never met it"
         if -status == signal.SIGABRT
         else "was ended"
     )

@@ -105,7 +105,7 @@ def train(config: RunConfig, workdir) -> dict:
             say(f"{workdir}: {'already complete' if done else 'going on'} after {describe_position(saved)}")
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
-        log = MetricsLog(workdir / "metrics.jsonl", resume_after=position.epoch - 1)
+            log = MetricsLog(workdir / "metrics.jsonl", resume_after=position.epoch - 1)
         if position.epoch <= config.training.epochs:
             home = open_home(
                 config.runtime.features_on,
@@ -151,7 +151,8 @@ def train(config: RunConfig, workdir) -> dict:
                 scores = watched.scores(file.labels[watched.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
                 score = scores[scores["score_name"]] if held_out else -line["loss"]
-                log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
+                if is_main():  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
+                    log.write(line)
                 score = score if np.isfinite(score) else -np.inf
                 checkpoints.save(
                     state, {**about, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]

@@ -65,9 +65,12 @@ def test_a_cost_that_is_a_sum_over_the_batch_is_one_over_the_devices_too(x64):
 
 
 def test_twenty_steps_change_the_parameters_and_count_real_blocks():
-    """So that what is compared above is not nothing."""
+    """So that what is compared above is not nothing: twice the gradient would be seen."""
     found = on_one_device(np.float32)
-    assert np.abs(found["params"]["lstm_1"]["bias"]).max() > 1e-3  # It was 0.
+    shapes = [leaf.shape for leaf in jax.tree.leaves(found["params"])]
+    random = np.random.default_rng(2)
+    for leaf, shape in zip(jax.tree.leaves(found["params"]), shapes, strict=True):
+        assert np.abs(leaf - 0.3 * random.standard_normal(shape)).max() > 1e-3
     assert found["metrics"]["num_blocks"] == 11
 
 
@@ -75,7 +78,7 @@ def test_twenty_steps_change_the_parameters_and_count_real_blocks():
     ("num_processes", "devices_each", "cases"),
     [
         (2, 2, ["auto,host,float32", "auto,device,float64", "pmap,host,float64"]),
-        (4, 1, ["auto,device,float64", "pmap,device,float32"]),
+        (4, 1, ["auto,host,float64"]),
     ],
 )
 def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_each, cases):

@@ -41,9 +41,9 @@ class Run:
     folder: Path
     arguments: list
 
-    def start(self, features=None, **options) -> subprocess.Popen:
+    def start(self, features=None, prefix=(), **options) -> subprocess.Popen:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, PROGRAM, self.folder / "notes.txt", *self.arguments]
+        command = [*prefix, sys.executable, PROGRAM, self.folder / "notes.txt", *self.arguments]
         command += [f"--features={features or FEATURES.value}", f"--workdir={self.folder / 'run'}"]
         with open(self.folder / "log.txt", "a") as log:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options)
@@ -133,21 +133,18 @@ def fill_disk(run: Run) -> list:
 
 
 def make_read_only(run: Run) -> list:
-    """The run's user, who is not root, loses the right to write to the folder of checkpoints."""
-    nobody = 65534
-    run.folder.mkdir(parents=True)
-    os.chown(run.folder, nobody, nobody)
-    process = run.start(preexec_fn=lambda: os.setuid(nobody))
+    """The folder of checkpoints becomes read-only; root, who may write anyway, gives that right up before."""
+    no_override = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
+    process = run.start(prefix=no_override)
     run.wait_for_step(process)
     checkpoints = run.folder / "run" / "checkpoints"
-    os.chown(checkpoints, 0, 0)
     checkpoints.chmod(0o555)
-    rows = _after_failure(run, process, "read-only")
-    return rows
+    return _after_failure(run, process, "read-only", lambda: checkpoints.chmod(0o755))
 
 
-def _after_failure(run, process, what):
+def _after_failure(run, process, what, repair=lambda: None):
     status = process.wait()
+    repair()
     done, saved, line = run.steps(), run.last_saved(), run.last_line()
     print(f"{what}: status {status}: {line}")
     run.finish()
