@@ -17,7 +17,7 @@ KINDS = (
 _COMMENT = re.compile(r"/\*.*?\*/")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
 _COLLECTIVE = re.compile(rf"^\s+(?:ROOT )?%?[\w.\-]+ = ([^=]*?) ({'|'.join(KINDS)})(-start)?\(")
-_CALLED = re.compile(r"(calls|to_apply|body|condition|branch_computations)=\{?((?:%?[\w.\-]+(?:, )?)+)")
+_CALLED = re.compile(r"(calls|to_apply|body|condition|branch_computations)=(?:\{([^}]*)\}|(%?[\w.\-]+))")
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,<=]*)\]")
 
 
@@ -50,8 +50,8 @@ def find_collectives(hlo: str) -> list[Collective]:
             here = header[1]
             continue
         line = _COMMENT.sub("", line)
-        for how, names in _CALLED.findall(line):
-            names = {name.strip().lstrip("%") for name in names.split(",")}
+        for how, several, one in _CALLED.findall(line):
+            names = {name.strip().lstrip("%") for name in (several or one).split(",")}
             calls.setdefault(here, set()).update(names)
             if how == "body":
                 bodies |= names

@@ -62,7 +62,7 @@ class Pod:
         """
         if importlib.util.find_spec("libtpu") is None:
             raise InputError(
-                "libtpu is not installed: it has the compiler for TPUs, and needs none here; pip install libtpu"
+                "libtpu is not installed, the compiler for TPUs, which needs no TPU; pip install 'jax[tpu]' brings it"
             )
         import jax
         from jax.experimental import topologies
