@@ -76,7 +76,7 @@ class Pod:
                 platform="tpu", topology_name=f"{self.name.split(':')[0]}:{sizes}", **options
             )
         except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-            raise InputError(f"topology={self.name}: libtpu has no such pod ({' '.join(str(error).split())})") from None
+            raise InputError(f"topology={self.name}: libtpu refuses it ({' '.join(str(error).split())})") from None
         if len(found.devices) != self.num_devices:
             raise InputError(f"topology={self.name}: libtpu makes {len(found.devices)} devices of it, not one a chip")
         return list(found.devices)
@@ -110,6 +110,7 @@ def without_tpu() -> dict[str, str]:
     return {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # It is not for the TPU's sake; a training may be using that.
         "TPU_ACCELERATOR_TYPE": "v4-8",  # Of the host that we pretend to be; without it and the next libtpu complains.
         "TPU_WORKER_HOSTNAMES": "localhost",
     }

@@ -223,9 +223,25 @@ def test_too_little_memory_is_one_line(monkeypatch):
 # --- The compiler itself ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(
+needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu, the compiler for TPUs, is not installed"
 )
+
+
+@needs_libtpu
+def test_a_grid_that_hosts_cannot_form_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.compile_for", "--topology=v5e:3x5", "--batch_size=15"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: topology=v5e:3x5: libtpu refuses it (")
+    assert done.stderr.count("\n") == 1
+
+
+@needs_libtpu
 @pytest.mark.parametrize(("topology", "chips", "hosts"), [("v5e:2x4", 8, 2), ("v4:2x2x1", 4, 1), ("v6e:1x1", 1, 1)])
 def test_pods_that_are_not_here(topology, chips, hosts, tmp_path):
     arguments = ["--topology=" + topology, "--num_steps=3", "--num_cells=4", "--input_dim=8", "--num_classes=3"]
