@@ -40,6 +40,7 @@ setup(
     extras_require={
         "test": ["pytest>=8.4", "onnxruntime>=1.22", "psutil>=6"],
         "torch": ["torch>=2.13"],
+        "tensorboard": ["tensorboardX>=2.6.4"],
         "beam": ["apache-beam>=2.77"],
     },
 )

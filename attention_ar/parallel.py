@@ -91,6 +91,10 @@ class OneDevice:
         """Returns shapes and types, which say that every array shall be on every device."""
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.everywhere), tree)
 
+    def abstract_batch(self, batch):
+        """Returns shapes and types of a whole batch and its table, which say where `put` and `put_table` put them."""
+        return self.abstract(batch)
+
 
 class OverMesh(OneDevice):
     """`jax.jit` over a mesh of all devices of all processes, the batch cut along it: what `auto` is with several."""
@@ -147,6 +151,9 @@ class OverMesh(OneDevice):
             return np.concatenate([found, np.zeros((last - first - len(found), *shape), dtype)])
 
         return jax.make_array_from_callback((rows, *shape), self.cut, part)
+
+    def abstract_batch(self, batch):
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.cut), batch)
 
     def replicate(self, tree):
         def one(array):

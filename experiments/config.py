@@ -128,6 +128,9 @@ class RuntimeConfig:
     save_seconds: float = option(
         60.0, "Seconds of work between two checkpoints within an epoch: what a crash can cost.", minimum=0
     )
+    tensorboard: bool = option(
+        False, "Whether to write each epoch's numbers to WORKDIR/tensorboard too; needs tensorboardX."
+    )
 
 
 @dataclass(frozen=True)
@@ -197,10 +200,10 @@ def read_config(workdir) -> RunConfig:
     for part in dataclasses.fields(RunConfig):
         known = {f.name for f in dataclasses.fields(part.type)}
         values = saved.pop(part.name, None)
-        if part.type is RuntimeConfig and values is None:  # Runs of version 0.1.0 have none,
-            continue
+        if part.type is RuntimeConfig and isinstance(values or {}, dict):  # Runs of older versions have less or none,
+            values = dataclasses.asdict(RuntimeConfig()) | (values or {})
         if part.type is ModelConfig and isinstance(values, dict):
-            values.setdefault("compute_dtype", "float32")  # and were all in float32.
+            values.setdefault("compute_dtype", "float32")  # and those of version 0.1.0 were all in float32.
         if not isinstance(values, dict) or values.keys() != known:
             given = set(values) if isinstance(values, dict) else set()
             raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")

@@ -5,6 +5,8 @@ import math
 import os
 from pathlib import Path
 
+from experiments.tensorboard_log import TensorBoardLog
+
 
 class MetricsLog:
     """`metrics.jsonl` of a run.
@@ -13,19 +15,23 @@ class MetricsLog:
       path: the file.
       resume_after: the last epoch that the checkpoint to go on from has seen; lines of later ones, whose work was lost,
         are dropped.
+      tensorboard: whether to write the same numbers for TensorBoard, into the folder `tensorboard` beside the file.
     """
 
-    def __init__(self, path, resume_after: int):
+    def __init__(self, path, resume_after: int, tensorboard: bool = False):
         self.path = Path(path)
         kept = [line for line in read_metrics(path) if line["epoch"] <= resume_after] if self.path.exists() else []
         beside = self.path.with_suffix(".partial")
         beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(beside, self.path)
+        self._tensorboard = TensorBoardLog(self.path.parent / "tensorboard", kept) if tensorboard else None
 
     def write(self, line: dict):
         """Appends one line."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self._tensorboard:
+            self._tensorboard.write(line)
 
 
 def read_metrics(path) -> list[dict]:

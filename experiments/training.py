@@ -33,6 +33,7 @@ from experiments.evaluation import NotFiniteError, predict_videos
 from experiments.predictor import Predictor
 from experiments.run_log import MetricsLog, describe_epoch
 from experiments.saving import Saving
+from experiments.tensorboard_log import require_tensorboard
 from experiments.trained import about_features
 
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
@@ -50,6 +51,8 @@ def train(config: RunConfig, workdir) -> dict:
       InputError: for bad configurations and files, and where the loss is no longer a finite number.
     """
     workdir = Path(workdir)
+    if config.runtime.tensorboard:
+        require_tensorboard()
 
     # Data.
     file = open_features(config.data.features)
@@ -105,7 +108,7 @@ def train(config: RunConfig, workdir) -> dict:
             say(f"{workdir}: {'already complete' if done else 'going on'} after {describe_position(saved)}")
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
-            log = MetricsLog(workdir / "metrics.jsonl", resume_after=position.epoch - 1)
+            log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
         if position.epoch <= config.training.epochs:
             home = open_home(
                 config.runtime.features_on,

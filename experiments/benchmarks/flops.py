@@ -46,3 +46,14 @@ def released_training(s: Settings) -> int:
     on_states = 2 * d * D + 2 * K2 * D + 2 * (d + D) * 4 * d + 2 * d * d + 2 * d * s.num_classes
     on_data = 2 * K2 * D * D + 2 * K2 * D
     return s.num_steps * (3 * on_states + 2 * on_data) + 2 * 2 * 2 * D * d
+
+
+def pooled_training(s: Settings) -> int:
+    """Returns the same for the pooled baselines: the paper's model without Eqs. 4 and 5."""
+    attention = 2 * s.hidden_dim * s.num_cells * 3 + 2 * s.num_cells * s.input_dim * 2
+    return training(s) - s.num_steps * attention
+
+
+def regression_training(s: Settings) -> int:
+    """Returns the same for softmax regression, whose one product 2·K²·D·C is on data."""
+    return s.num_steps * 2 * (2 * s.num_cells * s.input_dim * s.num_classes)

@@ -1,9 +1,13 @@
 """A features file that can be learnt in seconds: the class is the map that is active in one cell of every frame."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 from data_prep.features_file import FeaturesFile, write_features
+from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.training import train
 
 CLASSES = ["jump", "run", "wave"]
 CELLS, MAPS, FRAMES = 3, 8, 7
@@ -58,3 +62,18 @@ def write_tiny(tmp_path_factory):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def small_run(tiny_features, tmp_path_factory):
+    """Work folder of eight epochs of soft attention on the tiny features. Its checkpoints must be left as they are."""
+    workdir = tmp_path_factory.mktemp("run") / "small"
+    config = RunConfig(
+        DataConfig(str(tiny_features), 0.25, num_steps=4, fps=10.0),
+        ModelConfig(hidden_dim=8, num_layers=2),
+        ReleasedConfig(dim_out=8),
+        training=TrainingConfig(batch_size=7, epochs=8, learning_rate=0.02),
+        runtime=RuntimeConfig("jit", tensorboard=importlib.util.find_spec("tensorboardX") is not None),
+    )
+    train(config, workdir)
+    return workdir

@@ -20,6 +20,8 @@ PROGRAMS = {
     "experiments.parity": "--golden_dir",
     "experiments.import_released": "--export",
     "experiments.benchmark": "--rounds",
+    "experiments.compile_for": "--topology",
+    "experiments.export_predictor": "--checkpoint",
 }
 
 
@@ -50,6 +52,11 @@ def test_help_and_unknown_flags(program):
         (["experiments.train", "--features=none.h5", "--workdir=run", "more"], "error: more: not a flag"),
         (["experiments.evaluate", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
         (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
+        (
+            ["experiments.export_predictor", "--workdir=nowhere", "--output=out"],
+            "error: nowhere/config.json: No such file or directory",
+        ),
+        (["experiments.compile_for", "--topology=v9:4x4"], "error: topology=v9:4x4: no such TPU"),
         (["experiments.quickstart", "--googlenet=none.onnx"], "error: none.onnx"),
     ],
 )

@@ -65,10 +65,9 @@ def read_table(path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def soft_attention_run(tiny_features, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("run") / "soft"
-    train(tiny_config(tiny_features, epochs=8), workdir)
-    return workdir
+def soft_attention_run(small_run):
+    """What `tiny_config(tiny_features, epochs=8)` gives."""
+    return small_run
 
 
 def test_a_run_learns_and_says_how(soft_attention_run):

@@ -1,0 +1,41 @@
+"""Writes a trained model as one file that JAX alone can run, without this project, on CPUs, GPUs and TPUs.
+
+    python -m experiments.export_predictor --workdir=run --output=predictor.jaxexport
+
+And then, in any program that has JAX:
+
+    predict = jax.export.deserialize(bytearray(open("predictor.jaxexport", "rb").read())).call
+    results = predict(features)  # <float32>[B, T, K², D], for any B
+
+predictor.jaxexport.json tells what these features are (T, fps, recipe), the classes, and the results.
+"""
+
+import os
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep.command_line import run
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "File to write; by default predictor.jaxexport in the run's folder.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
+
+
+def main(argv):
+    if argv[1:]:
+        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+    from experiments.exporting import export_predictor  # Imports JAX, which --help need not wait for.
+
+    output = OUTPUT.value or os.path.join(WORKDIR.value, "predictor.jaxexport")
+    about = export_predictor(WORKDIR.value, output, CHECKPOINT.value)
+    shape = ", ".join(map(str, about["features"]["shape"]))
+    print(
+        f"{about['model']} of epoch {about['epoch']}, {len(about['class_names'])} classes: features [{shape}] to "
+        f"{', '.join(about['results'])}, for {', '.join(about['platforms'])}"
+    )
+    print(f"predictor: {output}; what it is: {output}.json")
+
+
+if __name__ == "__main__":
+    run(main)
