@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
 from attention_ar.products import accumulator, product
-from attention_ar.time_loop import time_loop
+from attention_ar.time_loop import InPlace, time_loop
 
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", "decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP += ("decoder_W_sel", "decoder_b_sel")
@@ -161,7 +161,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
     # A vector, and in float32: its products are the scores under the softmax.
     weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
     A = jax.vmap(project_cells, in_axes=(None, 0))(params, X)
-    out = time_loop(step, weights, (first_c, first_h), (X, A, frame_mask))
+    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), A, frame_mask))
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
     return logits, out | {"first_c": first_c, "first_h": first_h}
 
