@@ -47,7 +47,8 @@ def product(W, v):
     """
     if isinstance(W, (LoopMatrix, LoopInput)):
         return W.multiply(v)
-    return multiply(v.astype(W.dtype), W)
+    rows = v.reshape(-1, v.shape[-1]) if v.ndim > 2 else v  # As several axes, XLA would copy v for W's gradient.
+    return multiply(rows.astype(W.dtype), W).reshape(*v.shape[:-1], *W.shape[1:])
 
 
 def multiply(a, b, contract=jnp.matmul):
@@ -106,6 +107,15 @@ def _multiply_backward(W, dz):
 
 
 _multiply.defvjp(_multiply_forward, _multiply_backward)
+
+
+@jax.custom_vjp
+def through_slot(array, slot):
+    """The array, whose cotangent is declared to be the slot's, see `LoopMatrix`."""
+    return array
+
+
+through_slot.defvjp(lambda array, slot: (array, None), lambda _, d: (None, d))
 
 
 class LoopInput:

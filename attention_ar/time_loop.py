@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from attention_ar.products import LoopInput, LoopMatrix, multiply
+from attention_ar.products import LoopInput, LoopMatrix, multiply, through_slot
 
 
 def time_loop(step, weights, states, inputs):
@@ -62,19 +62,19 @@ class InPlace:
     array: jax.Array
 
 
-def _keep(primitive, array, *_, **__) -> bool:
+def _keep(primitive, *arrays, **_) -> bool:
     """Whether the way back, where it needs what an operation of a step gave, finds it kept.
 
     The derivative of σ or tanh is told by its value: an LSTM's gates are kept, and not the sums z in them. What is more
     than a vector of each block, as the released model's cells are, is computed again.
     """
-    return primitive.name == "dot_general" or primitive.name in ("logistic", "tanh") and array.ndim <= 2
+    return primitive.name == "dot_general" or (primitive.name in ("logistic", "tanh") and arrays[0].ndim <= 2)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _time_loop(step, in_place, weights, states, inputs):
     transposed, slots = _transposed(weights), _slots(weights, inputs)
-    out, _ = _unroll(step, in_place, weights, transposed, states, inputs, slots, [False] * len(inputs))
+    out, _ = _unroll(step, in_place, weights, transposed, states, inputs, slots, [None] * len(inputs))
     return out
 
 
@@ -89,7 +89,7 @@ def _slots(weights, inputs):
     return [jnp.zeros((num_steps, batch_size, w.shape[1]), w.dtype) if w.ndim == 2 else None for w in weights]
 
 
-def _unroll(step, in_place, weights, transposed, states, inputs, slots, cut_in_advance):
+def _unroll(step, in_place, weights, transposed, states, inputs, slots, inputs_slots):
     """The loop. Returns what the steps keep, `[B, T, ...]`, and v of every matrix, `<float>[T, B, num_in]`."""
 
     def one_block(t, states, inputs_t, slots_t):
@@ -104,22 +104,20 @@ def _unroll(step, in_place, weights, transposed, states, inputs, slots, cut_in_a
             raise ValueError("a step of a time loop must multiply with each of its weight matrices")
         return states, (out, [matrix.v for matrix in matrices])
 
-    whole = [wanted and not cut for wanted, cut in zip(in_place, cut_in_advance, strict=True)]
+    whole = [here and slot is None for here, slot in zip(in_place, inputs_slots, strict=True)]
     at = functools.partial(jax.lax.dynamic_index_in_dim, axis=1, keepdims=False)
 
     @functools.partial(jax.checkpoint, policy=_keep, prevent_cse=False)
     def all_blocks(states, now):
-        t, slots_t, cut_t = now
+        t, slots_t, inputs_slots_t = now
         inputs_t = [
-            array if stays else at(array, t) if array_t is None else array_t
-            for array, array_t, stays in zip(inputs, cut_t, whole, strict=True)
+            array if stays else at(array, t) if slot is None else through_slot(at(array, t), slot)
+            for array, slot, stays in zip(inputs, inputs_slots_t, whole, strict=True)
         ]
         return jax.vmap(one_block, in_axes=(None, -1, 0, 0), out_axes=(-1, 0))(t, states, inputs_t, slots_t)
 
     states = jax.tree.map(lambda state: state.T, states)
-    # What has a gradient is cut in advance, or every step of the way back would add to an array of all steps.
-    cut = [jnp.swapaxes(array, 0, 1) if want else None for array, want in zip(inputs, cut_in_advance, strict=True)]
-    _, (out, v) = jax.lax.scan(all_blocks, states, (jnp.arange(inputs[0].shape[1]), slots, cut))
+    _, (out, v) = jax.lax.scan(all_blocks, states, (jnp.arange(inputs[0].shape[1]), slots, inputs_slots))
     return jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), out), v
 
 
@@ -131,14 +129,17 @@ def _forward(step, in_place, weights, states, inputs):
     )
     transposed = _transposed(weights)
 
-    def run(vectors, states, wanted_inputs, slots):
+    def run(vectors, states, inputs_slots, slots):
         all_weights = [w if vector is None else vector for w, vector in zip(weights, vectors, strict=True)]
-        all_inputs = [a if given is None else given for a, given in zip(inputs, wanted_inputs, strict=True)]
-        return _unroll(step, in_place, all_weights, transposed, states, all_inputs, slots, wanted)
+        return _unroll(step, in_place, all_weights, transposed, states, inputs, slots, inputs_slots)
 
     vectors = [None if weight.ndim == 2 else weight for weight in weights]
-    wanted_inputs = [array if want else None for array, want in zip(inputs, wanted, strict=True)]
-    out, pullback, v = jax.vjp(run, vectors, states, wanted_inputs, _slots(weights, inputs), has_aux=True)
+    # Were it the input itself, every step of the way back would add to an array of all steps.
+    inputs_slots = [
+        jnp.zeros_like(array, shape=(array.shape[1], array.shape[0], *array.shape[2:])) if want else None
+        for array, want in zip(inputs, wanted, strict=True)
+    ]
+    out, pullback, v = jax.vjp(run, vectors, states, inputs_slots, _slots(weights, inputs), has_aux=True)
     return out, (pullback, v)
 
 
@@ -150,6 +151,7 @@ def _backward(step, in_place, residuals, d_out):
         is_leaf=lambda node: isinstance(node, SymbolicZero),
     )
     d_vectors, d_states, d_inputs, d_slots = pullback(d_out)
+    d_inputs = jax.tree.map(lambda d: jnp.swapaxes(d, 0, 1), d_inputs)
     v = iter(v)
     d_weights = [
         d_vector if dz is None else _sum_of_outer_products(next(v), dz)
