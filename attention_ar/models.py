@@ -17,7 +17,7 @@ from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
-from attention_ar.time_loop import time_loop
+from attention_ar.time_loop import InPlace, time_loop
 
 
 def classify(params, h, masks=None):
@@ -79,7 +79,7 @@ def soft_attention_blocks(params, X, masks=None):
         l = location_softmax(weights["location_softmax"]["kernel"], top_h)
         return expected_slice(l, X_t.astype(dtype)), {"attention": l}
 
-    return recurrent_blocks(params, X, X, look, masks)
+    return recurrent_blocks(params, X, InPlace(X), look, masks)
 
 
 def pooled_blocks(params, X, pool, masks=None):

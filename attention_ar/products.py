@@ -45,9 +45,10 @@ def product(W, v):
     Returns:
       `<float>[..., num_out]`, float32 or float64.
     """
-    if isinstance(W, LoopMatrix):
+    if isinstance(W, (LoopMatrix, LoopInput)):
         return W.multiply(v)
-    return multiply(v.astype(W.dtype), W)
+    rows = v.reshape(-1, v.shape[-1]) if v.ndim > 2 else v  # As several axes, XLA would copy v for W's gradient.
+    return multiply(rows.astype(W.dtype), W).reshape(*v.shape[:-1], *W.shape[1:])
 
 
 def multiply(a, b, contract=jnp.matmul):
@@ -95,7 +96,7 @@ def _multiply(W, W_T, slot, v):
 
 
 def _multiply_forward(W, W_T, slot, v):
-    return multiply(W_T, v), W
+    return jax.lax.optimization_barrier(multiply(W_T, v)), W
 
 
 def _multiply_backward(W, dz):
@@ -106,3 +107,63 @@ def _multiply_backward(W, dz):
 
 
 _multiply.defvjp(_multiply_forward, _multiply_backward)
+
+
+@jax.custom_vjp
+def through_slot(array, slot):
+    """The array, whose cotangent is declared to be the slot's, see `LoopMatrix`."""
+    return array
+
+
+through_slot.defvjp(lambda array, slot: (array, None), lambda _, d: (None, d))
+
+
+class LoopInput:
+    """An input of a `time_loop` as its steps see it: a matrix among those of all steps, which lie where they are.
+
+    Args:
+      X: the matrices of all steps, `<float>[T, n, m]`.
+      t: the step.
+      dtype: the type in which it is to be multiplied; by default its own.
+    """
+
+    def __init__(self, X, t, dtype=None):
+        self.X, self.t, self.dtype = X, t, jnp.dtype(dtype or X.dtype)
+
+    def astype(self, dtype):
+        """The same in another type."""
+        return LoopInput(self.X, self.t, dtype)
+
+    def multiply(self, v):
+        """v X_t. It has a gradient in v only."""
+        return _multiply_input(v.astype(self.dtype), self.X, self.t)
+
+
+@jax.custom_vjp
+def _multiply_input(v, X, t):
+    def row_by_row(v, X, t):
+        v, total = v.astype(accumulator(v.dtype)), 0
+        for i in range(X.shape[1]):
+            row = jax.lax.dynamic_slice(X, (t, i, 0), (1, 1, X.shape[2])).reshape(-1)
+            total += v[i] * row.astype(dtype).astype(v.dtype)
+        return total
+
+    def whole(v, X, t):
+        return multiply(v, jax.lax.dynamic_index_in_dim(X, t, keepdims=False).astype(dtype))
+
+    dtype = v.dtype
+    # On a CPU a product of one row does no more than to read the matrix, and XLA would copy it first.
+    return jax.lax.platform_dependent(v, X, t, cpu=row_by_row, default=whole)
+
+
+def _multiply_input_forward(v, X, t):
+    return _multiply_input(v, X, t), (v[:0], X, t)
+
+
+def _multiply_input_backward(residuals, dz):
+    like_v, X, t = residuals
+    X_t = jax.lax.dynamic_index_in_dim(X, t, keepdims=False).astype(like_v.dtype)
+    return multiply(X_t, dz.astype(X_t.dtype)).astype(X_t.dtype), None, None
+
+
+_multiply_input.defvjp(_multiply_input_forward, _multiply_input_backward)

@@ -17,12 +17,13 @@ of [B, d].
 """
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from attention_ar.products import LoopMatrix, multiply
+from attention_ar.products import LoopInput, LoopMatrix, multiply, through_slot
 
 
 def time_loop(step, weights, states, inputs):
@@ -33,27 +34,47 @@ def time_loop(step, weights, states, inputs):
         keep of the step: a tree of arrays. It must multiply with each matrix of the weights by `product`, once.
       weights: a tree of arrays; those of two axes are matrices. The step gets it with other objects in their places.
       states: a tree of the blocks' first states, `<float>[B, d]`.
-      inputs: a tree of arrays `[B, T, ...]`.
+      inputs: a tree of arrays `[B, T, ...]`, some of which may be marked as `InPlace`.
 
     Returns:
       What was kept, each `[B, T, ...]`.
     """
     flat_weights, structure = jax.tree.flatten(weights)
-    flat_inputs, inputs_structure = jax.tree.flatten(inputs)
+    flat_inputs, inputs_structure = jax.tree.flatten(inputs, is_leaf=lambda node: isinstance(node, InPlace))
+    in_place = tuple(isinstance(array, InPlace) for array in flat_inputs)
+    flat_inputs = [array.array if isinstance(array, InPlace) else array for array in flat_inputs]
 
     def flat_step(flat_weights, states, flat_inputs):
         return step(structure.unflatten(flat_weights), states, inputs_structure.unflatten(flat_inputs))
 
     if not any(weight.ndim == 2 for weight in flat_weights):
         raise ValueError("a time loop needs a weight matrix")
-    return _time_loop(flat_step, flat_weights, states, flat_inputs)
+    return _time_loop(flat_step, in_place, flat_weights, states, flat_inputs)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _time_loop(step, weights, states, inputs):
-    out, _ = _unroll(
-        step, weights, _transposed(weights), states, inputs, _slots(weights, inputs), [False] * len(inputs)
-    )
+@dataclass(frozen=True)
+class InPlace:
+    """Marks an input of a `time_loop`, `<float>[B, T, n, m]`, with which the step does nothing but multiply.
+
+    The step gets it as a `LoopInput`, or as an array where its gradient is wanted: for `product` it is the same.
+    """
+
+    array: jax.Array
+
+
+def _keep(primitive, *arrays, **_) -> bool:
+    """Whether the way back, where it needs what an operation of a step gave, finds it kept.
+
+    The derivative of σ or tanh is told by its value: an LSTM's gates are kept, and not the sums z in them. What is more
+    than a vector of each block, as the released model's cells are, is computed again.
+    """
+    return primitive.name == "dot_general" or (primitive.name in ("logistic", "tanh") and arrays[0].ndim <= 2)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _time_loop(step, in_place, weights, states, inputs):
+    transposed, slots = _transposed(weights), _slots(weights, inputs)
+    out, _ = _unroll(step, in_place, weights, transposed, states, inputs, slots, [None] * len(inputs))
     return out
 
 
@@ -68,10 +89,11 @@ def _slots(weights, inputs):
     return [jnp.zeros((num_steps, batch_size, w.shape[1]), w.dtype) if w.ndim == 2 else None for w in weights]
 
 
-def _unroll(step, weights, transposed, states, inputs, slots, cut_in_advance):
+def _unroll(step, in_place, weights, transposed, states, inputs, slots, inputs_slots):
     """The loop. Returns what the steps keep, `[B, T, ...]`, and v of every matrix, `<float>[T, B, num_in]`."""
 
-    def one_block(states, inputs_t, slots_t):
+    def one_block(t, states, inputs_t, slots_t):
+        inputs_t = [LoopInput(a, t) if stays else a for a, stays in zip(inputs_t, whole, strict=True)]
         seen = [
             weight if weight_T is None else LoopMatrix(weight, weight_T, slot)
             for weight, weight_T, slot in zip(weights, transposed, slots_t, strict=True)
@@ -82,23 +104,24 @@ def _unroll(step, weights, transposed, states, inputs, slots, cut_in_advance):
             raise ValueError("a step of a time loop must multiply with each of its weight matrices")
         return states, (out, [matrix.v for matrix in matrices])
 
-    @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
+    whole = [here and slot is None for here, slot in zip(in_place, inputs_slots, strict=True)]
+    at = functools.partial(jax.lax.dynamic_index_in_dim, axis=1, keepdims=False)
+
+    @functools.partial(jax.checkpoint, policy=_keep, prevent_cse=False)
     def all_blocks(states, now):
-        t, slots_t, cut_t = now
+        t, slots_t, inputs_slots_t = now
         inputs_t = [
-            jax.lax.dynamic_index_in_dim(array, t, axis=1, keepdims=False) if array_t is None else array_t
-            for array, array_t in zip(inputs, cut_t, strict=True)
+            array if stays else at(array, t) if slot is None else through_slot(at(array, t), slot)
+            for array, slot, stays in zip(inputs, inputs_slots_t, whole, strict=True)
         ]
-        return jax.vmap(one_block, in_axes=(-1, 0, 0), out_axes=(-1, 0))(states, inputs_t, slots_t)
+        return jax.vmap(one_block, in_axes=(None, -1, 0, 0), out_axes=(-1, 0))(t, states, inputs_t, slots_t)
 
     states = jax.tree.map(lambda state: state.T, states)
-    # What has a gradient is cut in advance, or every step of the way back would add to an array of all steps.
-    cut = [jnp.swapaxes(array, 0, 1) if want else None for array, want in zip(inputs, cut_in_advance, strict=True)]
-    _, (out, v) = jax.lax.scan(all_blocks, states, (jnp.arange(inputs[0].shape[1]), slots, cut))
+    _, (out, v) = jax.lax.scan(all_blocks, states, (jnp.arange(inputs[0].shape[1]), slots, inputs_slots))
     return jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), out), v
 
 
-def _forward(step, weights, states, inputs):
+def _forward(step, in_place, weights, states, inputs):
     """The loop, and how to go back. Inputs have gradients only if they are asked for: the features are many."""
     wanted = [array.perturbed and jnp.issubdtype(array.value.dtype, jnp.floating) for array in inputs]
     weights, states, inputs = jax.tree.map(
@@ -106,18 +129,21 @@ def _forward(step, weights, states, inputs):
     )
     transposed = _transposed(weights)
 
-    def run(vectors, states, wanted_inputs, slots):
+    def run(vectors, states, inputs_slots, slots):
         all_weights = [w if vector is None else vector for w, vector in zip(weights, vectors, strict=True)]
-        all_inputs = [a if given is None else given for a, given in zip(inputs, wanted_inputs, strict=True)]
-        return _unroll(step, all_weights, transposed, states, all_inputs, slots, wanted)
+        return _unroll(step, in_place, all_weights, transposed, states, inputs, slots, inputs_slots)
 
     vectors = [None if weight.ndim == 2 else weight for weight in weights]
-    wanted_inputs = [array if want else None for array, want in zip(inputs, wanted, strict=True)]
-    out, pullback, v = jax.vjp(run, vectors, states, wanted_inputs, _slots(weights, inputs), has_aux=True)
+    # Were it the input itself, every step of the way back would add to an array of all steps.
+    inputs_slots = [
+        jnp.zeros_like(array, shape=(array.shape[1], array.shape[0], *array.shape[2:])) if want else None
+        for array, want in zip(inputs, wanted, strict=True)
+    ]
+    out, pullback, v = jax.vjp(run, vectors, states, inputs_slots, _slots(weights, inputs), has_aux=True)
     return out, (pullback, v)
 
 
-def _backward(step, residuals, d_out):
+def _backward(step, in_place, residuals, d_out):
     pullback, v = residuals
     d_out = jax.tree.map(
         lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d,
@@ -125,6 +151,7 @@ def _backward(step, residuals, d_out):
         is_leaf=lambda node: isinstance(node, SymbolicZero),
     )
     d_vectors, d_states, d_inputs, d_slots = pullback(d_out)
+    d_inputs = jax.tree.map(lambda d: jnp.swapaxes(d, 0, 1), d_inputs)
     v = iter(v)
     d_weights = [
         d_vector if dz is None else _sum_of_outer_products(next(v), dz)
@@ -134,8 +161,12 @@ def _backward(step, residuals, d_out):
 
 
 def _sum_of_outer_products(v, dz):
-    """The gradient of W, in one product: `<float>[T, B, num_in]` and `[T, B, num_out]` to `[num_in, num_out]`."""
-    return multiply(v, dz, functools.partial(jnp.einsum, "tbi,tbo->io")).astype(v.dtype)
+    """The gradient of W, in one product: `<float>[T, B, num_in]` and `[T, B, num_out]` to `[num_in, num_out]`.
+
+    Blocks come first, so that a batch cut over devices stays so where its two axes become one.
+    """
+    v, dz = (jnp.swapaxes(array, 0, 1).reshape(-1, array.shape[-1]) for array in (v, dz))
+    return multiply(v.T, dz).astype(v.dtype)
 
 
 _time_loop.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
 from attention_ar.products import accumulator, product
-from attention_ar.time_loop import time_loop
+from attention_ar.time_loop import InPlace, time_loop
 
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", "decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP += ("decoder_W_sel", "decoder_b_sel")
@@ -69,17 +69,18 @@ def project_cells(params, X):
 
     Args:
       params: see the module.
-      X: `<float>[T, K², D]`.
+      X: `<float>[..., D]`.
 
     Returns:
-      `<float>[T, K², D]`.
+      `<float>[..., D]`.
     """
-    A = product(params["decoder_Wc_att"], X) + params["decoder_b_att"][None, None]
+    lead = (None,) * (X.ndim - 1)
+    A = product(params["decoder_Wc_att"], X) + params["decoder_b_att"][lead]
     for n in itertools.count(1):
         if f"decoder_W_att_{n}" not in params:
             return A
         A = jnp.tanh(A) if n > 1 else A
-        A = product(params[f"decoder_W_att_{n}"], A) + params[f"decoder_b_att_{n}"][None, None]
+        A = product(params[f"decoder_W_att_{n}"], A) + params[f"decoder_b_att_{n}"][lead]
 
 
 def location_softmax(params, A_t, h, temperature_inverse):
@@ -160,8 +161,8 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
     weights = {name: params[name] for name in _OF_A_STEP if name in params}
     # A vector, and in float32: its products are the scores under the softmax.
     weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
-    A = jax.vmap(project_cells, in_axes=(None, 0))(params, X)
-    out = time_loop(step, weights, (first_c, first_h), (X, A, frame_mask))
+    A = project_cells(params, X)  # Not block by block: one product has the weights' gradient in one, too.
+    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), A, frame_mask))
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
     return logits, out | {"first_c": first_c, "first_h": first_h}
 

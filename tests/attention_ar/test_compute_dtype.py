@@ -45,7 +45,7 @@ def test_bfloat16_is_close_to_float32_and_results_are_float32(name):
     assert floats == {np.dtype(np.float32)}
     # bfloat16 has 8 bits: a rounding is up to 2⁻⁹ = 0.002 of a value; several of them in a row are given 15 times that.
     scale = float(np.max(np.abs(exact)))
-    assert 1e-5 * scale < np.max(np.abs(found - exact)) < 0.03 * scale
+    assert 1e-5 * scale < np.max(np.abs(found - exact)) < 0.02 * scale
     if "attention" in out:
         assert np.max(np.abs(out["attention"] - exact_out["attention"])) < 0.02
         np.testing.assert_allclose(out["attention"].sum(-1), 1, atol=1e-5)  # The softmax is not bfloat16's.
@@ -94,7 +94,7 @@ def test_training_in_bfloat16_learns_as_float32_does():
     first_state = jax.jit(init)(jax.random.key(0), x)
     for dtype in ("float32", "bfloat16"):
         model, state = ar.SoftAttentionLSTM(C, d, 1, dropout=0.0, compute_dtype=dtype), first_state
-        batch = {"features": x.astype(dtype), "labels": labels, "weight": np.ones(B, np.float32)}
+        batch = {"features": x.astype(dtype), "labels": labels, "weight": np.ones(B, np.float32), "index": np.arange(B)}
         step = functools.partial(train_step, model=model, objective=PaperObjective(), optimizer=optimizer, seed=0)
         step, losses[dtype] = jax.jit(step), []
         for _ in range(40):
