@@ -21,6 +21,7 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12.8",
         "numpy>=2.2",
+        "ml_dtypes>=0.5",
         "scipy>=1.15",
         "h5py>=3.12.1",
         "tensorflow-datasets>=4.9.8",
@@ -38,7 +39,7 @@ setup(
         "scikit-learn>=1.7",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "onnxruntime>=1.22", "psutil>=6"],
+        "test": ["pytest>=8.4", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
         "tensorboard": ["tensorboardX>=2.6.4"],
         "beam": ["apache-beam>=2.77"],

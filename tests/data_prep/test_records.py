@@ -14,9 +14,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from attention_ar.errors import InputError
+from attention_ar.parallel import OneDevice
 from data_prep import record_export, records, tfds_builders
-from data_prep.batches import batches, cut_blocks, epoch_order
+from data_prep.batches import cut_blocks, epoch_order
 from data_prep.features_file import FeaturesFile, open_features
+from data_prep.homes import OnDisk, load_batches
 from data_prep.record_export import export_records
 
 CLASSES = [f"class {index:02d}" for index in range(11)]
@@ -166,7 +168,9 @@ def test_the_same_blocks_in_the_same_order(exported):
     def epoch(file):
         videos = [v for v, split in enumerate(file.splits) if split == "train"]
         blocks = cut_blocks(file, videos, num_steps=4, fps=6, stride=3)
-        return list(batches(file, blocks, epoch_order(blocks.video, seed=1, epoch=2), batch_size=3))
+        order = epoch_order(blocks.video, seed=1, epoch=2)
+        loaded = load_batches(OnDisk(file, np.float32), blocks, order, 3, OneDevice())
+        return [{name: np.array(array) for name, array in batch.arrays.items()} for batch in loaded]
 
     ours, theirs = epoch(open_features(folder)), epoch(contents)
     assert len(ours) == len(theirs) > 2

@@ -240,7 +240,7 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused(tiny_features, tmp_path):
 def test_a_checkpoint_of_other_videos_is_refused(tiny_features, write_tiny, tmp_path):
     train(config(tiny_features, epochs=1, save_seconds=1e6), tmp_path / "run")
     other = write_tiny(names=[f"run/other {number}.avi" for number in range(18)])
-    with pytest.raises(InputError, match="was trained with videos_sha256 .*name the features it was trained on"):
+    with pytest.raises(InputError, match=r"was trained with videos_sha256 .*name the features it was trained on"):
         train(config(other, epochs=2), tmp_path / "run")
 
 
