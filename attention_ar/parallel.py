@@ -181,6 +181,8 @@ class Pmap(OverMesh):
 
         def run(state, batch):
             state, metrics = compiled(state, {name: self._by_device(array) for name, array in batch.items()})
+            if jax.process_count() > 1:  # It is the same everywhere, but pmap speaks of this process's devices.
+                state = self.replicate(state)
             return state, {name: values.addressable_data(0).reshape(()) for name, values in metrics.items()}
 
         return run

@@ -1,5 +1,6 @@
 """When to save within an epoch, and when to stop: the same moments on all processes."""
 
+import contextlib
 import dataclasses
 import signal
 import threading
@@ -21,6 +22,10 @@ class Stopped(SystemExit):
         super().__init__(0)
 
 
+class _BreakOff(BaseException):
+    """Raised by the signal's handler where waiting for the end would take long."""
+
+
 class Saving:
     """Saves within an epoch, about every `seconds`, and when the process is told to stop. Used as a context manager.
 
@@ -34,7 +39,7 @@ class Saving:
     def __init__(self, checkpoints: Checkpoints, about: dict, seconds: float):
         self._checkpoints, self._about, self._seconds = checkpoints, about, seconds
         self._since = self._next = None
-        self._stop = False
+        self._stop = self._may_break_off = False
 
     def __enter__(self):
         # With several processes, JAX's own service watches for the signal and agrees on a step.
@@ -49,6 +54,26 @@ class Saving:
 
     def _ask(self, *_):
         self._stop = True
+        if self._may_break_off:
+            raise _BreakOff
+
+    @contextlib.contextmanager
+    def between_steps(self, state, position):
+        """For long work between two steps: told to stop meanwhile, it is broken off and the state saved as it is.
+
+        (With several processes, they stop after the next step.)
+
+        Raises:
+          Stopped: see `save`.
+        """
+        try:
+            self._may_break_off = True
+            yield
+        except _BreakOff:
+            self._may_break_off = False
+            self.save(state, position)
+        finally:
+            self._may_break_off = False
 
     def due(self, step: int, last: bool) -> bool:
         """Returns whether to save after this step. To be asked after every step, by every process.

@@ -145,7 +145,8 @@ def train(config: RunConfig, workdir) -> dict:
                         )
                     line = position.line(int(state.step), len(blocks))
                     params = parallel.replicate(state.params)
-                    watched = predict_videos(predictor, params, home, held_out or some, batch_size)
+                    with saving.between_steps(state, position):
+                        watched = predict_videos(predictor, params, home, held_out or some, batch_size)
                 except StepNotFiniteError as error:
                     cause = NotFiniteError(file, np.unique(blocks.video[error.block])).cause
                     raise not_finite(error.step, cause, checkpoints) from None

@@ -95,6 +95,22 @@ def test_a_run_broken_off_after_any_step_ends_with_the_same_bits(tiny_features, 
     require_same_result(tmp_path / "run", unbroken)
 
 
+def test_told_to_stop_while_it_evaluates_it_saves_at_once(tiny_features, tmp_path, monkeypatch, capsys, unbroken):
+    def told_to_stop(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.training.predict_videos", told_to_stop)
+        begun = time.monotonic()
+        with pytest.raises(Stopped):
+            train(config(tiny_features, save_seconds=1e6), tmp_path / "run")
+        assert time.monotonic() - begun < 60
+    assert "told to stop: saved epoch 1, batch 5 to " in capsys.readouterr().out
+    train(config(tiny_features, save_seconds=1e6), tmp_path / "run")
+    require_same_result(tmp_path / "run", unbroken)
+
+
 def test_what_is_done_is_not_done_again(tiny_features, tmp_path, monkeypatch):
     counted, steps = Position.add, []
 
