@@ -108,7 +108,7 @@ def train(config: RunConfig, workdir) -> dict:
             say(f"{workdir}: {'already complete' if done else 'going on'} after {describe_position(saved)}")
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
-        log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard and is_main())
+        log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
         if position.epoch <= config.training.epochs:
             home = open_home(
                 config.runtime.features_on,
