@@ -129,11 +129,12 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes):
 
 def does_not_fit(pod: Pod, batch_size: int, message: str) -> InputError:
     """Says that the compiler found no room, in one line."""
-    needs = re.search(r"Used (\S+) of (\S+) hbm", message)
+    # "Used 20.1G of 15.75G hbm", or "temporaries (18.68G) exceeds available HBM (15.75G)".
+    needs = re.search(r"(?:Used |\()([\d.]+[KMGT])(?: of |\) exceeds available HBM \()([\d.]+[KMGT])", message)
     numbers = f"{needs[1]}iB of {needs[2]}iB" if needs else " ".join(message.split())[:200]
     return InputError(
         f"batch_size={batch_size}: {batch_size // pod.num_devices} blocks a chip do not fit the memory of a chip of "
-        f"{pod.name} ({numbers}); take a smaller batch, more chips, or --compute_dtype=bfloat16"
+        f"{pod.name} ({numbers}); take a smaller batch or more chips"
     )
 
 

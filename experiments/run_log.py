@@ -5,11 +5,13 @@ import math
 import os
 from pathlib import Path
 
+import jax
+
 from experiments.tensorboard_log import TensorBoardLog
 
 
 class MetricsLog:
-    """`metrics.jsonl` of a run.
+    """`metrics.jsonl` of a run. Of several processes the first writes it, for all of them share the folder.
 
     Args:
       path: the file.
@@ -20,6 +22,9 @@ class MetricsLog:
 
     def __init__(self, path, resume_after: int, tensorboard: bool = False):
         self.path = Path(path)
+        self._is_main = jax.process_index() == 0
+        if not self._is_main:
+            return
         kept = [line for line in read_metrics(path) if line["epoch"] <= resume_after] if self.path.exists() else []
         beside = self.path.with_suffix(".partial")
         beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
@@ -28,6 +33,8 @@ class MetricsLog:
 
     def write(self, line: dict):
         """Appends one line."""
+        if not self._is_main:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self._tensorboard:

@@ -114,3 +114,9 @@ def test_without_tensorboardx_training_does_not_begin(tiny_features, tmp_path, m
         train(config, tmp_path / "run")
     assert str(error.value) == "tensorboard: needs tensorboardX, which is not installed; pip install tensorboardX"
     assert not (tmp_path / "run").exists()
+
+
+def test_of_several_processes_that_share_a_folder_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    MetricsLog(tmp_path / "metrics.jsonl", 0, tensorboard=True).write(LINE)
+    assert list(tmp_path.iterdir()) == []
