@@ -15,6 +15,8 @@ from attention_ar.errors import InputError
 from attention_ar.steps import eval_step, look_up, train_step
 
 AXIS = "devices"
+LARGEST_SHARE = 0.6  # Of a memory, that features may take.
+TABLES = ("table", "table_part")  # In a batch: the features that lie on the devices, see `steps.look_up`.
 
 
 class OneDevice:
@@ -62,26 +64,26 @@ class OneDevice:
             name: array if name == "table" else jax.device_put(array, self.everywhere) for name, array in batch.items()
         }
 
-    def put_table(self, num_rows: int, shape, dtype, read):
-        """Returns a table of features that lies on the devices, for `steps.look_up`.
+    def put_table(self, num_rows: int, shape, dtype, read) -> dict:
+        """Brings a table of features to the devices: to each the whole, if they have room for it, else a part.
 
         Args:
           num_rows, shape, dtype: F; [K², D]; its type.
           read: a function of a first row and a row after the last that returns these rows.
+
+        Returns:
+          What a batch needs for `steps.look_up`: `table` or `table_part`.
         """
-        return jax.device_put(read(0, num_rows), self.everywhere)
+        return {"table": jax.device_put(read(0, num_rows), self.everywhere)}
 
     def fitting(self, num_blocks: int) -> int:
         """Returns the smallest batch that holds so many blocks and can be dealt out evenly."""
         return max(-(-num_blocks // self.num_devices), 1) * self.num_devices
 
     def free_memory(self) -> int:
-        """Returns how many bytes the devices have left, all together; 0 where they have no memory of their own."""
+        """Returns how many bytes each device has left; 0 where devices have no memory of their own."""
         stats = [device.memory_stats() for device in self.devices if device.process_index == jax.process_index()]
-        if not all(stats):
-            return 0
-        left = min(s["bytes_limit"] - s["bytes_in_use"] for s in stats)
-        return left * self.num_devices
+        return min(s["bytes_limit"] - s["bytes_in_use"] for s in stats) if all(stats) else 0
 
     def replicate(self, tree):
         """Returns the tree with every array on every device."""
@@ -111,38 +113,41 @@ class OverMesh(OneDevice):
 
     def look_up(self, batch, dtype):
         """`steps.look_up` on every device by itself; only the features pass through here, so no gradient does."""
-        if "table" not in batch:
+        if "rows" not in batch:
             return batch
-        batch = dict(batch)
-        inside = {name: batch.pop(name) for name in ("table", "rows")}
+        inside = {name: batch[name] for name in ("rows", *TABLES) if name in batch}
+        specs = {name: PartitionSpec() if name == "table" else PartitionSpec(AXIS) for name in inside}
         found = jax.shard_map(
             functools.partial(look_up, dtype=dtype, axis_name=AXIS),
             mesh=self.mesh,
-            in_specs=PartitionSpec(AXIS),
+            in_specs=(specs,),
             out_specs=PartitionSpec(AXIS),
         )(inside)
-        return batch | found
+        return {name: array for name, array in batch.items() if name not in inside} | found
 
     def compile_train_step(self, dtype=np.float32, **parts):
         def step(state, batch):
             return train_step(state, self.look_up(batch, dtype), **parts)
 
-        both = (self.everywhere, self.cut)
-        return jax.jit(step, in_shardings=both, out_shardings=self.everywhere, donate_argnums=0)
+        # The batch lies where `put` has put it.
+        return jax.jit(step, in_shardings=(self.everywhere, None), out_shardings=self.everywhere, donate_argnums=0)
 
     def compile_eval_step(self, dtype=np.float32, **parts):
         def step(params, batch):
             return eval_step(params, self.look_up(batch, dtype), **parts)
 
-        return jax.jit(step, in_shardings=(self.everywhere, self.cut), out_shardings=self.everywhere)
+        return jax.jit(step, in_shardings=(self.everywhere, None), out_shardings=self.everywhere)
 
     def put(self, batch):
         def one(name, array):
-            return array if name == "table" else jax.make_array_from_process_local_data(self.cut, array)
+            return array if name in TABLES else jax.make_array_from_process_local_data(self.cut, array)
 
         return {name: one(name, array) for name, array in batch.items()}
 
-    def put_table(self, num_rows: int, shape, dtype, read):
+    def put_table(self, num_rows, shape, dtype, read):
+        if not self.must_cut(num_rows * int(np.prod(shape)) * np.dtype(dtype).itemsize):
+            whole = read(0, num_rows)
+            return {"table": jax.make_array_from_callback(whole.shape, self.everywhere, lambda index: whole[index])}
         rows = -(-num_rows // self.num_devices) * self.num_devices
 
         def part(index):
@@ -150,10 +155,18 @@ class OverMesh(OneDevice):
             found = read(min(first, num_rows), min(last, num_rows))
             return np.concatenate([found, np.zeros((last - first - len(found), *shape), dtype)])
 
-        return jax.make_array_from_callback((rows, *shape), self.cut, part)
+        return {"table_part": jax.make_array_from_callback((rows, *shape), self.cut, part)}
+
+    def must_cut(self, num_bytes: int) -> bool:
+        """Returns whether a table is too large to lie on every device as a whole."""
+        return num_bytes > LARGEST_SHARE * self.free_memory()
 
     def abstract_batch(self, batch):
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.cut), batch)
+        def one(name, array):
+            where = self.everywhere if name == "table" else self.cut
+            return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where)
+
+        return {name: one(name, array) for name, array in batch.items()}
 
     def replicate(self, tree):
         def one(array):
@@ -188,9 +201,10 @@ class Pmap(OverMesh):
         return run
 
     def _by_device(self, array):
-        """[B, ...] cut over the devices to [devices, B / devices, ...], without moving anything."""
-        parts = [shard.data[None] for shard in sorted(array.addressable_shards, key=lambda s: s.index[0].start or 0)]
-        shape = (self.num_devices, array.shape[0] // self.num_devices, *array.shape[1:])
+        """What each device has of an array as [devices, ...], without moving anything."""
+        shards = sorted(array.addressable_shards, key=lambda shard: self.devices.index(shard.device))
+        parts = [shard.data[None] for shard in shards]
+        shape = (self.num_devices, *parts[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, self.cut, parts)
 
 

@@ -40,41 +40,50 @@ def look_up(batch, dtype, axis_name=None):
 
     Args:
       batch: where it has `table` `<float>[F, K², D]`, its `rows`, an array of row numbers, become `frames` if it also
-        has `where`, else `features`. Any other batch is returned as it is.
+        has `where`, else `features`. Instead of the table there may be `table_part`, this device's share of a table
+        that is cut over several. Any other batch is returned as it is.
       dtype: of the features that come out.
-      axis_name: the devices, if the table is cut over several: of each F is what this one has, and `rows` are numbers
-        in the whole.
+      axis_name: the devices, if there are several.
 
     Returns:
       A batch as `predict` takes it.
     """
-    if "table" not in batch:
+    if "rows" not in batch:
         return batch
     batch = dict(batch)
-    table, rows = batch.pop("table"), batch.pop("rows")
-    batch["frames" if "where" in batch else "features"] = take_rows(table, rows, axis_name).astype(dtype)
+    rows = batch.pop("rows")
+    found = batch.pop("table")[rows] if "table" in batch else take_rows(batch.pop("table_part"), rows, axis_name)
+    batch["frames" if "where" in batch else "features"] = found.astype(dtype)
     return batch
 
 
-def take_rows(table, rows, axis_name=None):
-    """Returns `table[rows]`, also where each device has a part of the table and wants other rows.
+def take_rows(part, rows, axis_name):
+    """Returns `table[rows]` where each device has a part of the table and wants other rows.
 
-    Every device gives what it has of the rows that all of them want; of each row one has it and the others add zeros,
-    which changes no value.
+    What a device wants goes around the ring of devices; each of them adds what it has, and passes it on. So a device
+    holds one share of the batch at a time, however many devices there are.
 
     Args:
-      table: `<float>[F, ...]`, of which this device has rows device·F … device·F + F − 1.
+      part: `<float>[F, ...]`, rows device·F … device·F + F − 1 of the table.
       rows: numbers in the whole table, `<int>[B, ...]`, this device's.
-      axis_name: the devices; None if the table is whole.
+      axis_name: the devices.
     """
-    if axis_name is None:
-        return table[rows]
-    wanted = jax.lax.all_gather(rows, axis_name, tiled=True) - jax.lax.axis_index(axis_name) * len(table)
-    here = (wanted >= 0) & (wanted < len(table))
-    found = table[jnp.where(here, wanted, 0)]
-    here = here.reshape(here.shape + (1,) * (found.ndim - here.ndim))
-    found = jnp.where(here, found, jnp.zeros_like(found))
-    return jax.lax.psum_scatter(found, axis_name, scatter_dimension=0, tiled=True)
+    num_devices, first = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name) * len(part)
+    ring = [(device, (device + 1) % num_devices) for device in range(num_devices)]
+
+    def add(rows, found):
+        local = rows - first
+        here = (local >= 0) & (local < len(part))
+        own = part[jnp.where(here, local, 0)]
+        here = here.reshape(here.shape + (1,) * (own.ndim - here.ndim))
+        return jnp.where(here, own, jnp.zeros_like(own) if found is None else found)
+
+    def visit(_, travelling):
+        rows, found = jax.lax.ppermute(travelling, axis_name, ring)
+        return rows, add(rows, found)
+
+    travelling = jax.lax.fori_loop(1, num_devices, visit, (rows, add(rows, None)))
+    return jax.lax.ppermute(travelling[1], axis_name, ring)
 
 
 def predict(model, params, batch, **options):

@@ -16,13 +16,13 @@ import numpy as np
 import psutil
 
 from attention_ar.errors import InputError
+from attention_ar.parallel import LARGEST_SHARE
 from data_prep.batches import GROUP_SIZE, Blocks, full_batches
 from data_prep.progress import Progress
 from data_prep.read_ahead import read_ahead
 
 AHEAD = 2  # Batches that wait, ready, for the step.
 HELD = 2 * GROUP_SIZE  # Videos that are held in memory: those in use, and the next.
-LARGEST_SHARE = 0.6  # Of a memory, that features may take.
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OnDisk:
       file: a FeaturesFile.
       dtype: that features shall have.
       frame_shape: (K², D).
-      table: the features, if they are on the device.
+      table: what a batch needs to look its features up, if they are on the device.
     """
 
     name = "disk"
@@ -127,8 +127,8 @@ def open_home(name: str, file, dtype, videos, parallel):
     """Brings the features of some videos to where they shall be.
 
     Args:
-      name: "device", "host", "disk", or "auto": the first of these that has room, of which "device" counts only where
-        the devices have a memory of their own.
+      name: "device", "host", "disk", or "auto": the first of these that has room for all of them, of which "device"
+        counts only where each device has, in a memory of its own.
       file: a FeaturesFile.
       dtype: of the computation: numpy's float32 or float64, or ml_dtypes' bfloat16.
       videos: the videos that blocks will be of.
@@ -194,7 +194,7 @@ def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Ite
             # One of eight sizes, so that few programs are compiled.
             rows = np.pad(rows, (0, -len(rows) % -(-frames_a_batch // 8)), mode="edge")
         if home.table is not None:
-            arrays |= {"table": home.table, "rows": home.place[rows]}
+            arrays |= {**home.table, "rows": home.place[rows]}
         else:
             features = next(buffers)[: rows.size].reshape(*rows.shape, *home.frame_shape)
             if share_frames:

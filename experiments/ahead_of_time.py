@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.metadata
+import math
 import re
 import time
 
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 
 from attention_ar.errors import InputError
-from attention_ar.parallel import check_batch_size, choose
+from attention_ar.parallel import LARGEST_SHARE, check_batch_size, choose
 from attention_ar.steps import create_train_state
 from data_prep.features_file import open_features
 from experiments.benchmarks import flops
@@ -71,7 +72,7 @@ def compile_for(topology: str, config: RunConfig, shapes: Shapes) -> dict:
     parallel = choose("auto", pod.devices())
     begun = time.perf_counter()
     try:
-        compiled = lower_train_step(parallel, config, shapes).compile()
+        compiled = lower_train_step(parallel, config, shapes, pod.hbm).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -92,12 +93,13 @@ def shapes_of(config: RunConfig) -> Shapes:
     return Shapes(side**2, input_dim, len(file.class_names), file.multi_label, num_frames if on_device else 0)
 
 
-def lower_train_step(parallel, config: RunConfig, shapes: Shapes):
+def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_chip: int):
     """Returns the training step, lowered for the shapes of a batch; nothing of it need exist.
 
     Args:
       parallel: of `attention_ar.parallel`.
       config, shapes: see `compile_for`.
+      memory_of_a_chip: in bytes.
     """
     batch_size, num_steps = config.training.batch_size, config.data.num_steps
     dtype, frame = feature_dtype(config.model), (shapes.num_cells, shapes.input_dim)
@@ -112,8 +114,9 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes):
         "index": jax.ShapeDtypeStruct((batch_size,), np.int32),
     }
     if shapes.num_frames:
-        table = parallel.fitting(shapes.num_frames), *frame
-        batch["table"] = jax.ShapeDtypeStruct(table, np.float16)
+        cut = 2 * shapes.num_frames * math.prod(frame) > LARGEST_SHARE * memory_of_a_chip
+        rows = parallel.fitting(shapes.num_frames) if cut else shapes.num_frames
+        batch["table_part" if cut else "table"] = jax.ShapeDtypeStruct((rows, *frame), np.float16)
         batch["rows"] = jax.ShapeDtypeStruct((batch_size, num_steps), np.int32)
     else:
         batch["features"] = jax.ShapeDtypeStruct((batch_size, num_steps, *frame), dtype)

@@ -27,7 +27,7 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 def on_one_device(dtype, released=False):
     with jax.enable_x64(dtype is np.float64):
         model = twenty_steps.RELEASED if released else twenty_steps.PAPER
-        params, metrics = twenty_steps.after_twenty_steps("jit", False, dtype, model)
+        params, metrics = twenty_steps.after_twenty_steps("jit", "host", dtype, model)
     return {"params": params, "metrics": metrics}
 
 
@@ -44,23 +44,23 @@ def require_same(found: dict, expected, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("way", "on_device", "dtype"),
+    ("way", "home", "dtype"),
     [
-        ("auto", True, np.float32),
-        ("auto", False, np.float64),
-        ("pmap", False, np.float32),
-        ("pmap", True, np.float64),
+        ("auto", "whole", np.float32),
+        ("auto", "part", np.float64),
+        ("pmap", "part", np.float32),
+        ("pmap", "whole", np.float64),
     ],
 )
-def test_eight_devices_do_what_one_does(way, on_device, dtype):
+def test_eight_devices_do_what_one_does(way, home, dtype):
     assert len(jax.devices()) == 8
     with jax.enable_x64(dtype is np.float64):
-        params, metrics = twenty_steps.after_twenty_steps(way, on_device, dtype)
+        params, metrics = twenty_steps.after_twenty_steps(way, home, dtype)
     require_same(leaves({"params": params, "metrics": metrics}), on_one_device(dtype), TOLERANCE[dtype])
 
 
 def test_a_cost_that_is_a_sum_over_the_batch_is_one_over_the_devices_too(x64):
-    params, metrics = twenty_steps.after_twenty_steps("pmap", False, np.float64, twenty_steps.RELEASED)
+    params, metrics = twenty_steps.after_twenty_steps("pmap", "host", np.float64, twenty_steps.RELEASED)
     require_same(leaves({"params": params, "metrics": metrics}), on_one_device(np.float64, True), 1e-12)
 
 
@@ -77,8 +77,8 @@ def test_twenty_steps_change_the_parameters_and_count_real_blocks():
 @pytest.mark.parametrize(
     ("num_processes", "devices_each", "cases"),
     [
-        (2, 2, ["auto,host,float32", "auto,device,float64", "pmap,host,float64"]),
-        (4, 1, ["auto,host,float64"]),
+        (2, 2, ["auto,host,float32", "auto,part,float64", "pmap,host,float64"]),
+        (4, 1, ["auto,whole,float64"]),
     ],
 )
 def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_each, cases):

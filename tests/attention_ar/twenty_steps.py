@@ -36,8 +36,15 @@ def batches(table):
         }
 
 
-def after_twenty_steps(way: str, on_device: bool, dtype, model=PAPER):
-    """Returns the parameters and the last step's metrics."""
+def after_twenty_steps(way: str, home: str, dtype, model=PAPER):
+    """Returns the parameters and the last step's metrics.
+
+    Args:
+      way: jit, pmap or auto.
+      home: of the features: "host", "whole", a table on every device, or "part", one that is cut over the devices.
+      dtype: of everything.
+      model: and its objective.
+    """
     table = np.random.default_rng(0).uniform(0, 2, (101, K2, D)).astype(np.float16)
     parallel, optimizer = ways.choose(way), optax.sgd(0.05 if model is PAPER else 0.003)
     model, objective = model
@@ -47,15 +54,16 @@ def after_twenty_steps(way: str, on_device: bool, dtype, model=PAPER):
     random = np.random.default_rng(2)
     params = jax.tree.map(lambda leaf: 0.3 * random.standard_normal(leaf.shape).astype(leaf.dtype), shapes.params)
     state = parallel.replicate(TrainState(np.zeros((), np.int32), params, optimizer.init(params)))
-    resident = parallel.put_table(len(table), (K2, D), np.float16, lambda a, b: table[a:b]) if on_device else None
+    parallel.must_cut = lambda num_bytes: home == "part"
+    resident = parallel.put_table(len(table), (K2, D), np.float16, lambda a, b: table[a:b])
     index, count = parallel.share
     for batch in batches(table):
         batch = {name: array[index * B // count : (index + 1) * B // count] for name, array in batch.items()}
         batch |= {name: batch[name].astype(dtype) for name in ("labels", "weight")}
-        if on_device:
-            batch["table"] = resident
-        else:
+        if home == "host":
             batch["features"] = table[batch.pop("rows")].astype(dtype)
+        else:
+            batch |= resident
         state, metrics = step(state, parallel.put(batch))
     return jax.device_get(state.params), jax.device_get(metrics)
 
@@ -67,7 +75,7 @@ def main(output, coordinator, num_processes, process_id, *cases):
     for case in cases:
         way, home, dtype = case.split(",")
         with jax.enable_x64(dtype == "float64"):
-            params, metrics = after_twenty_steps(way, home == "device", np.dtype(dtype).type)
+            params, metrics = after_twenty_steps(way, home, np.dtype(dtype).type)
         for path, leaf in jax.tree_util.tree_leaves_with_path({"params": params, "metrics": metrics}):
             found[case + jax.tree_util.keystr(path)] = leaf
     if jax.process_index() == 0:

@@ -1,5 +1,6 @@
 """From the three homes of features come the same batches, and nothing is read twice in an epoch."""
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -121,15 +122,19 @@ def test_processes_make_their_shares_of_the_same_batches():
             np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), expected[name])
 
 
-def test_over_a_mesh_the_table_is_cut_and_every_device_gets_its_blocks():
+@pytest.mark.parametrize("room", [True, False])
+def test_over_a_mesh_the_table_is_whole_or_cut_and_every_device_gets_its_blocks(monkeypatch, room):
     mesh, one = ways.OverMesh(), ways.OneDevice()
+    # 30 rows of 16 values in float16 are 960 bytes; a table may take 60 % of a device's memory.
+    monkeypatch.setattr(mesh, "free_memory", lambda: 1700 if room else 1500)
     on_devices = OnDevice(FILE, np.float32, VIDEOS, mesh)
-    assert on_devices.table.shape[0] == 32  # 30 rows over 8 devices.
-    assert {shard.data.shape[0] for shard in on_devices.table.addressable_shards} == {4}
+    ((name, table),) = on_devices.table.items()
+    parts = {shard.data.shape[0] for shard in table.addressable_shards}
+    assert (name, parts) == (("table", {30}) if room else ("table_part", {4}))
     expected = [arrays_of(batch) for batch in load_batches(OnDisk(FILE, np.float32), BLOCKS, ORDER, 8, one)]
+    look_up = jax.jit(lambda batch: mesh.look_up(batch, np.float32)["features"])
     for batch, wanted in zip(load_batches(on_devices, BLOCKS, ORDER, 8, mesh), expected, strict=True):
-        found = mesh.look_up(batch.arrays, np.float32)["features"]
-        np.testing.assert_array_equal(found, wanted["features"])
+        np.testing.assert_array_equal(look_up(batch.arrays), wanted["features"])
 
 
 def test_bfloat16_features_are_those_of_float16_rounded():

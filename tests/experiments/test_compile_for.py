@@ -78,7 +78,7 @@ SHAPES = Shapes(4, 8, 3)
 
 
 def test_the_step_of_eight_devices_sums_its_gradients_once():
-    compiled = lower_train_step(OverMesh(), config(), SHAPES).compile()
+    compiled = lower_train_step(OverMesh(), config(), SHAPES, 0).compile()
     found = report(compiled, find_pod("v5e:2x4"), config(), SHAPES)
     (sums,) = found["collectives"]
     parameters = 4 * 8 * 3 + 3
@@ -96,7 +96,7 @@ def test_the_step_of_eight_devices_sums_its_gradients_once():
 
 def test_a_table_on_the_devices_is_cut_and_brings_collectives():
     with_table = dataclasses.replace(SHAPES, num_frames=101)
-    compiled = lower_train_step(OverMesh(), config(), with_table).compile()
+    compiled = lower_train_step(OverMesh(), config(), with_table, 0).compile()
     kinds = {one.kind for one in find_collectives(compiled.as_text())}
     assert "all-gather" in kinds and kinds & {"reduce-scatter", "all-to-all"}
     # 13 float16 frames of 8 · 13 ≥ 101 on each device, and 2 · 3 row numbers, in the place of 2 · 3 frames.
