@@ -25,16 +25,17 @@ def classify(params, h, masks=None):
 
     Args:
       params: `classifier_hidden` (U, a) and `classifier_output` (V, b), dicts of `kernel` and `bias`.
-      h: hidden states of the top layer, `<float>[T, d]`.
-      masks: dropout's `top` and `hidden` masks, each a `Mask` of `[T, d]`, or None.
+      h: hidden states of the top layer, `<float>[..., d]`.
+      masks: dropout's `top` and `hidden` masks, each a `Mask` of `[..., d]`, or None.
 
     Returns:
-      Logits, `<float>[T, C]`.
+      Logits, `<float>[..., C]`.
     """
     hidden, output = params["classifier_hidden"], params["classifier_output"]
     masks = masks or {"top": None, "hidden": None}
-    tanh_layer = jnp.tanh(product(hidden["kernel"], drop(h, masks["top"])) + hidden["bias"][None])
-    return product(output["kernel"], drop(tanh_layer, masks["hidden"])) + output["bias"][None]
+    lead = (None,) * (h.ndim - 1)
+    tanh_layer = jnp.tanh(product(hidden["kernel"], drop(h, masks["top"])) + hidden["bias"][lead])
+    return product(output["kernel"], drop(tanh_layer, masks["hidden"])) + output["bias"][lead]
 
 
 def recurrent_blocks(params, X, inputs, look, masks=None):
@@ -64,7 +65,7 @@ def recurrent_blocks(params, X, inputs, look, masks=None):
     states = jax.vmap(first_state, in_axes=(None, 0, 0))(params["f_init"], X, masks and masks["first_state"])
     weights = {name: params[name] for name in ("lstm", "location_softmax") if name in params}
     out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]))
-    logits = jax.vmap(classify, in_axes=(None, 0, 0))(params, out["h"][-1], masks)
+    logits = classify(params, out["h"][-1], masks)
     return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
 
 

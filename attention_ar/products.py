@@ -119,7 +119,11 @@ through_slot.defvjp(lambda array, slot: (array, None), lambda _, d: (None, d))
 
 
 class LoopInput:
-    """An input of a `time_loop` as its steps see it: a matrix among those of all steps, which lie where they are.
+    """An input of a `time_loop` as its steps see it: a matrix among those of all steps, which stay where they lie.
+
+    On a CPU v X_t, for Eq. 5 of 64 blocks and 30 steps, so takes 27 ms forward, which is what it takes to read X; as a
+    batched product it takes 50, as XLA copies X_t first. Backward, X_t dz is such a product (52 ms): neither rows nor
+    columns by themselves (56 to 240 ms) nor sums of products in one fusion (67 to 140 ms) were faster.
 
     Args:
       X: the matrices of all steps, `<float>[T, n, m]`.

@@ -137,7 +137,7 @@ def train_step(state, batch, *, model, objective, optimizer, seed, axis_name=Non
         loss, parts, gradients, num_blocks = jax.lax.psum((loss, parts, gradients, num_blocks), axis_name)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     new_state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
-    gradient_norm = optax.tree.norm(gradients)
+    gradient_norm = jnp.sqrt(sum(jnp.vdot(g, g, precision="highest") for g in jax.tree.leaves(gradients)))
     metrics = {
         "step": new_state.step,
         "loss": loss,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attention_ar.products import product
-from attention_ar.time_loop import time_loop
+from attention_ar.time_loop import InPlace, time_loop
 
 B, T, D, d = 3, 4, 5, 2
 
@@ -79,3 +79,29 @@ def test_each_matrix_is_used_once(case):
         time_loop(twice, weights, states, inputs)
     with pytest.raises(ValueError, match="must multiply with each of its weight matrices"):
         time_loop(never, weights, states, inputs)
+
+
+@pytest.mark.parametrize("marked", [InPlace, lambda array: array])
+def test_matrix_inputs_that_stay_in_place(case, marked):
+    """The numbers of a plain loop, and gradients of the matrices where they are wanted."""
+    weights, states, _ = case
+    X = np.random.default_rng(2).normal(size=(B, T, 3, d))
+
+    def attend(weights, state, X_t):
+        x = product(X_t, product(weights["top"], state))
+        return jnp.tanh(product(weights["square"], x)), x
+
+    def plain(weights, states, X):
+        def one_block(state, X):
+            return jax.lax.scan(lambda s, X_t: attend(weights, s, X_t), state, X)[1]
+
+        return jax.vmap(one_block)(states, X)
+
+    weights = {"top": weights["top"], "square": weights["W"][:d]}
+    for wanted in [(0, 1), (0, 1, 2)]:
+        found, expected = (
+            jax.value_and_grad(lambda *a, loop=loop: jnp.sum(loop(*a) ** 2), argnums=wanted)(weights, states, X)
+            for loop in (lambda w, s, X: time_loop(attend, w, s, marked(X)), plain)
+        )
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
