@@ -72,7 +72,7 @@ def compile_for(topology: str, config: RunConfig, shapes: Shapes) -> dict:
     parallel = choose("auto", pod.devices())
     begun = time.perf_counter()
     try:
-        compiled = lower_train_step(parallel, config, shapes, pod.hbm).compile()
+        compiled = lower_train_step(parallel, config, shapes, pod.generation.hbm).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -16,7 +16,7 @@ from data_prep.googlenet_weights import load_googlenet
 from data_prep.homes import OnDisk
 from data_prep.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
 from experiments import trained
-from experiments.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.evaluation import evaluate, predict_blocks
 from experiments.training import train
 from experiments.visualization import visualize
@@ -73,6 +73,7 @@ def tour(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> di
             data=DataConfig(features=str(features), **sizes.data),
             model=ModelConfig(model=name, **sizes.model),
             training=sizes.training,
+            runtime=RuntimeConfig(parallel="jit"),  # Too small for several devices.
         )
         train(config, workdir / name)
         scores[name], _, _ = evaluate(workdir / name)

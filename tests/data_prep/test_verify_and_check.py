@@ -64,7 +64,7 @@ def faulty(tmp_path, tiny_clip, write_video, cut, drifting_picture):
     tiny_clip(folder / "wave/v_shooting_25_06.mpg", 10, num_frames=12)
     (folder / "run/v_shooting_24_01.mpg").write_bytes(b"\0" * 3000)
     (folder / "run/empty.mov").touch()
-    cut(write_video(folder / "run/cut.avi", 60, drifting_picture), 0.7)
+    cut(write_video(folder / "run/cut.avi", 60, drifting_picture), 0.9)
     set_avi_rate(tiny_clip(folder / "run/zero.avi", 11, num_frames=20), 0, 0)
     set_avi_rate(tiny_clip(folder / "run/slow.avi", 12, num_frames=20), 25, 1)
     shutil.copy(folder / "wave/12.avi", folder / "run/copy.avi")
@@ -77,7 +77,7 @@ FAULTS = {
     "wave/v_shooting_25_06.mpg": "short",
     "run/v_shooting_24_01.mpg": "unreadable",
     "run/empty.mov": "unreadable",
-    "run/cut.avi": "truncated|short",
+    "run/cut.avi": "truncated",
     "run/zero.avi": "zero-fps",
     "run/slow.avi": "zero-fps",
     "run/a #1(b)!&.avi": "ok",
@@ -112,7 +112,7 @@ def test_every_fault_is_found_with_its_reason(faulty, tmp_path):
         line.split(maxsplit=1) == ["short", r"run/line\nbreak.mp4        10 frames, fewer than 16"] for line in printed
     )
     assert printed[-1] == (
-        "11 clips: 3 sound, 1 truncated, 3 short, 2 unreadable, 2 zero-fps, 1 duplicate; "
+        "11 clips: 3 sound, 1 truncated, 2 unreadable, 2 short, 2 zero-fps, 1 duplicate; "
         f"{tmp_path / 'table.csv'} has them all"
     )
 

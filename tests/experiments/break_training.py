@@ -125,8 +125,11 @@ def stop(run: Run) -> list:
 
 
 def fill_disk(run: Run) -> list:
-    """No file may be larger than 64 KiB from some moment on: as on a full disk, writing fails half-way."""
-    process = run.start(preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+    """No file may be larger than 64 KiB from some moment on: as on a full disk, writing fails half-way.
+
+    The signal that comes with it is one that Python ignores.
+    """
+    process = run.start()
     run.wait_for_step(process)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
     return _after_failure(run, process, "disk full")
