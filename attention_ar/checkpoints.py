@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, writing
 
 _REMOVED = "removed"
 
@@ -24,7 +24,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def __init__(self, directory, create: bool = True):
         """Opens the folder `directory`; where it is missing, it is made if `create`, else refused."""
-        self.directory = os.path.abspath(directory)
+        self.directory, self._writes = os.path.abspath(directory), create
         if not create and not os.path.isdir(self.directory):
             raise InputError(f"{self.directory}: no checkpoints here; train first, or name another --workdir")
         keep = policies.AnyPreservationPolicy([policies.LatestN(1), policies.BestN(get_metric_fn=_rank, n=1)])
@@ -32,6 +32,8 @@ class Checkpoints(contextlib.AbstractContextManager):
             preservation_policy=keep,
             best_fn=_rank,
             create=create,
+            read_only=not create,
+            cleanup_tmp_directories=create,
             todelete_subdir=_REMOVED,  # One rename, then it is no checkpoint any more.
         )
         handlers = {
@@ -93,7 +95,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def _remove_for_good(self):
         """Removes old checkpoints, whose names are gone already; not while Orbax may be adding to them."""
         removed = os.path.join(self.directory, _REMOVED)
-        if jax.process_index() == 0 and os.path.isdir(removed):
+        if self._writes and jax.process_index() == 0 and os.path.isdir(removed):
             shutil.rmtree(removed, ignore_errors=True)
 
     def step(self, which: str = "latest") -> int | None:
@@ -178,8 +180,9 @@ def require_same_shapes(what: str, found, expected):
 def export_params(path, params):
     """Writes the parameters to the file `path` (.npz) under their `flat_names`, atomically."""
     beside = f"{path}.partial"
-    with open(beside, "wb") as file:
-        np.savez(file, **{name: np.asarray(leaf) for name, leaf in flat_names(params).items()})
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with writing(path):
+        with open(beside, "wb") as file:
+            np.savez(file, **{name: np.asarray(leaf) for name, leaf in flat_names(params).items()})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)

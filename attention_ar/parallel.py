@@ -9,6 +9,7 @@ import functools
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from attention_ar.errors import InputError
@@ -81,9 +82,13 @@ class OneDevice:
         return max(-(-num_blocks // self.num_devices), 1) * self.num_devices
 
     def free_memory(self) -> int:
-        """Returns how many bytes each device has left; 0 where devices have no memory of their own."""
+        """Returns how many bytes each device has left at least; 0 where devices have no memory of their own."""
         stats = [device.memory_stats() for device in self.devices if device.process_index == jax.process_index()]
-        return min(s["bytes_limit"] - s["bytes_in_use"] for s in stats) if all(stats) else 0
+        return self.least(min(s["bytes_limit"] - s["bytes_in_use"] for s in stats) if all(stats) else 0)
+
+    def least(self, value: float) -> float:
+        """Returns the least of the processes' values, so that all of them decide alike."""
+        return value
 
     def replicate(self, tree):
         """Returns the tree with every array on every device."""
@@ -157,6 +162,9 @@ class OverMesh(OneDevice):
 
         return {"table_part": jax.make_array_from_callback((rows, *shape), self.cut, part)}
 
+    def least(self, value):
+        return float(np.min(multihost_utils.process_allgather(np.float32(value))))
+
     def must_cut(self, num_bytes: int) -> bool:
         """Returns whether a table is too large to lie on every device as a whole."""
         return num_bytes > LARGEST_SHARE * self.free_memory()
@@ -188,12 +196,21 @@ class Pmap(OverMesh):
         def step(state, batch):
             return train_step(state, look_up(batch, dtype, AXIS), axis_name=AXIS, **parts)
 
+        tables = {}  # By device, of tables that have come before: they are large.
+
+        def by_device(name, array):
+            if name not in TABLES:
+                return self._by_device(array)
+            if tables.get("of") is not array:
+                tables.update({"of": array, "by device": self._by_device(array)})
+            return tables["by device"]
+
         compiled = jax.pmap(
             step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=self.devices, donate_argnums=0
         )
 
         def run(state, batch):
-            state, metrics = compiled(state, {name: self._by_device(array) for name, array in batch.items()})
+            state, metrics = compiled(state, {name: by_device(name, array) for name, array in batch.items()})
             if jax.process_count() > 1:  # It is the same everywhere, but pmap speaks of this process's devices.
                 state = self.replicate(state)
             return state, {name: values.addressable_data(0).reshape(()) for name, values in metrics.items()}
@@ -201,7 +218,7 @@ class Pmap(OverMesh):
         return run
 
     def _by_device(self, array):
-        """What each device has of an array as [devices, ...], without moving anything."""
+        """What each device has of an array as [devices, ...]; it stays on its device, in a copy."""
         shards = sorted(array.addressable_shards, key=lambda shard: self.devices.index(shard.device))
         parts = [shard.data[None] for shard in shards]
         shape = (self.num_devices, *parts[0].shape[1:])

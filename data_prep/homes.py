@@ -5,7 +5,9 @@ device by a gather inside the compiled step, or here, on a thread that works ahe
 used again and again.
 """
 
+import contextlib
 import itertools
+import math
 import mmap
 from collections import deque
 from collections.abc import Iterator
@@ -22,7 +24,8 @@ from data_prep.progress import Progress
 from data_prep.read_ahead import read_ahead
 
 AHEAD = 2  # Batches that wait, ready, for the step.
-HELD = 2 * GROUP_SIZE  # Videos that are held in memory: those in use, and the next.
+HELD = 2 * GROUP_SIZE  # Videos that are held in memory, those in use and the next,
+HELD_BYTES = 4 << 30  # if so many bytes have room for them.
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ class OnDisk:
         """Yields the features `<float>[num_frames, K², D]` of each of these videos, which may repeat."""
         last_use = {video: number for number, video in enumerate(videos)}
         waiting, held = deque(last_use), {}  # In order of first use.
+        frame_bytes = 2 * math.prod(self.frame_shape)
+        most = HELD_BYTES // max(frame_bytes * int(np.mean(self.file.num_frames)), 1)
         pool = ThreadPoolExecutor(2, thread_name_prefix="read-ahead")
         try:
             for number, video in enumerate(videos):
-                while waiting and (len(held) < HELD or video not in held):
+                while waiting and (len(held) < min(HELD, most) or video not in held):
                     due = waiting.popleft()
                     held[due] = pool.submit(self._read, due)
                 yield held[video].result()
@@ -123,7 +128,7 @@ class OnDevice(OnDisk):
         return (None for _ in videos)  # The step looks them up.
 
 
-def open_home(name: str, file, dtype, videos, parallel):
+def open_home(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
     """Brings the features of some videos to where they shall be.
 
     Args:
@@ -133,6 +138,7 @@ def open_home(name: str, file, dtype, videos, parallel):
       dtype: of the computation: numpy's float32 or float64, or ml_dtypes' bfloat16.
       videos: the videos that blocks will be of.
       parallel: of `attention_ar.parallel`.
+      batch_bytes: of the features of this process's share of a batch; several of them must have room, too.
     """
     if name not in ("auto", "device", "host", "disk"):
         raise InputError(f"features_on={name!r}: must be auto, device, host or disk")
@@ -140,7 +146,9 @@ def open_home(name: str, file, dtype, videos, parallel):
         values = int(file.num_frames[videos].sum()) * int(np.prod(file.features.shape[1:]))
         if 2 * values < LARGEST_SHARE * parallel.free_memory():
             name = "device"
-        elif values * np.dtype(dtype).itemsize < LARGEST_SHARE * psutil.virtual_memory().available:
+        elif values * np.dtype(dtype).itemsize < LARGEST_SHARE * (
+            parallel.least(psutil.virtual_memory().available) - (AHEAD + 3) * batch_bytes
+        ):
             name = "host"
         else:
             name = "disk"
@@ -175,8 +183,8 @@ def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Ite
     share = slice(index * batch_size // count, (index + 1) * batch_size // count)
     block, weight = (dealt[first:] for dealt in full_batches(order, batch_size))
     labels = home.file.labels.astype(np.promote_types(np.float32, home.dtype))
-    frames_a_batch = len(range(batch_size)[share]) * blocks.rows.shape[1]
-    buffers = _buffers((frames_a_batch, *home.frame_shape), home.dtype)
+    eighth = -(-len(range(batch_size)[share]) * blocks.rows.shape[1] // 8)
+    buffers = _buffers((8 * eighth, *home.frame_shape), home.dtype)
     sources = home.sources(blocks.video[block[:, share]].reshape(-1).tolist())
     for these, weights in zip(block, weight, strict=True):
         mine = these[share]
@@ -192,7 +200,7 @@ def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Ite
             rows, where = np.unique(rows, return_inverse=True)
             arrays["where"] = where.reshape(shape).astype(np.int32)
             # One of eight sizes, so that few programs are compiled.
-            rows = np.pad(rows, (0, -len(rows) % -(-frames_a_batch // 8)), mode="edge")
+            rows = np.pad(rows, (0, -len(rows) % eighth), mode="edge")
         if home.table is not None:
             arrays |= {**home.table, "rows": home.place[rows]}
         else:
@@ -233,7 +241,7 @@ def aligned_empty(shape, dtype) -> np.ndarray:
     """Returns an array that begins a page of memory: a CPU as device then uses it where it lies, without a copy."""
     size = max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)
     memory = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    with contextlib.suppress(AttributeError, OSError):  # Not every system has them.
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape)
 
@@ -241,9 +249,10 @@ def aligned_empty(shape, dtype) -> np.ndarray:
 def announce(rows: np.ndarray):
     """Tells the system, if `rows` are part of a memory map, that they will be needed: it reads them as a whole."""
     memory = getattr(rows, "_mmap", None)
-    if memory is None or not hasattr(mmap, "MADV_WILLNEED"):
+    if memory is None:
         return
     begin = np.frombuffer(memory, np.uint8).ctypes.data
     first = rows.ctypes.data - begin
     first -= first % mmap.PAGESIZE
-    memory.madvise(mmap.MADV_WILLNEED, first, rows.ctypes.data + rows.nbytes - begin - first)
+    with contextlib.suppress(AttributeError, OSError):  # It is advice.
+        memory.madvise(mmap.MADV_WILLNEED, first, rows.ctypes.data + rows.nbytes - begin - first)

@@ -68,6 +68,8 @@ def compile_for(topology: str, config: RunConfig, shapes: Shapes) -> dict:
         raise InputError(f"parallel={config.runtime.parallel}: only auto is compiled ahead of time")
     if config.runtime.features_on == "device" and not shapes.num_frames:
         raise InputError("features_on=device: needs --num_frames, the size of the table, or --features")
+    if config.runtime.features_on != "device":
+        shapes = dataclasses.replace(shapes, num_frames=0)
     check_batch_size(config.training.batch_size, pod)
     parallel = choose("auto", pod.devices())
     begun = time.perf_counter()

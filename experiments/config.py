@@ -15,7 +15,7 @@ from absl import flags
 
 import attention_ar as ar
 from attention_ar import released
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, writing
 from attention_ar.objective import PaperObjective
 from attention_ar.optimizers import adam
 from data_prep.batches import cut_blocks
@@ -32,7 +32,7 @@ def option(default, help, choices=None, minimum=None, maximum=None):
 class DataConfig:
     """Which videos, and how they are cut into blocks (section 4.2)."""
 
-    features: str = option(None, "Features file (.h5) that data_prep.extract_features wrote.")
+    features: str = option(None, "Features file (.h5), or folder of a data set, that a program of data_prep made.")
     validation_fraction: float = option(
         0.15, "Share of the training part that is held out to choose the best epoch.", minimum=0, maximum=0.9
     )
@@ -179,8 +179,9 @@ def as_flags(config: RunConfig) -> dict:
 def write_json(path, value):
     """Writes JSON atomically."""
     beside = f"{path}.partial"
-    Path(beside).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    with writing(path):
+        Path(beside).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(beside, path)
 
 
 def read_config(workdir) -> RunConfig:
@@ -203,7 +204,7 @@ def read_config(workdir) -> RunConfig:
         if part.type is RuntimeConfig and isinstance(values or {}, dict):  # Runs of older versions have less or none,
             values = dataclasses.asdict(RuntimeConfig()) | (values or {})
         if part.type is ModelConfig and isinstance(values, dict):
-            values.setdefault("compute_dtype", "float32")  # and those of version 0.1.0 were all in float32.
+            values.setdefault("compute_dtype", "float32")  # and older ones were all in float32.
         if not isinstance(values, dict) or values.keys() != known:
             given = set(values) if isinstance(values, dict) else set()
             raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")

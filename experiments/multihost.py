@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 from absl import flags
 
@@ -55,7 +56,22 @@ def run_together(module: str, workdir, train):
         return _watch(module, workdir)
     _end_with_parent(int(os.environ[_PARENT]))
     _join()
-    return train()
+    try:
+        return train()
+    except (Exception, KeyboardInterrupt) as error:
+        # An orderly end would wait for the others, who wait for this process in their next sum.
+        if isinstance(error, InputError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+            print(
+                f"error: {_who()} ended with {type(error).__name__}, perhaps because another process ended; "
+                f"{_how_to_go_on(workdir)}",
+                file=sys.stderr,
+            )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _check_flags():
@@ -127,22 +143,26 @@ def _watch(module, workdir) -> int:
         status = child.wait()
     if status >= 0:
         return status
-    f = flags.FLAGS
-    who = "this process" if f.process_id is None else f"process {f.process_id} of {f.num_processes}"
     what = (
-        f"has lost another process, which ended or was silent for {f.heartbeat_seconds} s, or never met it"
+        f"has lost another process, which ended or was silent for {flags.FLAGS.heartbeat_seconds} s, or never met it"
         if -status == signal.SIGABRT
         else "was ended"
     )
+    name = signal.Signals(-status).name
+    print(f"error: {_who()} {what} ({name}); {_how_to_go_on(workdir)}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _who() -> str:
+    f = flags.FLAGS
+    return "this process" if f.process_id is None else f"process {f.process_id} of {f.num_processes}"
+
+
+def _how_to_go_on(workdir) -> str:
     from attention_ar.checkpoints import last_whole
 
-    print(
-        f"error: {who} {what} (signal {-status}, {signal.Signals(-status).name}); started again on all hosts, the same "
-        f"command goes on from {last_whole(os.path.join(workdir, 'checkpoints'))}",
-        file=sys.stderr,
-        flush=True,
-    )
-    return 1
+    where = last_whole(os.path.join(workdir, "checkpoints"))
+    return f"started again on all hosts, the same command goes on from {where}"
 
 
 def _end_with_parent(pipe: int):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from attention_ar.errors import writing
 from experiments.tensorboard_log import TensorBoardLog
 
 
@@ -35,7 +36,7 @@ class MetricsLog:
         """Appends one line."""
         if not self._is_main:
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self._tensorboard:
             self._tensorboard.write(line)

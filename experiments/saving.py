@@ -68,6 +68,8 @@ class Saving:
         """
         try:
             self._may_break_off = True
+            if self._watching and self._stop:  # Asked since the last step.
+                raise _BreakOff
             yield
         except _BreakOff:
             self._may_break_off = False

@@ -3,11 +3,14 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import os
+import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.errors import InputError
@@ -95,6 +98,7 @@ def train(config: RunConfig, workdir) -> dict:
 
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         # Where to go on.
+        require_agreement({**about, "flags": None, "checkpoint": checkpoints.step()})
         position = Position(1)
         if checkpoints.step() is None:
             state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
@@ -108,7 +112,7 @@ def train(config: RunConfig, workdir) -> dict:
             say(f"{workdir}: {'already complete' if done else 'going on'} after {describe_position(saved)}")
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
-            log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
+        log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
         if position.epoch <= config.training.epochs:
             home = open_home(
                 config.runtime.features_on,
@@ -116,6 +120,7 @@ def train(config: RunConfig, workdir) -> dict:
                 dtype,
                 np.concatenate([training_videos, held_out_videos]),
                 parallel,
+                batch_bytes=batch_size // parallel.share[1] * int(np.prod(shape)) * dtype.itemsize,
             )
             say(f"features on: {home.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
 
@@ -155,8 +160,7 @@ def train(config: RunConfig, workdir) -> dict:
                 scores = watched.scores(file.labels[watched.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
                 score = scores[scores["score_name"]] if held_out else -line["loss"]
-                if is_main():  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
-                    log.write(line)
+                log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
                 score = score if np.isfinite(score) else -np.inf
                 checkpoints.save(
                     state, {**about, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
@@ -216,6 +220,25 @@ def about_run(file, blocks: Blocks, config: RunConfig) -> dict:
         "flags": as_flags(config),
         "random": {"seed": config.training.seed, "generator": str(jax.random.key_impl(jax.random.key(0)))},
     }
+
+
+def require_agreement(facts: dict):
+    """Refuses to train where the processes see other files: they would wait for each other for ever.
+
+    Raises:
+      InputError: on all processes, with the names of the facts that differ.
+    """
+    if jax.process_count() == 1:
+        return
+    names = sorted(facts)
+    hashes = [zlib.crc32(json.dumps(facts[name], sort_keys=True).encode()) for name in names]
+    of_all = multihost_utils.process_allgather(np.array(hashes, np.uint32))
+    differing = [name for name, column in zip(names, of_all.T, strict=True) if len(set(column.tolist())) > 1]
+    if differing:
+        raise InputError(
+            f"the processes disagree about {', '.join(differing)}; --workdir must be one folder that all share, and "
+            "--features the same file"
+        )
 
 
 def require_same_run(saved: dict, about: dict, where):

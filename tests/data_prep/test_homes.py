@@ -233,3 +233,14 @@ def test_auto_takes_the_first_home_that_has_room(monkeypatch, device_memory, hos
 def test_an_unknown_home_is_refused():
     with pytest.raises(InputError, match="features_on='tape': must be auto, device, host or disk"):
         open_home("tape", FILE, np.float32, VIDEOS, ways.OneDevice())
+
+
+@pytest.mark.parametrize(("batch_size", "num_steps", "stride"), [(1, 6, 1), (3, 6, 6), (2, 5, 5)])
+def test_shared_frames_of_any_number_find_room(batch_size, num_steps, stride):
+    """Rounded up to one of eight sizes, they may be more than the batch has frames."""
+    parallel = ways.OneDevice()
+    blocks = cut_blocks(FILE, VIDEOS, num_steps=num_steps, fps=30, stride=stride)
+    expected = FILE.features.astype(np.float32).reshape(-1, CELLS * CELLS, MAPS)
+    home = OnDisk(FILE, np.float32)
+    for batch in load_batches(home, blocks, np.arange(len(blocks)), batch_size, parallel, share_frames=True):
+        np.testing.assert_array_equal(arrays_of(batch)["features"], expected[blocks.rows[batch.block]])

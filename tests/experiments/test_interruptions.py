@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -290,8 +291,8 @@ def test_processes_that_lose_one_end_soon_and_the_run_goes_on(start, tiny_featur
     second.kill()  # Its child ends with it.
     status, _, errors = finish(first)
     assert status == 1
-    assert errors[-1].startswith("error: process 0 of 2 ")
-    assert "started again on all hosts, the same command goes on from " in errors[-1]
+    assert errors[-1].startswith("error: ")
+    assert "the same command goes on from " in errors[-1]
 
     # Started again, one of them is told to stop: both save and end well.
     before = num_epochs()
@@ -306,6 +307,25 @@ def test_processes_that_lose_one_end_soon_and_the_run_goes_on(start, tiny_featur
     with open(workdir / "metrics.jsonl") as lines:
         losses = [line["loss"] for line in map(json.loads, lines)]
     np.testing.assert_allclose(losses[:3], [float(unbroken[f"{epoch} loss"]) for epoch in (1, 2, 3)], rtol=1e-4)
+
+
+def test_an_error_of_one_process_ends_the_others_soon(start, tiny_features, tmp_path):
+    """One of them sees another features file: all say so. One has none at all: the others end without it."""
+    other = tmp_path / "other.h5"
+    shutil.copy(tiny_features, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["split_id"] = "another"
+    for features, message in ((other, "the processes disagree about split_id"), (tmp_path / "none.h5", "no such file")):
+        together = ["--multihost", f"--coordinator_address={free_address()}", "--num_processes=2"]
+        together += ["--heartbeat_seconds=5"]
+        first = start(tiny_features, tmp_path / "run", *together, "--process_id=0")
+        second = start(features, tmp_path / "run", *together, "--process_id=1")
+        status, _, errors = finish(second)
+        assert status == 1
+        assert message in errors[-1], errors
+        status, _, errors = finish(first)
+        assert status == 1, errors
+        assert errors[-1].startswith("error: ")
 
 
 def test_a_coordinator_that_does_not_answer_is_one_line(start, tiny_features, tmp_path):
