@@ -99,7 +99,7 @@ class InMemory(OnDisk):
             read = super().sources(np.asarray(videos).tolist())
             for video, count, source in zip(np.asarray(videos).tolist(), counts, read, strict=True):
                 self._videos[video] = table[start : start + count]
-                np.copyto(self._videos[video], source, casting="unsafe")
+                copy_rows(source, np.arange(count), self._videos[video])
                 start += count
                 progress.advance(count)
 
@@ -220,12 +220,31 @@ def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Ite
 
 def copy_rows(source, rows, out):
     """out[...] = source[rows], with a change of type, and fast where the rows lie at one distance."""
+    if source.dtype == np.float16 and out.dtype == np.float32:
+        for into, row in zip(out, rows.tolist(), strict=True):
+            widen(source[row], into)
+        return
     distance = int(rows[1] - rows[0]) if len(rows) > 1 else 1
     if distance > 0 and np.all(np.diff(rows) == distance):
         np.copyto(out, source[rows[0] : rows[-1] + 1 : distance], casting="unsafe")
     else:
         for into, row in zip(out, rows, strict=True):
             np.copyto(into, source[row], casting="unsafe")
+
+
+def widen(half, out):
+    """out[...] = half, from float16 to float32, exactly.
+
+    NumPy asks of every value whether it is zero, which for features, mostly zeros, is a sixth as fast as this. The
+    bits of a float16 that is finite and not negative, moved to where a float32 has them, are its value times 2⁻¹¹².
+    """
+    bits = half.view(np.int16)
+    if bits.min() < 0 or bits.max() >= 0x7C00:  # Negative, infinite or no number.
+        np.copyto(out, half)
+        return
+    moved = out.view(np.uint32)
+    np.left_shift(bits.view(np.uint16), 13, out=moved, dtype=np.uint32)
+    np.multiply(out, np.float32(2.0**112), out=out)
 
 
 def _buffers(shape, dtype) -> Iterator[np.ndarray]:

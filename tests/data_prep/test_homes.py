@@ -11,7 +11,7 @@ from attention_ar.steps import look_up
 from data_prep import homes
 from data_prep.batches import cut_blocks, epoch_order
 from data_prep.features_file import FeaturesFile, open_features, write_features
-from data_prep.homes import AHEAD, InMemory, OnDevice, OnDisk, copy_rows, load_batches, open_home
+from data_prep.homes import AHEAD, InMemory, OnDevice, OnDisk, copy_rows, load_batches, open_home, widen
 
 CELLS, MAPS, STEPS = 2, 4, 4
 
@@ -244,3 +244,11 @@ def test_shared_frames_of_any_number_find_room(batch_size, num_steps, stride):
     home = OnDisk(FILE, np.float32)
     for batch in load_batches(home, blocks, np.arange(len(blocks)), batch_size, parallel, share_frames=True):
         np.testing.assert_array_equal(arrays_of(batch)["features"], expected[blocks.rows[batch.block]])
+
+
+def test_widening_is_exact_for_every_float16():
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    for part in (every, every[:0x7C00], every[:0x7C01], every[0x8000:]):
+        out = np.full(len(part), -1, np.float32)
+        widen(part, out)
+        np.testing.assert_array_equal(out, part.astype(np.float32))
