@@ -32,7 +32,6 @@ class Checkpoints(contextlib.AbstractContextManager):
             preservation_policy=keep,
             best_fn=_rank,
             create=create,
-            read_only=not create,
             cleanup_tmp_directories=create,
             todelete_subdir=_REMOVED,  # One rename, then it is no checkpoint any more.
         )

@@ -2,9 +2,11 @@
 
 The training step of the paper's model, each time on a new batch that a thread has put together from features on disk,
 in the host's memory or on the device, beside the same step on one batch that is held in memory. The features are made
-up: `--num_videos` of twice T frames each, and the blocks of an epoch are shuffled as in training.
+up: `--num_videos` of twice T frames each, and the blocks of an epoch are shuffled as in training. Evaluation is all of
+`experiments.evaluate` but its files: every block at stride 1, read from disk, predicted, and fetched.
 """
 
+import dataclasses
 import functools
 import itertools
 import tempfile
@@ -27,6 +29,8 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             for home in ("host", "disk", "device"):
                 build = functools.partial(build_home, settings, size, dtype, home)
                 found.append(Contender(f"{home}, batch {size}, {dtype}", build, compare_to=held))
+            build = functools.partial(build_evaluation, settings, size, dtype)
+            found.append(Contender(f"evaluation from disk, batch {size}, {dtype}", build, compare_to=held))
     return found
 
 
@@ -91,3 +95,31 @@ def build_home(settings: Settings, size: int, dtype: str, home_name: str) -> Wor
         jax.block_until_ready(metrics)
 
     return Workload(run, size, "block")
+
+
+def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
+    """Evaluation of videos from disk, as many as eight batches need."""
+    import jax
+
+    from attention_ar.objective import PaperObjective
+    from attention_ar.parallel import OneDevice
+    from data_prep.batches import cut_blocks
+    from data_prep.homes import OnDisk
+    from experiments.evaluation import predict_blocks
+    from experiments.predictor import Predictor
+
+    features = jax.numpy.dtype(dtype)
+    folder = tempfile.TemporaryDirectory(prefix="benchmark-features-")
+    num_videos = min(-(-8 * size // (settings.num_steps + 1)), settings.num_videos)
+    few = dataclasses.replace(settings, num_videos=num_videos)
+    file = made_up_features(few, Path(folder.name) / "features.h5")
+    blocks = cut_blocks(file, np.arange(num_videos), settings.num_steps, 30, 1)
+    model = train_step.model(settings, dtype)
+    x = np.zeros((1, settings.num_steps, settings.num_cells, settings.input_dim), np.float32)
+    params = jax.jit(model.init)(jax.random.key(0), x)["params"]
+    predictor = Predictor(model, PaperObjective(), OneDevice(), features)
+
+    def run(_=folder):
+        predict_blocks(predictor, params, OnDisk(file, features), blocks, size)
+
+    return Workload(run, len(blocks), "block")

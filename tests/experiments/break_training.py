@@ -91,7 +91,7 @@ def kill(run: Run, moments: random.Random) -> list:
         process = run.start()
         run.wait_for_step(process)
         if process.poll() is not None:
-            rows.append([f"kill {number + 1}", "the run was over", "", ""])
+            print(f"the run was over after {number} kills")
             break
         if number % 2:  # Every other time, while a checkpoint is being written.
             until = time.monotonic() + 10 * LONGEST.value
@@ -107,9 +107,8 @@ def kill(run: Run, moments: random.Random) -> list:
     run.finish()
     steps = run.steps()
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        if isinstance(row[1], int):
-            again = steps[row[3] : following[3] if following else None]
-            row[3] = row[1] - min(again, default=row[1] + 1) + 1
+        again = steps[row[3] : following[3] if following else None]
+        row[3] = row[1] - min(again, default=row[1] + 1) + 1
     return rows
 
 
