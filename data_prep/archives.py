@@ -73,11 +73,15 @@ def unpack_archives(folder) -> list[Path]:
 def _archives(folder) -> list[tuple[Path, Path]]:
     """Returns the archives with the folders they are unpacked to."""
     found = []
+    of_target = {}
     for path in walk(folder):
         match = _NAME.fullmatch(path.name)
-        if match and not _LATER_VOLUME.fullmatch(path.name):
+        if match and match["stem"].strip(".") and not _LATER_VOLUME.fullmatch(path.name):  # ..zip names no folder
             archive = Path(folder, path)
-            found.append((archive, archive.with_name(match["stem"])))
+            target = archive.with_name(match["stem"])
+            if (other := of_target.setdefault(target, archive)) != archive:
+                raise InputError(f"{archive}: would be unpacked to {target}, as {other.name} is; rename or remove one")
+            found.append((archive, target))
     return found
 
 
@@ -176,6 +180,7 @@ def _fill_by_libarchive(libarchive, archive: Path, folder: Path, kind: str, filt
             else:
                 raise InputError(f"{archive}: refused: {name!r} is neither file nor folder nor link")
             bar.update(members.bytes_read - bar.n)
+    _check_links(archive, folder, links)
     for path, leads_to in links:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -183,6 +188,26 @@ def _fill_by_libarchive(libarchive, archive: Path, folder: Path, kind: str, filt
         except FileExistsError:
             name = os.path.relpath(path, folder)
             raise InputError(f"{archive}: refused: its link {name!r} is also the name of another member") from None
+
+
+def _check_links(archive: Path, folder: Path, links: list[tuple[Path, str]]):
+    """Refuses links before one is written: a later one must not be written through an earlier one."""
+    folded = [PurePosixPath(os.path.relpath(path, folder).casefold()) for path, _ in links]
+    of_links = set(folded)
+    for index, (path, leads_to) in enumerate(links):
+        name = os.path.relpath(path, folder)
+        if any(parent in of_links for parent in folded[index].parents) or folded[index] in folded[:index]:
+            raise InputError(f"{archive}: refused: its link {name!r} lies at or below another link")
+        if not os.path.lexists(path):  # else it is refused as the name of another member
+            end = os.path.normpath(os.path.join(os.path.dirname(name), leads_to))
+            if os.path.isabs(leads_to) or end.split(os.sep)[0] == "..":
+                raise _leads_out(archive, name, leads_to)
+
+
+def _leads_out(archive: Path, name: str, leads_to: str) -> InputError:
+    return InputError(
+        f"{archive}: refused: its link {name!r} leads out, to {leads_to!r}; unpack it by hand if you trust it"
+    )
 
 
 def _inside(archive: Path, name: str | None) -> PurePosixPath:
@@ -205,9 +230,6 @@ def _check_nothing_leads_out(archive: Path, folder: Path):
             if stat.S_ISLNK(mode):
                 leads_to = os.path.realpath(path)
                 if os.path.isabs(os.readlink(path)) or os.path.commonpath([root, leads_to]) != root:
-                    raise InputError(
-                        f"{archive}: refused: its link {member!r} leads out, to {os.readlink(path)!r}; "
-                        "unpack it by hand if you trust it"
-                    )
+                    raise _leads_out(archive, member, os.readlink(path))
             elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise InputError(f"{archive}: refused: {member!r} is neither file nor folder nor link")

@@ -18,7 +18,12 @@ from attention_ar.errors import InputError
 from data_prep import command_line, dataset_flags
 
 flags.adopt_module_key_flags(dataset_flags)
-OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "TFDS's data_dir; may be on a bucket.", required=True)
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir",
+    None,
+    "TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
+    required=True,
+)
 NAME = flags.DEFINE_string("name", None, "The new data set's name, like ucf101_googlenet.", required=True)
 GOOGLENET = flags.DEFINE_string("googlenet", None, "The network's weights, as for data_prep.extract_features.")
 FPS = flags.DEFINE_string("fps", "native", "Frames per second to keep, as for data_prep.extract_features.")

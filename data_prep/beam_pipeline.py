@@ -308,6 +308,7 @@ def _begin(folder: epath.Path, plan: dict, retry_dead_letters: bool) -> bool:
     try:
         (folder / _REPORTS).mkdir(parents=True, exist_ok=True)
         if not begun.exists():
+            remove_unfinished(folder)  # a kill may have left the plan's own
             if [path.name for path in folder.iterdir()] != [_REPORTS]:
                 raise InputError(f"{folder}: holds other files; delete it, or name another folder or name")
             write_text(begun, json.dumps(plan))

@@ -18,7 +18,12 @@ FEATURES = flags.DEFINE_string("features", "features.h5", "The features file.")
 NAME = flags.DEFINE_string(
     "name", None, "The data set's name: ucf11_googlenet, hmdb51_googlenet … or one of your own.", required=True
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to; TFDS's data_dir. May be on a bucket.", required=True)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Where to; TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
+    required=True,
+)
 VALIDATION_FRACTION = flags.DEFINE_float(
     "validation_fraction",
     0.0,

@@ -90,6 +90,7 @@ def _begin(folder: epath.Path, about: dict) -> bool:
     plan = {"export_sha256": recipe_hash(about)}
     begun = folder / "plan.json"
     if not begun.exists():
+        remove_unfinished(folder)  # a kill may have left the plan's own
         if any(folder.iterdir()):
             raise InputError(f"{folder}: holds other files; delete it, or name another --data_dir or --name")
         write_text(begun, json.dumps(plan))

@@ -154,7 +154,11 @@ def write_shard(path: epath.Path, examples: Iterable[dict], spec) -> int:
 
 
 def count_records(path: epath.Path) -> int | None:
-    """Returns how many records a shard has, or None where it is missing or damaged."""
+    """Returns how many records a shard has, or None where it is missing or damaged.
+
+    Raises:
+      InputError: where it cannot be read at all, such as on a bucket that array_record does not reach.
+    """
     from array_record.python.array_record_module import ArrayRecordReader
 
     if not path.exists():
@@ -165,7 +169,10 @@ def count_records(path: epath.Path) -> int | None:
             return reader.num_records()
         finally:
             reader.close()
-    except Exception:  # the reader raises what its C++ has, and says so
+    except Exception as error:  # the reader raises what its C++ has, and says so
+        if on_bucket(path) or isinstance(error, OSError):
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: array_record cannot read it ({reason}); name a folder it can read") from None
         return None
 
 

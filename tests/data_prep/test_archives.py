@@ -397,3 +397,27 @@ def test_later_volumes_are_no_archives_of_their_own():
     names = ["a.part1.rar", "a.part01.rar", "a.part2.rar", "a.part10.rar", "a.part11.rar", "a.rar"]
     later = [name for name in names if archives._LATER_VOLUME.fullmatch(name)]
     assert later == ["a.part2.rar", "a.part10.rar", "a.part11.rar"]
+
+
+@pytest.mark.parametrize("inner", ["a/evil", "a/new/dir/evil", "A/evil"])
+@pytest.mark.parametrize("leads_to", ["../victim", "film"])
+def test_a_link_is_not_written_through_another(tmp_path, inner, leads_to):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "victim").mkdir()
+    write_tar(folder / "x.tar", CONTENT, {"a": leads_to, inner: "x"})
+    with pytest.raises(InputError, match=r"x.tar: refused: its link '(a' leads out|[aA]/.*evil' lies at or below)"):
+        unpack_archives(folder)
+    assert list((folder / "victim").iterdir()) == []
+    assert sorted(os.listdir(folder)) == ["victim", "x.tar"]
+
+
+def test_names_that_give_no_folder_or_the_same_one(tmp_path):
+    for name in (".zip", "..zip", "...zip"):
+        write_zip(tmp_path / name, CONTENT)
+    assert unpack_archives(tmp_path) == []
+    write_zip(tmp_path / "x.zip", CONTENT)
+    write_tar(tmp_path / "x.tar", CONTENT)
+    with pytest.raises(InputError, match=r"would be unpacked to .*x, as x\.(zip|tar) is; rename or remove one"):
+        unpack_archives(tmp_path)
+    assert not (tmp_path / "x").exists()

@@ -432,3 +432,22 @@ def test_program(exported, tmp_path):
     assert found.stdout == f"{tmp_path}/held_googlenet/1.0.0: 4 train, 1 validation, 2 test\n", found.stderr
     found = run("--name=ucf101_googlenet", f"--data_dir={tmp_path}")
     assert (found.returncode, found.stderr.count("\n")) == (1, 1) and "choose another name" in found.stderr
+
+
+def test_a_kill_before_the_plan_was_written(exported, tmp_path):
+    folder = tmp_path / "ucf11_googlenet" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / ".unfinished-left-by-a-kill").touch()
+    assert not export_records(exported[0], tmp_path, "ucf11_googlenet").already_complete
+    assert not list(folder.glob(".unfinished-*"))
+
+
+def test_an_address_that_cannot_be_read_is_not_a_damaged_shard(tmp_path, monkeypatch):
+    from data_prep import records
+
+    shard = records.epath.Path(tmp_path / "shard")
+    shard.write_bytes(b"no records")
+    assert records.count_records(shard) is None
+    monkeypatch.setattr(records, "on_bucket", lambda path: True)
+    with pytest.raises(InputError, match="shard: array_record cannot read it"):
+        records.count_records(shard)
