@@ -1,6 +1,8 @@
 """How every program of this project starts and ends."""
 
+import os
 import sys
+import threading
 
 from absl import app, flags, logging
 
@@ -22,7 +24,7 @@ def run(main):
             return main(argv)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 1
+            return _end_now(1)
         except OSError as error:
             if error.filename is None:
                 raise
@@ -33,6 +35,15 @@ def run(main):
             return 130
 
     app.run(guarded, flags_parser=_parse)
+
+
+def _end_now(status: int) -> int:
+    """Ends the program even if a library's thread, of a write that has failed, waits for what will never come."""
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _parse(argv):

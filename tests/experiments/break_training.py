@@ -106,7 +106,7 @@ def kill(run: Run, moments: random.Random) -> list:
         rows.append([what, run.steps()[-1], run.last_saved(), len(run.steps())])
     run.finish()
     steps = run.steps()
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
+    for row, following in zip(rows, [*rows[1:], None][: len(rows)], strict=True):
         again = steps[row[3] : following[3] if following else None]
         row[3] = row[1] - min(again, default=row[1] + 1) + 1
     return rows
