@@ -13,19 +13,17 @@ class Difference:
     Attributes:
       mean: on the clips as they are.
       low, high: between which 95 % of the resampled differences lie.
-      share_above: of the resampled differences that are greater than 0; those that are 0 count half.
       num_groups: of clips, which were drawn.
     """
 
     mean: float
     low: float
     high: float
-    share_above: float
     num_groups: int
 
 
 def paired_bootstrap(
-    score: Callable, ours, theirs, labels, groups: Sequence[str], *, draws: int = 2000, seed: int = 0
+    scores: Callable, ours, theirs, labels, groups: Sequence[str], *, draws: int = 2000, seed: int = 0
 ) -> Difference:
     """Draws the test clips again, with replacement, and scores both models on each draw (Efron 1979).
 
@@ -34,32 +32,58 @@ def paired_bootstrap(
     the interval tells of the clips alone and not of how seeds scatter.
 
     Args:
-      score: a function of predictions `<float>[N, C]` and labels `[N, C]`.
+      scores: `accuracies` or `mean_average_precisions`.
       ours, theirs: the two models' predictions with each seed, `<float>[seeds, N, C]`.
       labels: `[N, C]`.
       groups: N groups, "" where unknown.
       draws: how often.
       seed: of the draws.
     """
-    labels, groups = np.asarray(labels), [group or f"\0{clip}" for clip, group in enumerate(groups)]
+    groups = [group or f"\0{clip}" for clip, group in enumerate(groups)]
     group_of = np.unique(groups, return_inverse=True)[1]
-    members = [np.flatnonzero(group_of == group) for group in range(group_of.max() + 1)]
-
-    def difference(clips):
-        ours_minus_theirs = [
-            score(one[clips], labels[clips]) - score(other[clips], labels[clips])
-            for one, other in zip(ours, theirs, strict=True)
-        ]
-        return np.mean(ours_minus_theirs)
-
+    num_groups = group_of.max() + 1
     random = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            difference(np.concatenate([members[group] for group in random.integers(len(members), size=len(members))]))
-            for _ in range(draws)
-        ]
-    )
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    above = np.mean(drawn > 0) + np.mean(drawn == 0) / 2
-    whole = difference(np.arange(len(labels)))
-    return Difference(float(whole), float(low), float(high), float(above), len(members))
+    drawn = random.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=draws)
+    drawn[0] = 1  # The clips as they are.
+    counts = drawn[:, group_of]
+
+    def mean_score(models):
+        return np.mean([scores(predictions, labels, counts) for predictions in models], axis=0)
+
+    whole, *others = mean_score(ours) - mean_score(theirs)
+    low, high = np.quantile(others, (0.025, 0.975))
+    return Difference(float(whole), float(low), float(high), int(num_groups))
+
+
+def accuracies(predictions, labels, counts) -> np.ndarray:
+    """`metrics.accuracy` of many draws of clips.
+
+    Args:
+      predictions: `<float>[N, C]`.
+      labels: `[N, C]`.
+      counts: how often each clip is in each draw, `<int>[draws, N]`.
+
+    Returns:
+      `<float64>[draws]`.
+    """
+    right = np.argmax(predictions, axis=1) == np.argmax(labels, axis=1)
+    return counts @ right / counts.sum(axis=1)
+
+
+def mean_average_precisions(predictions, labels, counts) -> np.ndarray:
+    """`metrics.mean_average_precision` of many draws of clips, in one pass over the ranks. See `accuracies`.
+
+    Classes of which a draw has no clip are left out of its mean.
+    """
+    found = [_average_precisions(predictions[:, c], labels[:, c], counts) for c in range(predictions.shape[1])]
+    return np.nanmean(found, axis=0)
+
+
+def _average_precisions(scores, labels, counts):
+    order = np.argsort(-scores, kind="stable")
+    hits, seen = (np.cumsum(counts[:, order] * weight, axis=1) for weight in (labels[order] != 0, 1))
+    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # Clips of equal score share a rank.
+    hits, seen = hits[:, ends], seen[:, ends]
+    at_rank = np.diff(hits, axis=1, prepend=0)
+    precisions = np.sum(at_rank * hits / np.maximum(seen, 1), axis=1)
+    return np.divide(precisions, hits[:, -1], out=np.full(len(counts), np.nan), where=hits[:, -1] > 0)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_ar import metrics
 from attention_ar.errors import InputError
 from data_prep.features_file import absolute_path, open_features
-from experiments.bootstrap import Difference, paired_bootstrap
+from experiments.bootstrap import Difference, accuracies, mean_average_precisions, paired_bootstrap
 from experiments.cells import Cell, run_cell
 from experiments.config import RunConfig
 from experiments.evaluation import read_predictions
@@ -87,19 +86,14 @@ class Comparison:
         if (row, baseline) not in self._differences:
             (names, ours), (_, theirs) = self._predictions(row), self._predictions(baseline)
             clips = [self.file.names.index(name) for name in names]
-            score = mean_average_precision if self.file.multi_label else metrics.accuracy
+            scores = mean_average_precisions if self.file.multi_label else accuracies
             groups = [self.file.groups[i] for i in clips]
-            self._differences[row, baseline] = paired_bootstrap(score, ours, theirs, self.file.labels[clips], groups)
+            self._differences[row, baseline] = paired_bootstrap(scores, ours, theirs, self.file.labels[clips], groups)
         return self._differences[row, baseline]
 
     def _predictions(self, row):
         found = [read_predictions(cell.folder / "evaluation" / "test" / "predictions.csv") for cell in self.cells[row]]
         return found[0][0], np.stack([predictions for _, predictions in found])
-
-
-def mean_average_precision(predictions, labels) -> float:
-    """As that of `metrics`, without a word about classes of which a draw of clips has none."""
-    return float(np.nanmean(metrics.average_precisions(predictions, labels)))
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float]:

@@ -1,0 +1,222 @@
+"""Tables 1 and 2: the figures, the choice of λ, restarts."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from attention_ar.errors import InputError
+from data_prep.features_file import open_features
+from experiments import cells
+from experiments.cells import Cell
+from experiments.comparison import ATTENTION, ROWS, Comparison
+from experiments.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.evaluation import read_predictions
+from experiments.paper_tables import table1, table2, write_table1, write_table2
+from experiments.published import TABLE_1, TABLE_2, dataset_of
+from experiments.saving import Stopped
+
+SCORES = {  # Of two seeds; how many of the six test clips are right.
+    "softmax_regression": (3, 3),
+    "average_pool": (4, 4),
+    "max_pool": (4, 5),
+    "attention_0": (6, 5),
+    "attention_1": (5, 5),
+    "attention_10": (4, 4),
+    "released": (6, 6),
+}
+
+
+@pytest.fixture
+def known(tmp_path, write_tiny):
+    """A function that makes a comparison of some features whose cells say what SCORES does."""
+
+    def make(split_id="tiny", **contents):
+        return comparison_of(tmp_path, open_features(write_tiny(split_id=split_id, **contents)))
+
+    return make
+
+
+def comparison_of(tmp_path, file, held_out=(0.5, 0.75, 0.25)) -> Comparison:
+    """Writes the predictions of all cells; the λ have these held-out scores."""
+    tests = [i for i, split in enumerate(file.splits) if split == "test"]
+    name = "mean_average_precision" if file.multi_label else "accuracy"
+    comparison = Comparison(RunConfig(DataConfig("tiny.h5", 0.25, 4, 10.0)), file, 2)
+    for row, right in SCORES.items():
+        for seed, count in enumerate(right):
+            folder = tmp_path / row / str(seed)
+            (folder / "evaluation" / "test").mkdir(parents=True)
+            with (folder / "evaluation" / "test" / "predictions.csv").open("w", newline="") as out:
+                writer = csv.writer(out)
+                writer.writerow(["path", "label", *(f"p({name})" for name in file.class_names)])
+                for n, clip in enumerate(tests):
+                    p = file.labels[clip] if n < count else np.roll(file.labels[clip], 1)
+                    writer.writerow([file.names[clip], "", *p])
+            line = {"score_name": name, name: 0.5, "cross_entropy": 1.0}
+            if row in ATTENTION:
+                line[name] = held_out[ATTENTION.index(row)]
+            best = {"epoch": 3 + seed, "held_out": line}
+            cell = Cell(folder, best, {"score_name": name, name: count / 6}, 20.0 + 2 * seed)
+            comparison.cells.setdefault(row, []).append(cell)
+    return comparison
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8") as file:
+        return {row["model" if "model" in row else "method"]: row for row in csv.DictReader(file)}
+
+
+def test_table_1(known, tmp_path):
+    paths = write_table1(tmp_path / "table1", known(), tuple(SCORES))
+    rows = rows_of(paths[1])
+    assert list(rows) == [ROWS[row].title for row in SCORES]
+    assert rows["soft attention, λ = 0"] == {
+        "model": "soft attention, λ = 0",
+        "accuracy, %": "91.67 ± 11.79 (100.0 83.3)",
+        "minus average-pooled LSTM": "+25.00 (+0.00 to +50.00)",
+        "best epoch": "3 to 4",
+        "training": "21 s",
+        "split": "tiny",
+        "test clips": "6",
+        "fps": "10",
+        "stride": "1",
+        "T": "4",
+        "epochs": "15",
+        "held out": "3 of 12 training clips",
+        "seeds": "2",
+    }
+    assert rows["soft attention, λ = 10"]["minus average-pooled LSTM"] == "+0.00 (+0.00 to +0.00)"
+    assert rows["released"]["minus average-pooled LSTM"] == ""
+    text = paths[0].read_text(encoding="utf-8")
+    assert text.startswith("# Table 1: jump, run, wave\n\n| model | accuracy, % |")
+    assert "RANDOM" not in text
+    data = json.loads(paths[2].read_text(encoding="utf-8"))
+    assert data["rows"]["attention_0"]["scores"] == [1.0, 5 / 6]
+    assert data["rows"]["attention_0"]["difference"]["mean"] == pytest.approx(0.25)
+    assert data["flags"]["num_steps"] == 4 and "seed" not in data["flags"]
+
+
+def test_the_papers_figures_stand_beside_its_own_data_sets_only(known, tmp_path):
+    paths = write_table1(tmp_path / "table1", known("hmdb51-official1-0123"), tuple(SCORES))
+    figures = [row["paper"] for row in rows_of(paths[1]).values()]
+    assert figures == ["33.46", "40.52", "37.58", "41.31", "40.98", "39.87", "–"]
+    assert list(TABLE_1["ucf11"].values()) == [82.37, 82.56, 81.60, 84.96, 83.52, 81.44]
+    assert list(TABLE_1["hollywood2"].values()) == [34.62, 43.19, 43.22, 43.91, 43.18, 42.92]
+    assert dataset_of("ucf11-groups-0123") == "ucf11"
+    assert dataset_of("hollywood2-official-0123") == "hollywood2"
+    for other in (
+        "hmdb51-official2-0123",
+        "ucf11-groups-0123-without3-4567",
+        "ucf101-official1-0123",
+        "folder-index-1",
+    ):
+        assert dataset_of(other) is None
+
+
+def test_cells_that_are_not_done_are_said(known, tmp_path):
+    comparison = known()
+    comparison.cells["average_pool"].pop()
+    del comparison.cells["released"]
+    rows = rows_of(write_table1(tmp_path / "table1", comparison, tuple(SCORES))[1])
+    assert rows["average-pooled LSTM"]["seeds"] == "1 of 2"
+    assert rows["average-pooled LSTM"]["accuracy, %"] == "66.67"
+    assert rows["released"]["accuracy, %"] == "not done" and rows["released"]["seeds"] == "0 of 2"
+    assert rows["soft attention, λ = 0"]["minus average-pooled LSTM"] == ""
+
+
+def test_a_random_network_is_said(known, tmp_path):
+    recipe = {"network": "none", "random": True, "weights_sha256": "00"}
+    comparison = known(recipe=recipe)
+    for path in (write_table1(tmp_path / "t1", comparison, tuple(SCORES)), write_table2(tmp_path / "t2", comparison)):
+        assert "RANDOM" in path[0].read_text(encoding="utf-8")
+
+
+def test_table_2_has_the_published_figures_and_chooses_lambda_on_what_was_held_out(known, tmp_path):
+    paths = write_table2(tmp_path / "table2", known("hmdb51-official1-0123"))
+    rows = rows_of(paths[1])
+    ours = rows["**ours, soft attention, λ = 1**"]  # λ = 0 is better on test, which has no say.
+    assert ours["HMDB-51, accuracy %"] == "83.33 ± 0.00 (83.3 83.3)"
+    assert ours["Hollywood2, mAP %"] == "–"
+    assert rows["ours, soft attention, λ = 0"]["HMDB-51, accuracy %"] == "91.67 ± 11.79 (100.0 83.3)"
+    published = {
+        "spatial-stream ConvNet": ("40.5", "–"),
+        "soft attention, the paper's": ("41.3", "43.9"),
+        "composite LSTM": ("44.0", "–"),
+        "DL-SFA": ("–", "48.1"),
+        "two-stream ConvNet": ("59.4", "–"),
+        "VideoDarwin": ("63.7", "73.7"),
+        "multi-skip feature stacking": ("65.1", "68.0"),
+        "traditional + stacked Fisher vectors": ("66.8", "–"),
+        "objects + traditional + stacked Fisher vectors": ("71.3", "66.4"),
+    }
+    found = {name: (rows[name]["HMDB-51, accuracy %"], rows[name]["Hollywood2, mAP %"]) for name in published}
+    assert found == published
+    order = [row["what it sees"] for row in rows.values()]
+    assert order == ["RGB only"] * 7 + ["with optical flow"] * 4 + ["with object responses"]
+    assert json.loads(paths[2].read_text(encoding="utf-8"))["chosen"] == "attention_1"
+
+
+def test_table_2_of_other_clips_says_that_they_are_others(known, tmp_path):
+    paths = write_table2(tmp_path / "table2", known())
+    assert "published figures are of other clips" in paths[0].read_text(encoding="utf-8")
+    row = rows_of(paths[1])["**ours, soft attention, λ = 1**"]
+    assert row["jump, run, wave: accuracy, %"] == "83.33 ± 0.00 (83.3 83.3)" and row["HMDB-51, accuracy %"] == "–"
+    assert len(TABLE_2) == 9
+
+
+def test_several_labels_are_scored_by_mean_average_precision(known, tmp_path):
+    rows = rows_of(write_table1(tmp_path / "t", known("hollywood2-official-0", multi_label=True), tuple(SCORES))[1])
+    assert rows["soft attention, λ = 0"]["mAP, %"].startswith("91.67")
+    assert rows["soft attention, λ = 0"]["paper"] == "43.91"
+
+
+@pytest.fixture(scope="module")
+def config(tiny_features):
+    """As that of `small_run`, and shorter: what is compiled there need not be compiled again."""
+    return RunConfig(
+        DataConfig(str(tiny_features), 0.25, num_steps=4, fps=10.0),
+        ModelConfig(hidden_dim=8, num_layers=2),
+        objective=ObjectiveConfig(attention_penalty=3.0),  # Not looked at.
+        training=TrainingConfig(batch_size=7, epochs=2, learning_rate=0.02, seed=5),  # Nor is the seed.
+        runtime=RuntimeConfig("jit"),
+    )
+
+
+def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path, monkeypatch):
+    trained = []
+
+    def train(config, workdir, really=cells.train):
+        trained.append((config.model.model, config.objective.attention_penalty, config.training.seed))
+        if len(trained) == 2:
+            raise Stopped
+        return really(config, workdir)
+
+    monkeypatch.setattr(cells, "train", train)
+    rows = ("softmax_regression", "attention_0")
+    with pytest.raises(Stopped):
+        table1(tmp_path, config, 1, rows)
+    assert rows_of(tmp_path / "table1.csv")["soft attention, λ = 0"]["seeds"] == "0 of 1"
+    paths = table1(tmp_path, config, 1, rows)
+    assert trained == [("softmax_regression", 0.0, 0), ("soft_attention", 0.0, 0), ("soft_attention", 0.0, 0)]
+    written = [path.read_bytes() for path in paths]
+    table1(tmp_path, config, 1, rows)
+    assert len(trained) == 3 and [path.read_bytes() for path in paths] == written
+    scores = json.loads((tmp_path / "cells/attention_0/seed_0/evaluation/test/scores.json").read_text())
+    assert json.loads(paths[2].read_text())["rows"]["attention_0"]["scores"] == [scores["accuracy"]]
+    names, predictions = read_predictions(tmp_path / "cells/attention_0/seed_0/evaluation/test/predictions.csv")
+    assert len(names) == 6
+    np.testing.assert_allclose(predictions.sum(axis=1), 1, atol=1e-6)
+
+    other = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=9))
+    with pytest.raises(InputError, match=r"holds a run with batch_size=7 \(now 9\)"):
+        table1(tmp_path, other, 1, rows)
+
+
+def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
+    path = write_tiny(splits=["train"] * 18)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, features=str(path)))
+    for table in (table1, table2):
+        with pytest.raises(InputError, match="no video in its test part"):
+            table(tmp_path, config, 1)
