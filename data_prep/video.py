@@ -18,7 +18,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from attention_ar.errors import InputError
-from data_prep.video_sources import VideoError, is_endless, open_video
+from data_prep.video_sources import VideoError, hint, is_endless, open_video
 
 EXTENSIONS = ("avi", "mpg", "mpeg", "mp4", "mkv", "webm", "mov")
 
@@ -225,7 +225,8 @@ class WholeFrames(contextlib.AbstractContextManager):
         if not timeline.num_packets and not fault.reason:
             raise VideoError(self._source, "a video file without a single frame")
         if not self.num_frames:
-            raise VideoError(self._source, f"not one whole frame ({fault.reason or 'the decoder gave none'})")
+            reason = f"not one whole frame ({fault.reason or 'the decoder gave none'})"
+            raise VideoError(self._source, f"{reason}{hint(self._source, self._container)}")
         found = timeline.probe(self._container, self._stream)
         if not fault.reason and found.num_missing:
             fault.reason = "the file ends early"

@@ -9,7 +9,7 @@ import os
 import select
 import stat
 import sys
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import av
@@ -21,6 +21,7 @@ _FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 _PIPE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
 _CAMERA = {"format_whitelist": "video4linux2", "protocol_whitelist": "none"}
 _POLL_SECONDS = 0.1
+_TO_PIPE = "ffmpeg -i … -f matroska - makes such, and an mp4 needs its index in front (-movflags faststart)"
 
 
 class VideoError(InputError):
@@ -32,26 +33,29 @@ class VideoError(InputError):
 
 
 class Pipe(os.PathLike):
-    """What comes through a pipe, for PyAV to read, until the other end closes it or `stop` is set.
+    """What comes through a pipe, for PyAV to read, until the other end closes it or `stopped` says so.
 
     A plain read would wait for bytes that may never come, and not hear that the user wants to stop.
 
     Args:
       descriptor: of the pipe, open for reading. A file, as of `< clip.mp4`, will do too.
       name: of the pipe in messages.
-      stop: once it is set, reading ends as if the pipe had been closed.
+      stopped: once it returns true, reading ends as if the pipe had been closed.
     """
 
-    def __init__(self, descriptor: int, name: str, stop: threading.Event):
-        self._descriptor, self._name, self._stop = descriptor, name, stop
+    def __init__(self, descriptor: int, name: str, stopped: Callable[[], bool]):
+        self._descriptor, self._name, self._stopped = descriptor, name, stopped
+        self.is_empty = True  # so far
 
     def __fspath__(self):
         return self._name
 
     def read(self, size: int) -> bytes:
-        while not self._stop.is_set():
+        while not self._stopped():
             if select.select([self._descriptor], [], [], _POLL_SECONDS)[0]:
-                return os.read(self._descriptor, size)
+                data = os.read(self._descriptor, size)
+                self.is_empty &= not data
+                return data
         return b""
 
     def seekable(self) -> bool:
@@ -74,13 +78,13 @@ class Camera(os.PathLike):
         return self.device
 
 
-def find_source(text: str, stop: threading.Event) -> str | Pipe | Camera:
+def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
     """Returns what a user names as a video.
 
     Args:
       text: "-" is the standard input. A named pipe is read as a pipe, which `<(command)` of a shell is too; a
         character device is taken for a camera; everything else is the path of a file.
-      stop: see `Pipe`.
+      stopped: see `Pipe`.
 
     Raises:
       VideoError: where the standard input is a terminal.
@@ -88,13 +92,13 @@ def find_source(text: str, stop: threading.Event) -> str | Pipe | Camera:
     if text == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise VideoError(text, "the standard input is a terminal; pipe a video into it")
-        return Pipe(sys.stdin.fileno(), "standard input", stop)
+        return Pipe(sys.stdin.fileno(), "standard input", stopped)
     try:
         mode = os.stat(text).st_mode
     except (OSError, ValueError):
         return text  # Opening it will say what is wrong.
     if stat.S_ISFIFO(mode):
-        return Pipe(os.open(text, os.O_RDONLY), text, stop)
+        return Pipe(os.open(text, os.O_RDONLY), text, stopped)
     return Camera(text) if stat.S_ISCHR(mode) else text
 
 
@@ -112,6 +116,13 @@ def open_video(source) -> av.container.InputContainer:
     if isinstance(source, Pipe):
         return _open_pipe(source)
     return _open_camera(source) if isinstance(source, Camera) else _open_file(source)
+
+
+def hint(source, container) -> str:
+    """Returns what to say, after that no frame came of a container that could be opened."""
+    if isinstance(source, Pipe) and not source.seekable() and "mov" in container.format.name:
+        return "; where an mp4 has its index at the end, name the file, or redirect it with <"
+    return ""
 
 
 def _open_file(path):
@@ -134,11 +145,8 @@ def _open_pipe(pipe: Pipe):
     try:
         return av.open(pipe, options=_PIPE)
     except av.error.FFmpegError:
-        raise VideoError(
-            pipe,
-            "no video in it that can be read as it comes; -f matroska and -f mpegts of ffmpeg can, and an mp4 whose "
-            "index is in front (-movflags faststart)",
-        ) from None
+        reason = "nothing came through it" if pipe.is_empty else f"no video that can be read as it comes; {_TO_PIPE}"
+        raise VideoError(pipe, reason) from None
 
 
 def _open_camera(camera: Camera):
