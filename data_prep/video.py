@@ -230,7 +230,7 @@ class WholeFrames(contextlib.AbstractContextManager):
         found = timeline.probe(self._container, self._stream)
         if not fault.reason and found.num_missing:
             fault.reason = "the file ends early"
-        if not fault.reason and timeline.frames_after(last_shown, found.fps) >= 2:
+        if not (fault.reason or fault.forgiven) and timeline.frames_after(last_shown, found.fps) >= 2:
             fault.reason = "the decoder ended early"
         if fault.reason:
             promised = max(found.num_packets + found.num_missing, self.num_frames)

@@ -87,7 +87,7 @@ def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
       stopped: see `Pipe`.
 
     Raises:
-      VideoError: where the standard input is a terminal.
+      VideoError: where the standard input is a terminal, or a named pipe cannot be read.
     """
     if text == "-":
         if sys.stdin is None or sys.stdin.isatty():
@@ -98,7 +98,10 @@ def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
     except (OSError, ValueError):
         return text  # Opening it will say what is wrong.
     if stat.S_ISFIFO(mode):
-        return Pipe(os.open(text, os.O_RDONLY), text, stopped)
+        try:
+            return Pipe(os.open(text, os.O_RDONLY), text, stopped)
+        except OSError as error:
+            raise VideoError(text, f"cannot be read ({error.strerror})") from None
     return Camera(text) if stat.S_ISCHR(mode) else text
 
 

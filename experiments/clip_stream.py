@@ -31,9 +31,8 @@ class BlockPrediction:
 
     Attributes:
       number: of the block, from 0.
-      first, last: the block's first frame, and the frame after the last that it stands for, among the frames that
-        features are made of.
-      seconds: when in the video these are.
+      first: the block's first frame, among those that features are made of.
+      seconds: when in the video its first frame begins and its last one ends.
       probabilities: ŷ of the block, `<float>[C]`; in the released protocol with one label, 1 for the class it says.
       so_far: of the clip up to here, `<float64>[C]`.
       attention: l_t, `<float32>[T, K²]`, where asked for and there.
@@ -42,7 +41,6 @@ class BlockPrediction:
 
     number: int
     first: int
-    last: int
     seconds: tuple[float, float]
     probabilities: np.ndarray
     so_far: np.ndarray
@@ -291,12 +289,11 @@ class ClipStream(contextlib.AbstractContextManager):
             if counts:
                 sums += probabilities[n]
             number = count + n
-            last = min(first + self._window.num_steps * self.skip, self._window.num_frames)
+            end = min(first + (self._window.num_steps - 1) * self.skip + 1, self._window.num_frames)
             yield BlockPrediction(
                 number=number,
                 first=first,
-                last=last,
-                seconds=(first / self.fps, last / self.fps),
+                seconds=(first / self.fps, end / self.fps),
                 probabilities=probabilities[n],
                 so_far=sums / (number + counts),
                 attention=None if attention is None else attention[n],

@@ -35,13 +35,15 @@ class OverlayMovie(contextlib.AbstractContextManager):
       fps: of the clip.
       every: decoded frames for one frame that has features.
       skip: of these, for one that is in a block.
+      stride: of these, for the start of a block.
       describe: a function of probabilities `<float>[C]` that returns a short text.
       note: a text that every picture has, "" for none.
     """
 
-    def __init__(self, path, *, fps: float, every: int, skip: int, describe, note: str = ""):
+    def __init__(self, path, *, fps: float, every: int, skip: int, stride: int, describe, note: str = ""):
         self._film = Mp4(path, fps)
-        self._every, self._skip, self._describe, self._note = every, skip, describe, note
+        self._every, self._skip, self._stride = every, skip, stride
+        self._describe, self._note = describe, note
         self._waiting: deque[tuple[int, np.ndarray]] = deque()
         self._block: BlockPrediction | None = None
 
@@ -59,23 +61,32 @@ class OverlayMovie(contextlib.AbstractContextManager):
     def add_frame(self, number: int, picture: np.ndarray):
         """Takes decoded frame `number`, `<uint8>[height, width, 3]`, RGB; it waits for its block."""
         self._waiting.append((number, picture))
+        self._film_known()
 
     def add_block(self, block: BlockPrediction):
-        """Takes the next block, and films the frames that no later one would show."""
-        now = self._every * block.first, self._every * block.last
-        self._add(sum(number < now[0] for number, _ in self._waiting))
+        """Takes the next block."""
         self._block = block
-        self._add(sum(number < now[1] for number, _ in self._waiting))
+        self._film_known()
+
+    def _film_known(self):
+        """Films the frames that are not in a later block for the first time."""
+        if self._block:
+            known = self._every * max(self._seen(), self._block.first + self._stride)
+            self._add(sum(number < known for number, _ in self._waiting))
+
+    def _seen(self) -> int:
+        """The frame after the last that the block says something of."""
+        return self._block.first + len(self._block.attention) * self._skip
 
     def _add(self, count: int):
         for _ in range(count):
             number, picture = self._waiting.popleft()
             block, frame = self._block, number // self._every
-            lines = [f"so far  {self._describe(block.so_far)}"] if block else []
-            if block and block.first <= frame < block.last:
+            lines = [f"so far: {self._describe(block.so_far)}"] if block else []
+            if block and block.first <= frame < self._seen():
                 l = block.attention[(frame - block.first) // self._skip]
                 picture = overlay(picture, upsample_attention(l, picture.shape[:2]))
-                lines.insert(0, f"now  {self._describe(block.probabilities)}")
+                lines.insert(0, f"now: {self._describe(block.probabilities)}")
             self._film.add(_lettered(picture, [*lines, *([self._note] if self._note else [])]))
 
 

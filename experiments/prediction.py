@@ -196,13 +196,13 @@ def matching_network(model: trained.TrainedModel, googlenet: str | None = None):
 
 @contextlib.contextmanager
 def told_to_stop() -> Iterator[threading.Event]:
-    """Yields an event that SIGINT or SIGTERM sets; the second such signal has its usual effect."""
+    """Yields an event that SIGINT or SIGTERM sets; the second such signal ends the program at once."""
     stop, before = threading.Event(), {}
 
     def hear(*_):
         stop.set()
-        for number, handler in before.items():
-            signal.signal(number, handler if number != signal.SIGINT else signal.SIG_DFL)
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
 
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -220,6 +220,7 @@ def _open_film(predictor: ClipPredictor, stream: ClipStream, path) -> OverlayMov
         fps=stream.found.fps,
         every=stream.every,
         skip=stream.skip,
+        stride=predictor.stride,
         describe=lambda probabilities: most_probable(model.class_names, probabilities, _FILM_CLASSES),
         note="features of a RANDOM network" if model.recipe["random"] else "",
     )

@@ -9,9 +9,9 @@ from experiments.clip_stream import BlockPrediction, ClipPrediction, ClipPredict
 
 
 def most_probable(class_names, probabilities, count: int) -> str:
-    """Returns for example "wave1 0.91  wave2 0.05"."""
+    """Returns for example "wave1 0.91, wave2 0.05"."""
     order = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
-    return "  ".join(f"{class_names[i]} {probabilities[i]:.2f}" for i in order)
+    return ", ".join(f"{class_names[i]} {probabilities[i]:.2f}" for i in order)
 
 
 class TextReport:
@@ -37,15 +37,16 @@ class TextReport:
 
     def begin(self, stream: ClipStream):
         found = stream.found
+        _print(f"{stream.name} ({found.width}×{found.height}, {found.fps:.4g} fps)")
         if not found.rate_known:
-            _print(f"NOTE: {stream.name}: does not say its frame rate; {found.fps:g} frames per second are assumed")
+            _print(f"  NOTE: it does not say its frame rate; {found.fps:g} frames per second are assumed")
         self._next = 0.0
 
     def block(self, stream: ClipStream, block: BlockPrediction):
         begin, end = block.seconds
         if begin >= self._next - 1e-6:
             self._next = begin + self._seconds
-            _print(f"{begin:9.1f} to {end:.1f} s  {self._describe(block.probabilities)}")
+            _print(f"  {begin:.1f} to {end:.1f} s: {self._describe(block.probabilities)}")
 
     def clip(self, stream: ClipStream, result: ClipPrediction):
         blocks = f"{result.num_blocks} block{'s' * (result.num_blocks > 1)}"
@@ -58,10 +59,10 @@ class TextReport:
             details.append("stopped there")
         if self._predictor.model.recipe["random"]:
             details.append("features of a RANDOM network")
-        _print(f"{stream.name}: {self._describe(result.probabilities)}  ({'; '.join(details)})")
+        _print(f"  whole clip: {self._describe(result.probabilities)}  ({'; '.join(details)})")
 
     def film(self, path):
-        _print(f"film: {path}")
+        _print(f"  film: {path}")
 
     def failure(self, name: str, error: Exception):
         pass  # The line on the standard error says it.
