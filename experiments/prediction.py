@@ -65,6 +65,7 @@ def predict(
     if overlay:
         model.require_attention()
     network = matching_network(model, googlenet)
+    _make_folders(overlay, films)
     predictor = ClipPredictor(
         model, network, stride=stride, protocol=protocol, frame_batch=frame_batch, keep_attention=bool(overlay)
     )
@@ -128,7 +129,7 @@ def list_clips(names) -> list[str]:
 
 
 def film_paths(overlay: str, clips) -> dict[str, Path]:
-    """Returns each clip's film: the file `overlay` if it ends in .mp4, else a file in the folder of that name, made.
+    """Returns each clip's film: the file `overlay` if it ends in .mp4, else a file in the folder of that name.
 
     Raises:
       InputError: for one file and several clips, and where the film would be written over a clip.
@@ -149,12 +150,15 @@ def film_paths(overlay: str, clips) -> dict[str, Path]:
         for clip in clips:
             if film.exists() and os.path.exists(clip) and os.path.samefile(film, clip):
                 raise InputError(f"overlay={overlay}: would be written over the clip {clip}; name another place")
-    folder = next(iter(films.values())).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
     return films
+
+
+def _make_folders(overlay: str | None, films: dict[str, Path]):
+    for folder in {film.parent for film in films.values()}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
 
 
 def _unused(folder: Path, stem: str, taken) -> Path:

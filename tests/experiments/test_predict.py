@@ -391,6 +391,24 @@ def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys
     assert all((picture[-34:] > 200).any() and np.median(picture[-34:]) < 120 for picture in pictures)  # the text
 
 
+def test_a_random_network_is_said_everywhere(attention_run, load, network, clips, tmp_path, capsys, monkeypatch):
+    model = load(attention_run, "best")
+    model = replace(model, recipe=model.recipe | {"random": True})
+    monkeypatch.setattr(prediction.trained, "load", lambda *_: model)
+    network.network = FakeNetwork(random=True)
+    clip = str(clips / "run/b.mp4")
+    assert predict(attention_run, [clip], overlay=str(tmp_path / "film.mp4")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("NOTE: the network is RANDOM")
+    assert "; features of a RANDOM network)" in lines[4] and len(lines) == 6
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="gray")
+    assert all((picture[240 - 18 * n : 258 - 18 * n] > 180).any() for n in (1, 2, 3))  # One line more than usual.
+    assert np.median(picture[186:]) < 120
+    assert predict(attention_run, [clip], as_json=True) == 0
+    assert [line["random_network"] for line in said(capsys)] == [True, True]
+
+
 def test_a_film_that_cannot_be_is_said_before_anything_is_done(attention_run, make_run, network, clips, tmp_path):
     a, c = str(clips / "run/a.mp4"), str(clips / "jump/c.mp4")
     with pytest.raises(InputError, match="one film, and 2 clips; name a folder"):
@@ -398,8 +416,8 @@ def test_a_film_that_cannot_be_is_said_before_anything_is_done(attention_run, ma
     with pytest.raises(InputError, match="would be written over the clip"):
         film_paths(a, [a])
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"):
-        film_paths(str(tmp_path / "file" / "film.mp4"), [a])
+    with pytest.raises(InputError, match=r"the folder .*/file cannot be made"):
+        predict(attention_run, [a], overlay=str(tmp_path / "file" / "film.mp4"))
     films = film_paths(str(tmp_path / "films"), [a, c, f"{clips}/run_a.mp4"])
     assert [film.name for film in films.values()] == ["run_a_mp4.mp4", "jump_c_mp4.mp4", "run_a_mp4_2.mp4"]
     pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
