@@ -59,7 +59,12 @@ def probe_clip(data_dir: str, name: str, fps: float | None) -> ClipSource:
         found = probe(path)
     except VideoError as error:
         return ClipSource(name, path, error, every=1)
-    return ClipSource(name, path, found, every=1 if fps is None or found.fps < fps else frame_skip(found.fps, fps))
+    return ClipSource(name, path, found, kept_every(found.fps, fps))
+
+
+def kept_every(native_fps: float, fps: float | None) -> int:
+    """Returns k, where every k-th frame of a clip of `native_fps` is kept; see `probe_clip`."""
+    return 1 if fps is None or native_fps < fps else frame_skip(native_fps, fps)
 
 
 def decode_clip(source: ClipSource) -> Iterator[np.ndarray | ClipRecord]:

@@ -37,6 +37,11 @@ def run(main):
     app.run(guarded, flags_parser=_parse)
 
 
+def printable(text: str) -> str:
+    """Returns a text from outside, such as a file's name, as it can be printed on one line of any terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _end_now(status: int) -> int:
     """Ends the program even if a library's thread, of a write that has failed, waits for what will never come."""
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):

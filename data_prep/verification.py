@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from attention_ar.errors import InputError
+from data_prep.command_line import printable
 from data_prep.csv_file import write_csv
 from data_prep.datasets import DATASETS
 from data_prep.distribution import walk
@@ -100,15 +101,11 @@ def write_verdicts(path, verdicts: Sequence[Verdict]):
 
 def format_faults(verdicts: Sequence[Verdict]) -> str:
     """Returns the clips at fault as a table of verdict, path and reason; "" if there are none."""
-    rows = [(verdict.row[1], _on_one_line(verdict.row[0]), verdict.row[2]) for verdict in verdicts if verdict.faults]
+    rows = [(verdict.row[1], printable(verdict.row[0]), verdict.row[2]) for verdict in verdicts if verdict.faults]
     if not rows:
         return ""
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{kind:{widths[0]}}  {path:{widths[1]}}  {reason}" for kind, path, reason in rows)
-
-
-def _on_one_line(name: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

@@ -1,15 +1,14 @@
 """Video files: frame rates from real time stamps, and frames as arrays, decoded by PyAV.
 
-A file from outside may be anything. ffmpeg is held to plain containers read from plain files, so that a play list
-called .mp4 opens nothing else, and whatever cannot be read becomes a `VideoError` with a plain reason.
+Whatever cannot be read becomes a `VideoError` with a plain reason; `video_sources` says what may be opened.
 
 A clip that was cut off is not always an error to ffmpeg: a Matroska file just ends, an AVI's last frame is half
 old picture. Hence the comparison with what the container promises.
 """
 
+import contextlib
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -19,23 +18,12 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from attention_ar.errors import InputError
+from data_prep.video_sources import VideoError, hint, is_endless, open_video
 
 EXTENSIONS = ("avi", "mpg", "mpeg", "mp4", "mkv", "webm", "mov")
 
-_OPTIONS = {
-    "format_whitelist": "avi,mpeg,mpegvideo,mpegts,mov,matroska,webm",
-    "protocol_whitelist": "file",
-}
 _SLOWEST, _FASTEST = 0.5, 1000.0  # frames per second that a camera may have
 _UNKNOWN_FPS = 25.0
-
-
-class VideoError(InputError):
-    """A file from which not one frame can be had; `reason` says why, without the file's name."""
-
-    def __init__(self, path, reason: str):
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,7 @@ def probe(path) -> VideoProbe:
     Raises:
       VideoError: when it is no video file or holds no frames.
     """
-    with _open(path) as container:
+    with open_video(path) as container:
         stream = _picture_stream(container, path)
         timeline = _Timeline()
         try:
@@ -120,16 +108,10 @@ class FrameReader:
     """
 
     def __init__(self, path, every: int, size: tuple[int, int] | None, colour: str, chunk: int):
-        if colour not in ("bgr24", "rgb24"):
-            raise InputError(f"colour={colour!r}: must be bgr24 or rgb24")
         if every < 1 or chunk < 1:
             raise InputError(f"every={every}, chunk={chunk}: both must be at least 1")
-        self.num_frames = 0
-        self.cut_short = None
-        self._path = path
-        self._size = size
-        self._format = colour
-        self._chunks = self._read(every, chunk)
+        self._frames = WholeFrames(path)
+        self._chunks = self._read(Pictures(size, colour), every, chunk)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self
@@ -137,60 +119,137 @@ class FrameReader:
     def __next__(self) -> np.ndarray:
         return next(self._chunks)
 
-    def _read(self, every, chunk):
-        reformatter = VideoReformatter()  # one for all frames: it keeps its tables, and is 3.5 times as fast
+    @property
+    def num_frames(self) -> int:
+        return self._frames.num_frames
+
+    @property
+    def cut_short(self) -> str | None:
+        return self._frames.cut_short
+
+    def _read(self, picture, every, chunk):
         pictures = []
-        with _open(self._path) as container:
-            for frame in self._whole_frames(container, _picture_stream(container, self._path)):
-                if self.num_frames % every == 0:
-                    pictures.append(self._picture(reformatter, frame))
-                self.num_frames += 1
+        with self._frames:
+            for number, frame in enumerate(self._frames):
+                if number % every == 0:
+                    pictures.append(picture(frame))
                 if len(pictures) == chunk:
                     yield np.stack(pictures)
                     pictures = []
         if pictures:
             yield np.stack(pictures)
 
-    def _picture(self, reformatter, frame):
+
+class Pictures:
+    """A function from decoded frames to arrays, upright as a player would show them.
+
+    Args:
+      size: (height, width) to which frames are resized (bilinear, aspect ratio not kept); a function of the first
+        frame's own size that returns it; or None for the own size itself. All are of the size of the first.
+      colour: "bgr24" or "rgb24", the order of the last axis.
+    """
+
+    def __init__(self, size: tuple[int, int] | Callable | None, colour: str):
+        if colour not in ("bgr24", "rgb24"):
+            raise InputError(f"colour={colour!r}: must be bgr24 or rgb24")
+        self._size, self._format = size, colour
+        self._reformatter = VideoReformatter()  # one for all frames: it keeps its tables, and is 3.5 times as fast
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """Returns `<uint8>[height, width, 3]`."""
         quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, like np.rot90
-        if self._size is None:
-            self._size = (frame.width, frame.height) if quarter_turns % 2 else (frame.height, frame.width)
+        if not isinstance(self._size, tuple):
+            own = (frame.width, frame.height) if quarter_turns % 2 else (frame.height, frame.width)
+            self._size = self._size(*own) if self._size else own
         height, width = reversed(self._size) if quarter_turns % 2 else self._size
-        scaled = reformatter.reformat(frame, width, height, self._format, interpolation="BILINEAR", threads=1)
+        scaled = self._reformatter.reformat(frame, width, height, self._format, interpolation="BILINEAR", threads=1)
         return np.rot90(scaled.to_ndarray(), quarter_turns)
 
-    def _whole_frames(self, container, stream):
-        """Yields decoded frames up to the first damage that ends the clip; sets `cut_short`."""
+
+class WholeFrames(contextlib.AbstractContextManager):
+    """Iterates over the whole frames of a source, up to the first damage that ends it.
+
+    What a pipe or a camera sends does not end with a packet that cannot be decoded: it is left out.
+
+    Args:
+      source: a path, or what `video_sources.find_source` returned.
+      stopped: asked before every frame; once it is true, the source counts as read to its end.
+
+    Attributes:
+      said: what the container says, once this context is entered; its `fps` rests on no time stamp.
+      num_frames: frames given so far.
+      cut_short: once the iterator is exhausted, None or the reason why the clip's rest is missing, as one line.
+
+    Raises:
+      VideoError: on entering, and at the first `next` when there is not one whole frame.
+    """
+
+    def __init__(self, source, stopped: Callable[[], bool] = lambda: False):
+        self._source, self._stopped = source, stopped
+        self.num_frames = 0
+        self.cut_short = None
+
+    def __enter__(self):
+        self._container = open_video(self._source)
+        try:
+            self._stream = _picture_stream(self._container, self._source)
+        except VideoError:
+            self._container.close()
+            raise
+        self.said = _Timeline().probe(self._container, self._stream)
+        return self
+
+    def __exit__(self, *_):
+        self._container.close()
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
         timeline = _Timeline()
-        fault = _Fault()
+        fault = _Fault(forgiven=is_endless(self._source))
         held = None  # a damaged frame is kept if another follows (a glitch), and dropped as the last one (a cut)
         last_shown = None
-        for frame in _decode(container, stream, timeline, fault):
+        for frame in _decode(self._container, self._stream, timeline, fault):
+            if self._stopped():
+                break
             if held is not None:
+                self.num_frames += 1
                 yield held
             held, last_shown = frame, frame.pts
         if held is not None and held.is_corrupt:
             fault.reason = fault.reason or "the last frame is damaged"
         elif held is not None:
+            self.num_frames += 1
             yield held
 
+        if self._stopped():
+            return
         if not timeline.num_packets and not fault.reason:
-            raise VideoError(self._path, "a video file without a single frame")
+            raise VideoError(self._source, "a video file without a single frame")
         if not self.num_frames:
-            raise VideoError(self._path, f"not one whole frame ({fault.reason or 'the decoder gave none'})")
-        found = timeline.probe(container, stream)
+            reason = f"not one whole frame ({fault.reason or 'the decoder gave none'})"
+            raise VideoError(self._source, f"{reason}{hint(self._source, self._container)}")
+        found = timeline.probe(self._container, self._stream)
         if not fault.reason and found.num_missing:
             fault.reason = "the file ends early"
-        if not fault.reason and timeline.frames_after(last_shown, found.fps) >= 2:
+        if not (fault.reason or fault.forgiven) and timeline.frames_after(last_shown, found.fps) >= 2:
             fault.reason = "the decoder ended early"
         if fault.reason:
             promised = max(found.num_packets + found.num_missing, self.num_frames)
             self.cut_short = f"cut short: {self.num_frames} of {promised} frames are whole ({fault.reason})"
+        elif fault.num_lost:
+            self.cut_short = f"{fault.num_lost} packets could not be decoded"
 
 
 @dataclass
 class _Fault:
+    forgiven: bool  # whether decoding goes on after it
     reason: str = ""
+    num_lost: int = 0
+
+    def note(self, error: av.error.FFmpegError):
+        if self.forgiven:
+            self.num_lost += 1
+        else:
+            self.reason = _plain(error)
 
 
 def _decode(container, stream, timeline, fault):
@@ -205,7 +264,7 @@ def _decode(container, stream, timeline, fault):
                 try:
                     yield from held.decode()
                 except av.error.FFmpegError as error:
-                    fault.reason = _plain(error)
+                    fault.note(error)
             held = packet
         if not fault.reason and held is not None:
             if held.is_corrupt:
@@ -221,12 +280,27 @@ def _decode(container, stream, timeline, fault):
 
 
 @dataclass
+class _Stamps:
+    """Time stamps that went by: how many, the least and the greatest. A long video leaves nothing else behind."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+
+    def add(self, stamp: int | None):
+        if stamp is not None:
+            self.first = min(self.first, stamp) if self.count else stamp
+            self.last = max(self.last, stamp) if self.count else stamp
+            self.count += 1
+
+
+@dataclass
 class _Timeline:
-    """The time stamps of the packets that went by, in the stream's ticks."""
+    """The packets that went by; times are in the stream's ticks."""
 
     num_packets: int = 0
-    shown: list[int] = field(default_factory=list)
-    decoded: list[int] = field(default_factory=list)
+    shown: _Stamps = field(default_factory=_Stamps)
+    decoded: _Stamps = field(default_factory=_Stamps)
     duration: int = 0
     tick: Fraction = Fraction(1)
 
@@ -236,10 +310,8 @@ class _Timeline:
         self.num_packets += 1
         self.duration = packet.duration or self.duration
         self.tick = packet.time_base
-        if packet.pts is not None:
-            self.shown.append(packet.pts)
-        if packet.dts is not None:
-            self.decoded.append(packet.dts)
+        self.shown.add(packet.pts)
+        self.decoded.add(packet.dts)
 
     def probe(self, container, stream) -> VideoProbe:
         rate = self._fps(stream)
@@ -256,17 +328,17 @@ class _Timeline:
 
     def frames_after(self, shown: int | None, fps: float) -> int:
         """How many frames' time lies between the time stamp `shown` and the last packet's."""
-        if shown is None or not self.shown:
+        if shown is None or not self.shown.count:
             return 0
-        return round(float((max(self.shown) - shown) * self.tick) * fps)
+        return round(float((self.shown.last - shown) * self.tick) * fps)
 
-    def _stamps(self):
-        return self.shown if len(self.shown) >= len(self.decoded) else self.decoded
+    def _stamps(self) -> _Stamps:
+        return self.shown if self.shown.count >= self.decoded.count else self.decoded
 
     def _fps(self, stream) -> float | None:
         stamps = self._stamps()
-        span = (max(stamps) - min(stamps)) * self.tick if stamps else 0
-        measured = (len(stamps) - 1) / span if span > 0 else None
+        span = (stamps.last - stamps.first) * self.tick
+        measured = (stamps.count - 1) / span if span > 0 else None
         by_duration = 1 / (self.duration * self.tick) if self.duration else None
         for rate in (measured, stream.average_rate, by_duration, stream.guessed_rate):
             if rate is not None and math.isfinite(rate) and _SLOWEST <= rate <= _FASTEST:
@@ -280,9 +352,9 @@ class _Timeline:
         """
         stamps = self._stamps()
         absent = stream.frames - self.num_packets
-        if not stamps:
+        if not stamps.count:
             return max(0, absent)
-        first, last = float(min(stamps) * self.tick), float(max(stamps) * self.tick)
+        first, last = float(stamps.first * self.tick), float(stamps.last * self.tick)
         missing = round((_declared_end(container, stream, first) - last) * fps) - 1
         if stream.frames:
             return max(0, absent) if missing > 0 else 0
@@ -304,22 +376,6 @@ def _declared_end(container, stream, first: float) -> float:
             alone = len(container.streams) == 1  # otherwise the sound may be what lasts so long
             return container.duration / av.time_base if alone and container.duration else 0.0
     return 0.0
-
-
-def _open(path):
-    path = os.path.abspath(path)  # a relative name with a colon would be read as a protocol
-    try:
-        if os.path.isfile(path) and os.path.getsize(path) == 0:
-            raise VideoError(path, "the file is empty")
-        return av.open(path, options=_OPTIONS)
-    except FileNotFoundError:
-        raise VideoError(path, "no such file") from None
-    except IsADirectoryError:
-        raise VideoError(path, "a folder, not a video file") from None
-    except PermissionError:
-        raise VideoError(path, "no permission to read it") from None
-    except av.error.FFmpegError:
-        raise VideoError(path, "not a video file, or one whose header is cut off or damaged") from None
 
 
 def _picture_stream(container, path):

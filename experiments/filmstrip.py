@@ -3,22 +3,20 @@
 import io
 import math
 import os
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from attention_ar.errors import InputError
+from experiments.lettering import write_line
+from experiments.mp4 import Mp4
 from experiments.overlay import overlay, upsample_attention
 
 MAX_BYTES = 300_000  # of a filmstrip
 MAX_ANIMATION_FRAMES, MAX_ANIMATION_FPS = 60, 12.5
 
-_FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
-_INK, _FADED = (30, 30, 30), (120, 120, 120)
+_FADED = (120, 120, 120)
 _MARGIN = 4
 
 
@@ -81,7 +79,9 @@ def attention_movie(frames, attention, path, *, fps: float, caption="", height: 
     if animated:
         _write(path, _gif(list(pictures), every / fps))
     else:
-        _save_mp4(pictures, path, fps)
+        with Mp4(path, fps) as film:
+            for picture in pictures:
+                film.add(picture)
 
 
 def _matching(frames, attention):
@@ -99,13 +99,13 @@ def _sheet(frames, attention, numbers, caption: str, height: int) -> Image.Image
     size = (_MARGIN + len(plain) * (width + _MARGIN), top + 2 * (height + _MARGIN) + bottom)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    _text(draw, (_MARGIN, top / 2), caption, 15, size[0] - 2 * _MARGIN)
+    write_line(draw, (_MARGIN, top / 2), caption, 15, size[0] - 2 * _MARGIN)
     for column, number in enumerate(numbers):
         x = _MARGIN + column * (width + _MARGIN)
         for row, picture in enumerate((plain[column], seen[column])):
             sheet.paste(Image.fromarray(picture), (x, top + row * (height + _MARGIN)))
         place = (x + width / 2, size[1] - bottom / 2 - 1)
-        _text(draw, place, f"t = {number}", 11, width, anchor="mm", fill=_FADED, font="DejaVuSans.ttf")
+        write_line(draw, place, f"t = {number}", 11, width, anchor="mm", fill=_FADED, font="DejaVuSans.ttf")
     return sheet
 
 
@@ -116,7 +116,7 @@ def _side_by_side(frame, attention, caption: str, height: int, text_size: int) -
     sheet = Image.new("RGB", (2 * plain.shape[1], top + height + height % 2), "white")  # Encoders want even sizes.
     sheet.paste(Image.fromarray(plain), (0, top))
     sheet.paste(Image.fromarray(seen), (plain.shape[1], top))
-    _text(ImageDraw.Draw(sheet), (_MARGIN, top / 2), caption, text_size, sheet.width - 2 * _MARGIN)
+    write_line(ImageDraw.Draw(sheet), (_MARGIN, top / 2), caption, text_size, sheet.width - 2 * _MARGIN)
     return sheet
 
 
@@ -124,16 +124,6 @@ def _resized(frame, height: int) -> np.ndarray:
     """The frame in that height, aspect ratio kept."""
     width = max(1, round(height * frame.shape[1] / frame.shape[0]))
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _text(draw, position, text, size, width, *, anchor="lm", fill=_INK, font="DejaVuSans-Bold.ttf"):
-    """Writes a text on one line, in smaller letters or shortened where it would be wider than `width`."""
-    text = " ".join(text.split())
-    fonts = [ImageFont.truetype(str(_FONTS / font), n) for n in range(size, 8, -1)] or [ImageFont.load_default()]
-    font = next((font for font in fonts if draw.textlength(text, font) <= width), fonts[-1])
-    while draw.textlength(text, font) > width and len(text) > 1:
-        text = text[:-2] + "…"
-    draw.text(position, text, fill=fill, font=font, anchor=anchor)
 
 
 def _gif(pictures, seconds: float) -> bytes:
@@ -145,20 +135,6 @@ def _gif(pictures, seconds: float) -> bytes:
     gif = io.BytesIO()
     first.save(gif, format="GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
     return gif.getvalue()
-
-
-def _save_mp4(pictures, path, fps: float):
-    beside = f"{path}.partial"
-    with av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
-        stream.pix_fmt = "yuv420p"
-        for number, picture in enumerate(pictures):
-            if number == 0:
-                stream.width, stream.height = picture.size
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
-        container.mux(stream.encode(None))
-    os.replace(beside, path)
 
 
 def _write(path, contents: bytes):

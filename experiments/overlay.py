@@ -4,6 +4,8 @@ The K×K cells cover the whole frame, whatever its size and shape: cell i is row
 a frame of 320×240 pixels, cell 8 is the rectangle of the columns 46–91 and the rows 34–68.
 """
 
+import functools
+
 import numpy as np
 from scipy import ndimage
 
@@ -40,6 +42,7 @@ def upsample_attention(attention, size=(224, 224)) -> np.ndarray:
     return _spread(side, height) @ cells @ _spread(side, width).T
 
 
+@functools.lru_cache(16)
 def _spread(num_cells: int, num_pixels: int) -> np.ndarray:
     """How each cell of a row colours its pixels, `<float64>[num_pixels, num_cells]`.
 

@@ -59,6 +59,11 @@ class TrainedModel:
     split_id: str
     has_attention: bool
 
+    def require_attention(self):
+        """Raises `InputError` for a model that has none to show."""
+        if not self.has_attention:
+            raise InputError(f"model={self.config.model.model} has no attention to show; train soft_attention")
+
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
 

@@ -177,8 +177,7 @@ def visualize(
       The paths of the filmstrips.
     """
     model = trained.load(workdir, checkpoint)
-    if not model.has_attention:
-        raise InputError(f"model={model.config.model.model} has no attention to show; train soft_attention")
+    model.require_attention()
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"
     chosen = find_clips(file.names, clips) if clips else np.flatnonzero(np.array(file.splits) == split)

@@ -1,11 +1,15 @@
+import os
+import select
 import struct
+import threading
 
 import av
 import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.video import VideoError, probe, read_frames
+from data_prep.video import Pictures, VideoError, WholeFrames, probe, read_frames
+from data_prep.video_sources import Camera, Pipe, find_source, open_video
 
 CONTAINERS = ("avi", "mpg", "mp4", "mov", "mkv", "webm")
 
@@ -260,3 +264,91 @@ def test_wrong_arguments():
         read_frames("clip.mp4", colour="grey")
     with pytest.raises(InputError, match="every=0"):
         read_frames("clip.mp4", every=0)
+
+
+def _sent(data, keep_open=False):
+    """The end to read of a pipe through which `data` comes."""
+    read, write = os.pipe()
+
+    def work():
+        view = memoryview(data)
+        while view:
+            view = view[os.write(write, view) :]
+        if not keep_open:
+            os.close(write)
+
+    threading.Thread(target=work, daemon=True).start()
+    return read
+
+
+def _pipe(data):
+    return Pipe(_sent(data), "pipe", lambda: False)
+
+
+@pytest.mark.parametrize("extension", ["avi", "mpg", "mp4", "mkv", "webm"])
+def test_a_pipe_gives_the_files_frames_and_the_containers_rate(tmp_path, write_video, extension):
+    options = {"movflags": "faststart"} if extension == "mp4" else {}
+    path = write_video(tmp_path / f"clip.{extension}", 12, fps=24, **options)
+    with WholeFrames(_pipe(path.read_bytes())) as frames:
+        assert frames.said.fps == pytest.approx(24, rel=0.005) and frames.said.rate_known
+        picture = Pictures((224, 224), "bgr24")
+        np.testing.assert_array_equal(np.stack([picture(frame) for frame in frames]), read(path))
+    assert (frames.num_frames, frames.cut_short) == (12, None)
+
+
+def test_pipes_without_a_video_say_why(tmp_path, write_video):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
+    path = write_video(tmp_path / "clip.mp4", 30, lambda index: noise[index])  # its index is at the end
+    play_list = f"ffconcat version 1.0\nfile {path}\n".encode()
+    for data, reason in (
+        (b"", "^pipe: nothing came through it$"),
+        (b"not a film\n" * 100, "no video that can be read as it comes; ffmpeg -i … -f matroska - makes such"),
+        (play_list, "no video that can be read as it comes"),
+        (path.read_bytes(), "not one whole frame .* has its index at the end, name the file, or redirect it with <$"),
+    ):
+        with (
+            pytest.raises(VideoError, match=reason),
+            WholeFrames(_pipe(data)) as frames,
+        ):
+            list(frames)
+    with path.open("rb") as file, WholeFrames(Pipe(file.fileno(), "redirected", lambda: False)) as frames:
+        assert len(list(frames)) == 30
+
+
+def test_a_pipe_that_falls_silent_can_be_ended(tmp_path, write_video, drifting_picture):
+    data = write_video(tmp_path / "clip.mkv", 60, drifting_picture).read_bytes()
+    descriptor = _sent(data[: len(data) // 2], keep_open=True)
+
+    def stopped():
+        return frames.num_frames >= 5 and not select.select([descriptor], [], [], 0)[0]
+
+    frames = WholeFrames(Pipe(descriptor, "pipe", stopped), stopped)
+    with frames:
+        assert 5 <= len(list(frames)) < 60
+    assert frames.cut_short is None
+
+
+def test_a_stream_goes_on_after_a_damaged_packet(tmp_path, write_video, drifting_picture):
+    path = write_video(tmp_path / "clip.mp4", 60, drifting_picture, movflags="faststart")
+    data = bytearray(path.read_bytes())
+    middle = data.find(b"mdat") + len(data) // 3
+    data[middle : middle + 600] = np.random.default_rng(1).bytes(600)
+    path.write_bytes(data)
+    with WholeFrames(_pipe(bytes(data))) as frames:
+        count = len(list(frames))
+    assert count > sum(len(chunk) for chunk in read_frames(path))
+    assert frames.cut_short.endswith("packets could not be decoded")
+
+
+def test_what_a_name_means(tmp_path, monkeypatch):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=lambda: pipe.open("wb").close(), daemon=True).start()
+    assert isinstance(find_source(str(pipe), lambda: False), Pipe)
+    assert find_source("/dev/null", lambda: False) == Camera("/dev/null")
+    assert find_source("none.mp4", lambda: False) == "none.mp4"
+    with pytest.raises(VideoError, match=r"^/dev/null: not a camera that can be opened \("):
+        open_video(Camera("/dev/null"))
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(VideoError, match="terminal"):
+        find_source("-", lambda: False)

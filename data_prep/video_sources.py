@@ -1,0 +1,160 @@
+"""Where a video comes from: a file, a pipe or a camera, each opened by ffmpeg on the shortest leash that will do.
+
+What comes from outside may be anything. ffmpeg is held to plain containers; it may open files for a file and nothing
+at all for a pipe, so that a play list called .mp4 opens nothing else; and a device is opened only where the user named
+one.
+"""
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import av
+
+from attention_ar.errors import InputError
+
+_CONTAINERS = "avi,mpeg,mpegvideo,mpegts,mov,matroska,webm"
+_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+_PIPE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+_CAMERA = {"format_whitelist": "video4linux2", "protocol_whitelist": "none"}
+_POLL_SECONDS = 0.1
+_TO_PIPE = "ffmpeg -i … -f matroska - makes such, and an mp4 needs its index in front (-movflags faststart)"
+
+
+class VideoError(InputError):
+    """A source from which not one frame can be had; `reason` says why, without the source's name."""
+
+    def __init__(self, source, reason: str):
+        super().__init__(f"{os.fspath(source)}: {reason}")
+        self.reason = reason
+
+
+class Pipe(os.PathLike):
+    """What comes through a pipe, for PyAV to read, until the other end closes it or `stopped` says so.
+
+    A plain read would wait for bytes that may never come, and not hear that the user wants to stop.
+
+    Args:
+      descriptor: of the pipe, open for reading. A file, as of `< clip.mp4`, will do too.
+      name: of the pipe in messages.
+      stopped: once it returns true, reading ends as if the pipe had been closed.
+    """
+
+    def __init__(self, descriptor: int, name: str, stopped: Callable[[], bool]):
+        self._descriptor, self._name, self._stopped = descriptor, name, stopped
+        self.is_empty = True  # so far
+
+    def __fspath__(self):
+        return self._name
+
+    def read(self, size: int) -> bytes:
+        while not self._stopped():
+            if select.select([self._descriptor], [], [], _POLL_SECONDS)[0]:
+                data = os.read(self._descriptor, size)
+                self.is_empty &= not data
+                return data
+        return b""
+
+    def seekable(self) -> bool:
+        return stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._descriptor, offset, whence)
+
+    def tell(self) -> int:
+        return self.seek(0, os.SEEK_CUR)
+
+
+@dataclass(frozen=True)
+class Camera(os.PathLike):
+    """A camera as Linux has it (Video4Linux), for example /dev/video0."""
+
+    device: str
+
+    def __fspath__(self):
+        return self.device
+
+
+def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
+    """Returns what a user names as a video.
+
+    Args:
+      text: "-" is the standard input. A named pipe is read as a pipe, which `<(command)` of a shell is too; a
+        character device is taken for a camera; everything else is the path of a file.
+      stopped: see `Pipe`.
+
+    Raises:
+      VideoError: where the standard input is a terminal, or a named pipe cannot be read.
+    """
+    if text == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise VideoError(text, "the standard input is a terminal; pipe a video into it")
+        return Pipe(sys.stdin.fileno(), "standard input", stopped)
+    try:
+        mode = os.stat(text).st_mode
+    except (OSError, ValueError):
+        return text  # Opening it will say what is wrong.
+    if stat.S_ISFIFO(mode):
+        try:
+            return Pipe(os.open(text, os.O_RDONLY), text, stopped)
+        except OSError as error:
+            raise VideoError(text, f"cannot be read ({error.strerror})") from None
+    return Camera(text) if stat.S_ISCHR(mode) else text
+
+
+def is_endless(source) -> bool:
+    """Whether nothing can be known of a source's end or rate before it has been read: a pipe or a camera."""
+    return isinstance(source, Pipe | Camera)
+
+
+def open_video(source) -> av.container.InputContainer:
+    """Opens a path, `Pipe` or `Camera`.
+
+    Raises:
+      VideoError: where it holds no video, or cannot be read.
+    """
+    if isinstance(source, Pipe):
+        return _open_pipe(source)
+    return _open_camera(source) if isinstance(source, Camera) else _open_file(source)
+
+
+def hint(source, container) -> str:
+    """Returns what to say, after that no frame came of a container that could be opened."""
+    if isinstance(source, Pipe) and not source.seekable() and "mov" in container.format.name:
+        return "; where an mp4 has its index at the end, name the file, or redirect it with <"
+    return ""
+
+
+def _open_file(path):
+    path = os.path.abspath(path)  # a relative name with a colon would be read as a protocol
+    try:
+        if os.path.isfile(path) and os.path.getsize(path) == 0:
+            raise VideoError(path, "the file is empty")
+        return av.open(path, options=_FILE)
+    except FileNotFoundError:
+        raise VideoError(path, "no such file") from None
+    except IsADirectoryError:
+        raise VideoError(path, "a folder, not a video file") from None
+    except PermissionError:
+        raise VideoError(path, "no permission to read it") from None
+    except av.error.FFmpegError:
+        raise VideoError(path, "not a video file, or one whose header is cut off or damaged") from None
+
+
+def _open_pipe(pipe: Pipe):
+    try:
+        return av.open(pipe, options=_PIPE)
+    except av.error.FFmpegError:
+        reason = "nothing came through it" if pipe.is_empty else f"no video that can be read as it comes; {_TO_PIPE}"
+        raise VideoError(pipe, reason) from None
+
+
+def _open_camera(camera: Camera):
+    try:
+        return av.open(camera.device, format="video4linux2", options=_CAMERA)
+    except (OSError, ValueError) as error:  # PyAV's errors are either.
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(camera, f"not a camera that can be opened ({reason.splitlines()[0]})") from None

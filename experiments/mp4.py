@@ -1,0 +1,61 @@
+"""Films as files."""
+
+import contextlib
+import os
+from fractions import Fraction
+
+import av
+from PIL import Image
+
+from attention_ar.errors import InputError, writing
+
+
+class Mp4(contextlib.AbstractContextManager):
+    """Writes an MP4, picture after picture; the file is there when all of it is, and not at all after an error.
+
+    Args:
+      path: of the file.
+      fps: pictures per second.
+    """
+
+    def __init__(self, path, fps: float):
+        self._path, self._beside, self._fps = path, f"{path}.partial", fps
+
+    def __enter__(self):
+        with self._writing():
+            self._container = av.open(self._beside, "w", format="mp4", options={"movflags": "faststart"})
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        self._stream = self._container.add_stream(codec, rate=Fraction(self._fps).limit_denominator(1001))
+        self._stream.pix_fmt = "yuv420p"
+        self._is_empty = True
+        return self
+
+    def add(self, picture: Image.Image):
+        """Adds a picture; all must be of one size, whose sides are even."""
+        if self._is_empty:
+            self._stream.width, self._stream.height = picture.size
+            self._is_empty = False
+        with self._writing():
+            self._container.mux(self._stream.encode(av.VideoFrame.from_image(picture)))
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is not None or self._is_empty:
+                return
+            with self._writing():
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+                os.replace(self._beside, self._path)
+        finally:
+            with contextlib.suppress(OSError, av.error.FFmpegError):  # What could not be written before cannot be now.
+                self._container.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._beside)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            with writing(self._path):
+                yield
+        except av.error.FFmpegError as error:
+            raise InputError(f"{self._path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,63 @@
+"""Which attention a frame is shown under, read back from films."""
+
+import os
+
+import av
+import numpy as np
+import pytest
+
+from experiments.clip_stream import BlockPrediction
+from experiments.overlay_movie import OverlayMovie, film_size
+
+
+def block(first, attention, number=0):
+    return BlockPrediction(number, first, (0.0, 0.0), np.array([1.0]), np.array([1.0]), attention, True)
+
+
+def brightest_cells(path):
+    """The cell that is brightest in each picture, None where all are dark; the cells of the text are left out."""
+    with av.open(str(path)) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    height, width = pictures[0].shape
+    found = []
+    for picture in pictures:
+        cells = [picture[int((r + 0.5) * height / 7), int((c + 0.5) * width / 7)] for r in range(5) for c in range(7)]
+        found.append(int(np.argmax(cells)) if max(cells) > 100 else None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("every", "skip", "stride", "starts", "expected"),
+    [
+        # Blocks of three: the first frames in the first block, then each under the last step of the block it ends.
+        (1, 1, 1, [0, 1, 2, 3], [0, 1, 2, 12, 22, 32, None]),
+        (1, 1, 3, [0, 3], [0, 1, 2, 10, 11, 12, None]),
+        (1, 2, 4, [0, 4], [0, 0, 1, 1, 2, 2, 11, 11, 12, 12]),
+        (2, 1, 3, [0], [0, 0, 1, 1, 2, 2, None]),
+        (1, 1, 5, [0, 5], [0, 1, 2, None, None, 10, 11, 12]),
+    ],
+)
+def test_frames_are_under_the_first_block_that_has_them(tmp_path, every, skip, stride, starts, expected):
+    attention = np.eye(49)[np.arange(40).reshape(4, 10)[:, :3]]  # Block b looks at cells 10·b, 10·b + 1, 10·b + 2.
+    dark = np.zeros((240, 320, 3), np.uint8)
+    waiting = []
+    path = tmp_path / "film.mp4"
+    with OverlayMovie(path, fps=5, every=every, skip=skip, stride=stride, describe=lambda p: "") as movie:
+        known = 0
+        for number in range(len(expected)):
+            movie.add_frame(number, dark)
+            waiting.append(len(movie._waiting))
+            if known < len(starts) and number // every >= starts[known] + 2 * skip:
+                movie.add_block(block(starts[known], attention[known]))
+                known += 1
+    assert known == len(starts)
+    assert brightest_cells(path) == expected
+    assert max(waiting) <= every * (2 * skip + 1)  # No frame waits for more than its block.
+    assert os.listdir(tmp_path) == ["film.mp4"]
+
+
+def test_a_films_size():
+    assert film_size(240, 320) == (240, 320)
+    assert film_size(145, 181) == (240, 300)  # a line of text must be readable
+    assert film_size(1080, 1920) == (480, 854)
+    assert film_size(255, 341)[0] % 2 == film_size(255, 341)[1] % 2 == 0

@@ -1,0 +1,412 @@
+"""Predictions of videos as they come: the numbers of an evaluation, in bounded memory, from files and from pipes."""
+
+import csv
+import functools
+import json
+import os
+import signal
+import threading
+import tracemalloc
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import av
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from attention_ar.checkpoints import Checkpoints
+from attention_ar.errors import InputError
+from attention_ar.steps import TrainState
+from data_prep.clip_list import Clip, ClipList
+from data_prep.extraction import extract
+from data_prep.features_file import open_features
+from experiments import prediction, trained
+from experiments.clip_stream import ClipPredictor, ClipStream
+from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, build_model, write_json
+from experiments.evaluation import evaluate
+from experiments.mp4 import Mp4
+from experiments.prediction import film_paths, list_clips, predict
+
+LENGTHS = {"run/a.mp4": 41, "run/b.mp4": 3, "jump/c.mp4": 30}
+
+
+class FakeNetwork:
+    """The cells' mean colours, spread over 1024 maps: like a network, but at once."""
+
+    def __init__(self, **recipe):
+        self.recipe = {"network": "fake", "weights_sha256": "00", "random": False, **recipe}
+        self.spread = np.random.default_rng(0).normal(0, 0.02, (3, 1024)).astype(np.float32)
+
+    def __call__(self, frames):
+        cells = frames[:, 16::32, 16::32].astype(np.float32)
+        return np.maximum(cells @ self.spread, 0).astype(np.float16)
+
+
+def write_clip(path, num_frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(num_frames).integers(0, 256, (6, 8, 3), np.uint8)
+    with Mp4(path, 25) as film:
+        for n in range(num_frames):
+            cells = np.roll(noise, n // 2, axis=1) * (0.6 + 0.4 * np.sin(n / 5))
+            film.add(Image.fromarray(cells.astype(np.uint8)).resize((64, 48), Image.Resampling.NEAREST))
+    return path
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for name, length in LENGTHS.items():
+        write_clip(folder / name, length)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make_run(clips, tmp_path_factory):
+    """A function that makes a run as training would leave it, on features of the clips, without the training."""
+
+    def make(network, model="soft_attention", multi_label=False, extraction_fps=None, **data):
+        folder = tmp_path_factory.mktemp("run")
+        both = ("jump", "run") if multi_label else ("run",)
+        listed = [Clip(name, both if name.startswith("run") else ("jump",), "", "test") for name in LENGTHS]
+        extract(
+            ClipList("folder", str(clips), tuple(listed), ("jump", "run"), multi_label, "x"),
+            network,
+            folder / "features.h5",
+            fps=extraction_fps,
+            frame_batch=7,
+        )
+        file = open_features(folder / "features.h5")
+        config = RunConfig(
+            DataConfig(str(folder / "features.h5"), **data), ModelConfig(model, 8, 1), ReleasedConfig(8, last_n=3)
+        )
+        module = build_model(config, 2, multi_label)
+        x = np.zeros((1, config.data.num_steps, 49, 1024), np.float32)
+        shapes = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
+        random = np.random.default_rng(3)  # Not as at the beginning of training: all would be 0.5.
+        params = jax.tree.map(lambda a: random.normal(0, 0.5 if a.shape[0] < 1024 else 0.02, a.shape), shapes)
+        params = jax.tree.map(lambda a: a.astype(np.float32), params)
+        with Checkpoints(folder / "checkpoints") as checkpoints:
+            about = {**trained.about_features(file), "epoch": 3, "metrics": {"epoch": 3, "step": 0}}
+            checkpoints.save(TrainState(np.int32(0), params, ()), about)
+        write_json(folder / "config.json", asdict(config))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def attention_run(make_run):
+    return make_run(FakeNetwork(), num_steps=4, fps=10.0, stride=5)
+
+
+@pytest.fixture(scope="module")
+def load():
+    """`trained.load`, which compiles a model once for all tests."""
+    return functools.cache(trained.load)
+
+
+@pytest.fixture
+def network(load, monkeypatch):
+    """The network that is found; tests may put another there."""
+    found = SimpleNamespace(network=FakeNetwork())
+    monkeypatch.setattr(prediction, "load_googlenet", lambda spec: found.network)
+    monkeypatch.setattr(prediction.trained, "load", load)
+    return found
+
+
+@pytest.fixture
+def predictor(attention_run, load):
+    return ClipPredictor(load(attention_run, "best"), FakeNetwork())
+
+
+def said(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "options"),
+    [
+        ("soft_attention", {}, {"num_steps": 4, "fps": 10.0, "stride": 5}),
+        (
+            "softmax_regression",
+            {"random": True},
+            {"num_steps": 5, "fps": 6.0, "multi_label": True, "extraction_fps": 8},
+        ),
+        ("released", {}, {"num_steps": 3, "fps": 10.0, "block_rule": "released", "stride": 9}),
+    ],
+)
+def test_the_numbers_are_those_of_an_evaluation(
+    make_run, attention_run, network, clips, capsys, model, recipe, options
+):
+    network.network = FakeNetwork(**recipe)
+    run = attention_run if model == "soft_attention" else make_run(network.network, model, **options)
+    protocol = "released" if model == "released" else "paper"
+    _, folder, _ = evaluate(run, protocol=protocol)
+    capsys.readouterr()
+    assert predict(run, [str(clips)], as_json=True, frame_batch=6) == 0
+    lines = said(capsys)
+    found = {os.path.relpath(line["clip"], clips): line for line in lines if line["type"] == "clip"}
+    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+        expected = {row["path"]: row for row in csv.DictReader(file)}
+    assert list(found) == sorted(LENGTHS)
+    for name, line in found.items():
+        row = expected[name]
+        assert (line["num_blocks"], line["predicted"]) == (int(row["num_blocks"]), row["predicted"])
+        assert line["num_frames"] == LENGTHS[name]
+        assert line["shorter_than_one_block"] == (name == "run/b.mp4")
+        assert line["random_network"] == recipe.get("random", False)
+        assert line["protocol"] == protocol and line["multi_label"] == options.get("multi_label", False)
+        for label in ("jump", "run"):
+            assert line["probabilities"][label] == pytest.approx(float(row[f"p({label})"]), abs=2e-5)
+        blocks = [b for b in lines if b["type"] == "block" and b["clip"] == line["clip"]]
+        assert [b["block"] for b in blocks] == list(range(line["num_blocks"]))
+        mean = np.mean([b["probabilities"]["run"] for b in blocks])
+        assert mean == pytest.approx(line["probabilities"]["run"], abs=2e-6)
+    values = [line["probabilities"]["run"] for line in lines]
+    assert np.ptp(values) > 0.01 or model == "released"
+
+
+def test_text_for_people(attention_run, network, clips, tmp_path, capsys):
+    short = tmp_path / "\x1b[31m<script>.mp4"
+    short.write_bytes((clips / "run/b.mp4").read_bytes())
+    network.network.recipe["random"] = False
+    assert predict(attention_run, [str(clips / "jump/c.mp4"), str(short)], top=1, seconds=0.8) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model soft_attention, epoch 3: blocks of 4 frames at 10 fps, stride 5, paper protocol"
+    assert lines[1] == f"{clips}/jump/c.mp4 (64×48, 25 fps)"
+    # Blocks of 10 frames begin at 0, 5, 10, 15 and 20, that is 0.2 s apart.
+    assert [line.rpartition(" s: ")[0] for line in lines[2:4]] == ["  0.0 to 0.4", "  0.8 to 1.2"]
+    assert lines[4].startswith("  whole clip: ") and lines[4].endswith("(5 blocks; 1.2 s)")
+    assert lines[5] == f"{tmp_path}/\\x1b[31m<script>.mp4 (64×48, 25 fps)"
+    assert lines[7].endswith("(1 block; 0.1 s; shorter than one block: its last frame was repeated)")
+    assert len(lines) == 8
+
+
+def test_a_long_video_takes_no_more_memory(predictor, tmp_path):
+    """Its frames would take 60 MB, their features 32; each is let go once its last block is known."""
+    path = write_clip(tmp_path / "long.mp4", 400)
+    network, held = predictor.network, []
+
+    def measured(frames):
+        held.append(tracemalloc.get_traced_memory()[0])
+        return network(frames)
+
+    predictor.network = measured
+    tracemalloc.start()
+    try:
+        with ClipStream(predictor, str(path), threading.Event()) as stream:
+            assert sum(1 for _ in stream.blocks()) == 79
+    finally:
+        tracemalloc.stop()
+    assert stream.result.num_frames == 400 and len(held) == 40
+    assert max(held) < 12e6
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """A named pipe, and a function that sends bytes through it and keeps it open until the test is over."""
+    path, over = tmp_path / "pipe", threading.Event()
+    os.mkfifo(path)
+
+    def send(data, keep_open):
+        def work():
+            with open(path, "wb", buffering=0) as file:
+                file.write(data)
+                if keep_open:
+                    over.wait()
+
+        threading.Thread(target=work, daemon=True).start()
+        return str(path)
+
+    yield send
+    over.set()
+
+
+def test_a_pipe_is_like_the_file_and_needs_no_end(predictor, clips, pipe, monkeypatch):
+    path = clips / "run/a.mp4"
+    with ClipStream(predictor, str(path), threading.Event()) as stream:
+        blocks = list(stream.blocks())
+    stop, found = threading.Event(), []
+    with ClipStream(predictor, pipe(path.read_bytes(), keep_open=True), stop) as piped:
+        assert piped.num_frames_expected == 0
+        for block in piped.blocks():
+            found.append(block)
+            if len(found) == 3:  # While the sender holds it open.
+                stop.set()
+    assert piped.result.stopped and 3 <= piped.result.num_blocks == len(found) < len(blocks)
+    for one, other in zip(found, blocks, strict=False):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+
+    read, write = os.pipe()
+    threading.Thread(target=lambda: os.close(write) if os.write(write, path.read_bytes()) else None).start()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False, fileno=lambda: read))
+    with ClipStream(predictor, "-", threading.Event()) as piped:
+        assert len(list(piped.blocks())) == len(blocks)
+    os.close(read)
+    np.testing.assert_allclose(piped.result.probabilities, stream.result.probabilities, atol=1e-6)
+    assert not piped.result.stopped
+
+
+def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsys, tmp_path):
+    calls = []
+
+    class Interrupting(FakeNetwork):
+        def __call__(self, frames):
+            calls.append(len(frames))
+            if len(calls) == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().__call__(frames)
+
+    network.network = Interrupting()
+    handler = signal.getsignal(signal.SIGINT)
+    long = write_clip(tmp_path / "long.mp4", 120)
+    films = tmp_path / "films"
+    assert predict(attention_run, [str(long), str(clips)], as_json=True, overlay=str(films)) == 0
+    assert signal.getsignal(signal.SIGINT) is handler
+    (clip,) = [line for line in said(capsys) if line["type"] == "clip"]
+    assert clip["stopped"] and clip["cut_short"] == "" and 1 <= clip["num_blocks"] < 20
+    (film,) = films.iterdir()
+    with av.open(str(film)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == clip["num_frames"] < 120
+
+
+def test_one_bad_clip_does_not_hold_up_the_others(attention_run, network, clips, tmp_path, capsys):
+    (tmp_path / "bad\n.mp4").write_bytes(b"no video")
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {clips}/run/a.mp4\n")
+    names = [str(tmp_path), "nowhere.mp4", "/dev/null", str(clips / "run/b.mp4")]
+    assert predict(attention_run, names, as_json=True) == 1
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["type"] for line in lines] == ["error"] * 4 + ["block", "clip"]
+    errors = err.splitlines()
+    assert len(errors) == 4 and all(line.startswith("error: ") for line in errors)
+    assert errors[0] == f"error: {tmp_path}/bad\\n.mp4: not a video file, or one whose header is cut off or damaged"
+    assert "list.mp4: not a video file" in errors[1]
+    assert errors[2] == f"error: {os.getcwd()}/nowhere.mp4: no such file"
+    assert errors[3].startswith("error: /dev/null: not a camera that can be opened (")
+
+
+def test_what_a_pipe_holds_opens_nothing(predictor, clips, pipe):
+    name = pipe(f"ffconcat version 1.0\nfile {clips}/run/a.mp4\n".encode(), keep_open=False)
+    with pytest.raises(InputError, match="no video that can be read as it comes"):
+        ClipStream(predictor, name, threading.Event()).__enter__()
+
+
+def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, capsys):
+    network.network = FakeNetwork(weights_sha256="11", colour="rgb")
+    with pytest.raises(InputError, match=r"colour is 'rgb' instead of None; weights_sha256 is '11' instead of '00'; n"):
+        predict(attention_run, [str(clips)])
+    network.network = FakeNetwork()
+    model = load(attention_run, "best")
+    prediction.matching_network(model)
+    assert capsys.readouterr() == ("", "")
+    older = replace(model, recipe=model.recipe | {"decoder": "PyAV 1"})
+    prediction.matching_network(older)
+    out, err = capsys.readouterr()
+    assert (
+        out == "" and err.startswith("NOTE: the run's features were decoded by PyAV 1, here") and err.count("\n") == 1
+    )
+    network.network = FakeNetwork(random=True)
+    with pytest.raises(InputError, match="random is True instead of False"):
+        prediction.matching_network(model)
+    converted = replace(model, recipe={"network": "released layout", "random": False})
+    with pytest.raises(InputError, match=r"released layout\) were not made by data_prep.extract_features"):
+        prediction.matching_network(converted)
+
+
+def test_without_a_named_network_a_random_run_gets_its_own(attention_run, load, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prediction, "load_googlenet", lambda spec: asked.append(spec) or FakeNetwork(random=True))
+    model = load(attention_run, "best")
+    prediction.matching_network(replace(model, recipe=model.recipe | {"random": True}))
+    assert asked == ["random"]
+
+
+def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys):
+    network.network.recipe["random"] = False
+    film = tmp_path / "new" / "film.mp4"
+    assert predict(attention_run, [str(clips / "run/a.mp4")], overlay=str(film)) == 0
+    assert capsys.readouterr().out.endswith(f"  film: {film}\n")
+    with av.open(str(film)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 25
+    assert len(pictures) == 41 and pictures[0].shape == (240, 320, 3)
+    assert all(picture[:190].max() > 200 for picture in pictures)  # Attention's maximum is white, in every frame.
+    assert all((picture[-34:] > 200).any() and np.median(picture[-34:]) < 120 for picture in pictures)  # the text
+
+
+def test_a_random_network_is_said_everywhere(attention_run, load, network, clips, tmp_path, capsys, monkeypatch):
+    model = load(attention_run, "best")
+    model = replace(model, recipe=model.recipe | {"random": True})
+    monkeypatch.setattr(prediction.trained, "load", lambda *_: model)
+    network.network = FakeNetwork(random=True)
+    clip = str(clips / "run/b.mp4")
+    assert predict(attention_run, [clip], overlay=str(tmp_path / "film.mp4")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("NOTE: the network is RANDOM")
+    assert "; features of a RANDOM network)" in lines[4] and len(lines) == 6
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="gray")
+    assert all((picture[240 - 18 * n : 258 - 18 * n] > 180).any() for n in (1, 2, 3))  # One line more than usual.
+    assert np.median(picture[186:]) < 120
+    assert predict(attention_run, [clip], as_json=True) == 0
+    assert [line["random_network"] for line in said(capsys)] == [True, True]
+
+
+def test_a_film_that_cannot_be_is_said_before_anything_is_done(attention_run, make_run, network, clips, tmp_path):
+    a, c = str(clips / "run/a.mp4"), str(clips / "jump/c.mp4")
+    with pytest.raises(InputError, match="one film, and 2 clips; name a folder"):
+        film_paths("out.mp4", [a, c])
+    with pytest.raises(InputError, match="would be written over the clip"):
+        film_paths(a, [a])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"the folder .*/file cannot be made"):
+        predict(attention_run, [a], overlay=str(tmp_path / "file" / "film.mp4"))
+    films = film_paths(str(tmp_path / "films"), [a, c, f"{clips}/run_a.mp4"])
+    assert [film.name for film in films.values()] == ["run_a_mp4.mp4", "jump_c_mp4.mp4", "run_a_mp4_2.mp4"]
+    pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
+    with pytest.raises(InputError, match="model=average_pool has no attention to show"):
+        predict(pooled, [a], overlay=str(tmp_path / "film.mp4"))
+    assert predict(pooled, [c], stride=20) == 0  # Without one it is a model like others.
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_which_clips_are_meant(clips, tmp_path):
+    a, b, c = (str(clips / name) for name in ("run/a.mp4", "run/b.mp4", "jump/c.mp4"))
+    assert list_clips([str(clips)]) == [c, a, b]
+    assert list_clips([b, str(clips), "-", b]) == [b, c, a, "-"]
+    for names, reason in (
+        ([], "no clip is named"),
+        (["-", "-"], "named twice"),
+        ([str(tmp_path)], "no video in this f"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            list_clips(names)
+
+
+def test_a_run_without_a_checkpoint_and_no_run(attention_run, clips, tmp_path):
+    (tmp_path / "config.json").write_bytes((attention_run / "config.json").read_bytes())
+    for workdir, reason in (
+        (tmp_path, "no checkpoints here; train first"),
+        (tmp_path / "none", "must name a trained run"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            predict(workdir, [str(clips)])
+
+
+def test_numbers_that_are_none_are_said(predictor, clips):
+    predictor.network = lambda frames: np.full((len(frames), 7, 7, 1024), np.nan, np.float16)
+    expected = r"run/b.mp4: the model's predictions are not finite numbers"
+    with (
+        ClipStream(predictor, str(clips / "run/b.mp4"), threading.Event()) as stream,
+        pytest.raises(InputError, match=expected),
+    ):
+        list(stream.blocks())
+    predictor.network = lambda frames: np.zeros((len(frames), 3, 3, 8), np.float16)
+    with (
+        ClipStream(predictor, str(clips / "run/b.mp4"), threading.Event()) as stream,
+        pytest.raises(InputError, match=r"features of shape \[3, 3, 8\]: must be \[7, 7, 1024\]"),
+    ):
+        list(stream.blocks())
