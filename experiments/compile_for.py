@@ -17,18 +17,7 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.command_line import run
-from experiments.config import (
-    DataConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    ReleasedConfig,
-    RunConfig,
-    RuntimeConfig,
-    TrainingConfig,
-    define_flags,
-    from_flags,
-    write_json,
-)
+from experiments.config import RunConfig, define_run_flags, from_flags, write_json
 
 TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Generation and grid of chips, such as v4:2x2x4, v5e:4x4, v5p:2x2x4, v6e:4x4.", required=True
@@ -41,7 +30,7 @@ NUM_FRAMES = flags.DEFINE_integer(
     "num_frames", 0, "Frames of the table that --features_on=device puts there; unless --features tells.", lower_bound=0
 )
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the same numbers.")
-define_flags(DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig, RuntimeConfig)
+define_run_flags()
 
 
 def main(argv):

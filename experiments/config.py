@@ -162,6 +162,11 @@ def define_flags(*config_classes, flag_values=flags.FLAGS):
                 flags.DEFINE_string(f.name, f.default, f.metadata["help"], flag_values)
 
 
+def define_run_flags(flag_values=flags.FLAGS):
+    """Defines the flags of a whole `RunConfig`."""
+    define_flags(*(f.type for f in dataclasses.fields(RunConfig)), flag_values=flag_values)
+
+
 def from_flags(config_class, flag_values=flags.FLAGS):
     """Returns the `config_class` (a dataclass of options, or a RunConfig of such) that the flags say."""
     fields = dataclasses.fields(config_class)

@@ -1,6 +1,7 @@
 """A model's predictions on videos, and the scores they get (section 4.2)."""
 
 import contextlib
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,9 +243,24 @@ def write_predictions(path, file, found: VideoPredictions):
     for video, p, num_blocks in zip(found.video, found.predictions, found.num_blocks, strict=True):
         best = int(np.argmax(p))
         row = [file.names[video], file.groups[video], label_of(file, video), file.class_names[best]]
-        rows.append([*row, file.labels[video][best], num_blocks, *(f"{value:.6f}" for value in p)])
+        rows.append([*row, file.labels[video][best], num_blocks, *(f"{value:.9g}" for value in p)])
     columns = ["path", "group", "label", "predicted", "correct", "num_blocks"]
     write_csv(path, [*columns, *(f"p({name})" for name in file.class_names)], rows)
+
+
+def read_predictions(path) -> tuple[list[str], np.ndarray]:
+    """Returns what `write_predictions` wrote: the names of the videos, and `<float64>[N, C]`.
+
+    Raises:
+      InputError: where there is no such file.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not the predictions of an evaluation ({error}); evaluate again") from None
+    first = next(n for n, name in enumerate(header) if name.startswith("p("))
+    return [row[0] for row in rows], np.array([row[first:] for row in rows], float)
 
 
 def label_of(file, video: int) -> str:

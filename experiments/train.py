@@ -11,20 +11,10 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.command_line import run
 from experiments import multihost
-from experiments.config import (
-    DataConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    ReleasedConfig,
-    RunConfig,
-    RuntimeConfig,
-    TrainingConfig,
-    define_flags,
-    from_flags,
-)
+from experiments.config import RunConfig, define_run_flags, from_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and parameters.", required=True)
-define_flags(DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig, RuntimeConfig)
+define_run_flags()
 multihost.define_flags()
 flags.mark_flag_as_required("features")
 

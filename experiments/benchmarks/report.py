@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.benchmarks.framework import Row, load
 from experiments.config import write_json
+from experiments.table_files import markdown_table
 
 
 def title(benchmark: str) -> str:
@@ -20,11 +21,10 @@ def table(benchmark: str, rows: list[Row]) -> str:
     more = getattr(load(benchmark), "columns", lambda row: {})
     found = [cells(row) | (more(row) if row.status == "ok" else {}) for row in rows]
     columns = list(dict.fromkeys(name for row in found for name in row))
-    lines = [["", *columns], ["---"] * (1 + len(columns))]
-    lines += [
+    lines = [
         [row.name, *(row_cells.get(name, "") for name in columns)] for row, row_cells in zip(rows, found, strict=True)
     ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["", *columns], lines)
 
 
 def cells(row: Row) -> dict[str, str]:

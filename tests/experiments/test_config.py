@@ -17,7 +17,7 @@ CONFIGS = sorted((Path(config.__file__).parent / "configs").glob("*.cfg"))
 
 def parse(*arguments) -> config.RunConfig:
     values = flags.FlagValues()
-    config.define_flags(*(f.type for f in dataclasses.fields(config.RunConfig)), flag_values=values)
+    config.define_run_flags(values)
     values(["train", "--features=f.h5", *flags.FlagValues().read_flags_from_files(arguments)])
     return config.from_flags(config.RunConfig, values)
 

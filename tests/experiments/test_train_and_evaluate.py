@@ -188,7 +188,7 @@ def test_released_protocol_votes(soft_attention_run):
     rows = read_table(folder / "predictions.csv")
     # skip = int(30 / 10) = 3 and T = 4: one block a clip, its vote is whole.
     assert {row["num_blocks"] for row in rows} == {"1"}
-    assert {row["p(jump)"] for row in rows} <= {"0.000000", "1.000000"}
+    assert {float(row["p(jump)"]) for row in rows} <= {0.0, 1.0}
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""Cells of tables and of sweeps: one configuration each, trained and, where it is wanted, evaluated.
+
+A cell is an ordinary work folder, which every other program takes. What is done is not done again: `cell.json`, written
+last, says of what.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.config import RunConfig, RuntimeConfig, as_flags, write_json
+from experiments.evaluation import evaluate
+from experiments.run_log import read_metrics
+from experiments.trained import about_features
+from experiments.training import train
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of one configuration.
+
+    Attributes:
+      folder: its work folder.
+      best: the line of `metrics.jsonl` about the best epoch.
+      scores: on the split that was asked for, see `evaluation.evaluate`; None where none was.
+      seconds: of its epochs' training steps, compiling included.
+    """
+
+    folder: Path
+    best: dict
+    scores: dict | None
+    seconds: float
+
+
+def run_cell(folder, config: RunConfig, file, split: str | None = "test") -> Cell:
+    """Trains a configuration and evaluates it, or goes on with that, or finds it done.
+
+    Args:
+      folder: the work folder of this cell.
+      config: of the run.
+      file: the FeaturesFile that `config` names.
+      split: on which to evaluate the best epoch; None does not.
+
+    Raises:
+      InputError: see `training.train`, which also refuses a folder that holds another configuration.
+      Stopped: where the program is told to stop; called again, it goes on.
+    """
+    folder = Path(folder)
+    identity = as_json({"flags": lasting_flags(config), "features": about_features(file), "split": split})
+    path = folder / "cell.json"
+    found = read_cell(path)
+    if found.get("identity") != identity:
+        best = train(config, folder)
+        scores = evaluate(folder, split=split)[0] if split else None
+        seconds = sum(line["seconds"] for line in read_metrics(folder / "metrics.jsonl"))
+        found = as_json({"identity": identity, "best": best, "scores": scores, "seconds": seconds})
+        write_json(path, found)
+    return Cell(folder, found["best"], found["scores"], found["seconds"])
+
+
+def lasting_flags(config: RunConfig) -> dict:
+    """Returns the flags on which a cell's numbers depend: not where the features are, nor on what it runs."""
+    runtime = {field.name for field in dataclasses.fields(RuntimeConfig)}
+    return {name: value for name, value in as_flags(config).items() if name not in {"features", *runtime}}
+
+
+def as_json(value):
+    """Returns a value as JSON would give it back."""
+    return json.loads(json.dumps(value))
+
+
+def read_cell(path: Path) -> dict:
+    """Returns what `cell.json` says, nothing where there is none that can be read: the cell is then run again."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
