@@ -139,10 +139,16 @@ def _deal_groups(per_class: np.ndarray, sizes: np.ndarray, folds: int, rng) -> n
     """Returns the fold of each group, <int64>[G], given <int>[G, C] clips per class and <int>[G] clips in all."""
     brings = np.column_stack([sizes / sizes.sum(), per_class / np.maximum(per_class.sum(axis=0), 1)])
     best_score, best = None, None
-    for _ in range(max(8, _TRIALS // len(sizes))):
+    for trial in range(min(max(8, _TRIALS // len(sizes)), 1000)):
         number, loads = np.zeros(len(sizes), np.int64), np.zeros((folds, brings.shape[1]))
-        for group in np.argsort(-sizes * rng.uniform(0.5, 1, len(sizes))):  # The large ones first, more or less.
-            number[group] = np.argmin(loads @ brings[group])  # Where least is of what it brings: at first, nothing.
+        weights, chance = np.ones(brings.shape[1]), 0.0
+        if trial % 2:  # Less greedy.
+            weights[1:], chance = rng.uniform(), rng.uniform(0, 2)
+        for group in np.argsort(
+            -sizes * rng.uniform(0.5 * (1 - trial % 2), 1, len(sizes))
+        ):  # Large ones first, mostly.
+            there = loads @ (weights * brings[group])  # How much is of what it brings: at first, nothing.
+            number[group] = np.argmin(there * (1 + chance * rng.uniform(size=folds)))
             loads[number[group]] += brings[group]
         uneven = np.abs(loads - 1 / folds)
         score = (round(uneven[:, 0].sum(), 9), uneven.sum())

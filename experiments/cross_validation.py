@@ -151,6 +151,8 @@ def cross_validate(workdir, config: RunConfig, grid: dict[str, list], folds: int
     configs = [with_flags(config, {**common, **point}) for point in points(grid)]
     for each in configs:  # What is wrong with one of them is said before hours have passed.
         build_model(each, len(file.class_names), file.multi_label)
+        for videos in choose_videos(file, each):
+            each.data.cut(file, videos)
     sizes = [len(choose_videos(file, with_flags(configs[0], {"fold": fold}))[1]) for fold in range(folds)]
     groups = {group for group, split in zip(file.groups, file.splits, strict=True) if group and split != "test"}
     sweep = Sweep(config, file, grid, num_seeds, sizes, len(groups), [])
