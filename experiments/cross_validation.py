@@ -2,6 +2,7 @@
 
 import functools
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,9 @@ def t_interval(values) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def cross_validate(workdir, config: RunConfig, grid: dict[str, list], folds: int, num_seeds: int) -> Iterator[Sweep]:
+def cross_validate(
+    workdir, config: RunConfig, grid: dict[str, list], folds: int, num_seeds: int, keep_checkpoints: bool = True
+) -> Iterator[Sweep]:
     """Trains and scores all points of a grid on all folds of the training part.
 
     Args:
@@ -136,6 +139,7 @@ def cross_validate(workdir, config: RunConfig, grid: dict[str, list], folds: int
       grid: see `grid.parse_grid`.
       folds: into how many folds the training part is cut, see `data_prep.splits.hold_out_fold`.
       num_seeds: how many seeds on each fold.
+      keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none.
 
     Yields:
       What is known, each time a point is done.
@@ -166,4 +170,7 @@ def cross_validate(workdir, config: RunConfig, grid: dict[str, list], folds: int
                 run = with_flags(each, {"fold": fold, "seed": seed})
                 cells[fold].append(run_cell(Path(workdir) / "points" / name, run, file, split=None))
         sweep.results.append(PointResult(point, each, cells))
+        if not keep_checkpoints:
+            for cell in (cell for of_fold in cells for cell in of_fold):
+                shutil.rmtree(cell.folder / "checkpoints", ignore_errors=True)
         yield sweep

@@ -26,6 +26,9 @@ SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds on every fold: 0, 1, 2 
 RETRAIN_TO_COST = flags.DEFINE_boolean(
     "retrain_to_cost", False, "Whether to train the best point again, on everything, down to its training cost."
 )
+KEEP_CHECKPOINTS = flags.DEFINE_boolean(
+    "keep_checkpoints", True, "Whether runs that are done keep their checkpoints: each six times its parameters' size."
+)
 define_run_flags()
 flags.FLAGS.set_default("folds", 5)
 flags.mark_flag_as_required("features")
@@ -41,7 +44,13 @@ def main(argv):
 
     config = from_flags(RunConfig)
     paths, retrained = sweep(
-        WORKDIR.value, config, grid, config.data.folds, SEEDS.value, retrain_to_cost=RETRAIN_TO_COST.value
+        WORKDIR.value,
+        config,
+        grid,
+        config.data.folds,
+        SEEDS.value,
+        retrain_to_cost=RETRAIN_TO_COST.value,
+        keep_checkpoints=KEEP_CHECKPOINTS.value,
     )
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {WORKDIR.value}/points")

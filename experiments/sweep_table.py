@@ -15,12 +15,19 @@ SET_BY_SWEEP = ("validation_fraction", "folds", "fold", "seed")
 
 
 def sweep(
-    workdir, config: RunConfig, grid: dict[str, list], folds: int, num_seeds: int, retrain_to_cost: bool = False
+    workdir,
+    config: RunConfig,
+    grid: dict[str, list],
+    folds: int,
+    num_seeds: int,
+    *,
+    retrain_to_cost: bool = False,
+    keep_checkpoints: bool = True,
 ) -> tuple[list[Path], list[Retraining]]:
     """Cross-validates a grid; leaves `sweep.md`, `.csv` and `.json` in the work folder.
 
     Args:
-      workdir, config, grid, folds, num_seeds: see `cross_validate`.
+      workdir, config, grid, folds, num_seeds, keep_checkpoints: see `cross_validate`.
       retrain_to_cost: whether to train the best point on the whole training part in the end, once with each seed, down
         to its training cost at its best epoch (the mean over the folds); into the folder `retrained`.
 
@@ -28,7 +35,7 @@ def sweep(
       The paths of the table's files, and the models that were trained again.
     """
     retrained = []
-    for found in cross_validate(workdir, config, grid, folds, num_seeds):
+    for found in cross_validate(workdir, config, grid, folds, num_seeds, keep_checkpoints):
         paths = write_sweep(workdir, found, retrained)
     if retrain_to_cost:
         best = found.best()

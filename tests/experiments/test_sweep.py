@@ -148,7 +148,9 @@ def test_nothing_is_read_of_test(workdir, tiny_features, write_tiny, tmp_path):
     features[file.first_row[12] :] = np.nan
     labels[12:] = np.roll(labels[12:], 1, axis=1)
     poisoned = write_tiny(features=features, labels=labels)
-    sweep(tmp_path, regression(poisoned), {"stride": [1]}, 2, 1)
+    sweep(tmp_path, regression(poisoned), {"stride": [1]}, 2, 1, keep_checkpoints=False)
+    assert not list(tmp_path.rglob("checkpoints"))
+    assert len(list(tmp_path.rglob("params.npz"))) == 2
     expected, found = (json.loads((folder / "sweep.json").read_text())["points"][0] for folder in (workdir, tmp_path))
     for point in (expected, found):
         del point["seconds"], point["workdirs"]
