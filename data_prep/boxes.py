@@ -1,11 +1,13 @@
 """Boxes around what happens in a clip: `boxes.csv` with the columns path, frame, x0, y0, x1, y1.
 
 Paths are relative to the folder of the clips, as in `index.csv`; frames count from 0; the rest are pixels from the
-frame's upper left corner, x0 and y0 the box's upper left one, x1 and y1 its lower right one. Every frame has one row.
+upper left corner of the upright frame, x0 and y0 the box's upper left corner, x1 and y1 its lower right one. A frame
+has one row or, where nobody looked, none.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +15,42 @@ import numpy as np
 from attention_ar.errors import InputError
 
 COLUMNS = ("path", "frame", "x0", "y0", "x1", "y1")
+_MOST_FRAMES = 1 << 31
 
 
-def read_boxes(path, frame_sizes: Mapping[str, tuple[int, int]] | None = None) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class ClipBoxes:
+    """The boxes of one clip.
+
+    Attributes:
+      frames: numbers of the frames that have one, ascending, `<int64>[n]`.
+      boxes: x0, y0, x1, y1 of each, `<float64>[n, 4]`.
+    """
+
+    frames: np.ndarray
+    boxes: np.ndarray
+
+    def at(self, frames) -> np.ndarray:
+        """Returns the boxes of frames `<int>[...]`, `<float64>[..., 4]`; NaN of a frame that has none."""
+        frames = np.asarray(frames)
+        place = np.minimum(np.searchsorted(self.frames, frames), len(self.frames) - 1)
+        return np.where((self.frames[place] == frames)[..., None], self.boxes[place], np.nan)
+
+
+def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambda clip: None) -> dict[str, ClipBoxes]:
     """Reads a boxes file.
 
     Args:
       path: of the file.
-      frame_sizes: (width, height) of every clip that there is. Where it is given, a row of another clip and a box that
-        leaves the frame are errors too.
+      frame_size: a function that returns (width, height) of a clip's frames where it knows them, and else None. A box
+        that leaves a frame of known size is an error too.
 
     Returns:
-      For every clip `<float64>[num_frames, 4]`: x0, y0, x1, y1 of the frames 0, 1, …
+      The boxes of every clip that has some.
 
     Raises:
-      InputError: where the file cannot be read, a column or a frame is missing or twice there, or a box is no box; it
-        names the line or the clip.
+      InputError: where the file cannot be read, a column is missing, a frame is there twice, or a box is no box; it
+        names the line.
     """
     path = Path(path)
     boxes: dict[str, dict[int, tuple]] = {}
@@ -40,7 +62,7 @@ def read_boxes(path, frame_sizes: Mapping[str, tuple[int, int]] | None = None) -
                 raise InputError(f"{path}: has no column {', '.join(missing)}; must have {','.join(COLUMNS)}")
             for row in reader:
                 where = f"{path} line {reader.line_num}"
-                frame, box = _read_row(where, row, frame_sizes)
+                frame, box = _read_row(where, row, frame_size)
                 if frame in boxes.setdefault(row["path"], {}):
                     raise InputError(f"{where}: a second box for frame {frame} of {row['path']}; one per frame")
                 boxes[row["path"]][frame] = box
@@ -48,30 +70,26 @@ def read_boxes(path, frame_sizes: Mapping[str, tuple[int, int]] | None = None) -
         raise InputError(f"{path}: not readable as comma-separated UTF-8 text ({error})") from None
     if not boxes:
         raise InputError(f"{path}: no boxes in it; every line after the first is one")
-    for clip, frames in boxes.items():
-        absent = next((n for n in range(len(frames)) if n not in frames), None)
-        if absent is not None:
-            raise InputError(f"{path}: {clip} has no box for frame {absent}; must have one for each from 0 on")
-    return {clip: np.array([frames[n] for n in range(len(frames))]) for clip, frames in boxes.items()}
+    return {
+        clip: ClipBoxes(np.array(sorted(frames)), np.array([frames[n] for n in sorted(frames)]))
+        for clip, frames in boxes.items()
+    }
 
 
-def _read_row(where: str, row: dict, frame_sizes):
+def _read_row(where: str, row: dict, frame_size):
     try:
         frame = int(row["frame"])
         x0, y0, x1, y1 = box = tuple(float(row[name]) for name in COLUMNS[2:])
     except (TypeError, ValueError):
         raise InputError(f"{where}: frame must be a whole number and x0, y0, x1, y1 numbers") from None
-    if frame < 0:
-        raise InputError(f"{where}: frame={frame}; must be 0 or greater")
+    if not 0 <= frame < _MOST_FRAMES:
+        raise InputError(f"{where}: frame={frame}; must be 0 or greater, and below {_MOST_FRAMES}")
     if not (x0 < x1 and y0 < y1):
         raise InputError(f"{where}: no box, from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}); must have x0 < x1 and y0 < y1")
-    width, height = np.finfo(float).max, np.finfo(float).max
-    if frame_sizes is not None:
-        if row["path"] not in frame_sizes:
-            raise InputError(f"{where}: no clip {row['path']}; paths are relative to the clips' folder")
-        width, height = frame_sizes[row["path"]]
+    size = frame_size(row["path"])
+    width, height = size or (np.finfo(float).max, np.finfo(float).max)
     if not (x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height):
-        upto = f"{width:g} across and {height:g} down" if frame_sizes is not None else "the frame's width and height"
+        upto = f"{width:g} across and {height:g} down" if size else "the frame's width and height"
         raise InputError(f"{where}: the box leaves the frame; must lie within 0 and {upto}")
     return frame, box
 

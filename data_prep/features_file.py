@@ -74,6 +74,21 @@ class FeaturesFile:
     data_dir: str
     plan_sha256: str = ""
 
+    def clip_path(self, video: int, data_dir=None) -> Path:
+        """Returns where the clip of a video is on disk, in the folder of its extraction unless another is given.
+
+        Raises:
+          InputError: where it is not there.
+        """
+        path = Path(data_dir or self.data_dir) / self.names[video]
+        if not path.is_file():
+            raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
+        return path
+
+    def stored_every(self, video: int) -> int:
+        """Returns k: row n of a video is frame n·k of its clip. 1 unless extraction has reduced the rate."""
+        return round(self.native_fps[video] / self.fps[video])
+
 
 def recipe_hash(recipe: dict) -> str:
     """Returns the sha256 of a recipe, whatever the order of its keys."""

@@ -1,4 +1,4 @@
-"""Splits: no group on two sides, and a validation part held out from train."""
+"""Splits: no group on two sides, a validation part held out from train, and train cut into folds."""
 
 from collections.abc import Sequence
 
@@ -72,6 +72,91 @@ def hold_out_validation(
     return splits
 
 
+def hold_out_fold(
+    labels: np.ndarray, groups: Sequence[str], splits: Sequence[str], *, folds: int, fold: int
+) -> list[str]:
+    """Makes one fold of the training part the validation part, and all the others train; test is never touched.
+
+    The training part is here train and validation together: a split's own validation part is cut up like the rest.
+
+    Args:
+      labels, groups, splits: see `hold_out_validation`.
+      folds: into how many parts to cut, see `cut_folds`.
+      fold: which of these is held out, from 0.
+
+    Returns:
+      N splits.
+
+    Raises:
+      InputError: for a fold that there is not, and see `cut_folds`.
+    """
+    if not 0 <= fold < folds:
+        raise InputError(f"fold={fold}: must be 0 or greater, and below folds={folds}")
+    splits = np.array(splits, dtype=object)
+    pool = np.flatnonzero(splits != "test")
+    number = cut_folds(np.asarray(labels)[pool], [groups[i] for i in pool], folds)
+    splits[pool] = np.where(number == fold, "validation", "train")
+    return splits.tolist()
+
+
+def cut_folds(labels: np.ndarray, groups: Sequence[str], folds: int) -> np.ndarray:
+    """Cuts clips into parts for cross-validation, by group where groups are known and otherwise class by class.
+
+    By group: a random search looks for folds of the same size, and among equally even ones takes the one whose folds
+    have the most even share of every class. A clip of unknown group is then a group of its own. Class by class, sizes
+    differ by one clip at most, and so do those of every class.
+
+    The same clips give the same folds; no seed changes them, so that all models are compared on the same ones.
+
+    Args:
+      labels: <uint8>[N, C].
+      groups: N groups, "" where unknown.
+      folds: into how many parts, at least 2.
+
+    Returns:
+      <int64>[N], the fold of every clip, from 0.
+
+    Raises:
+      InputError: for less than two folds, and where there are fewer groups (or clips) than folds.
+    """
+    labels = np.asarray(labels) != 0
+    rng = np.random.default_rng(0)
+    what = "groups" if any(groups) else "clips"
+    group_of, per_class, sizes = _tabulate(labels, groups)
+    if folds < 2:
+        raise InputError(f"folds={folds}: must be at least 2")
+    if len(sizes) < folds:
+        raise InputError(f"folds={folds}: the training part has only {len(sizes)} {what}; must not be more than that")
+    if not any(groups):
+        by_class = np.lexsort((rng.permutation(len(labels)), _rarest_class(labels)))
+        number = np.empty(len(labels), np.int64)
+        number[by_class] = np.arange(len(labels)) % folds
+        return number
+    return _deal_groups(per_class, sizes, folds, rng)[group_of]
+
+
+def _deal_groups(per_class: np.ndarray, sizes: np.ndarray, folds: int, rng) -> np.ndarray:
+    """Returns the fold of each group, <int64>[G], given <int>[G, C] clips per class and <int>[G] clips in all."""
+    brings = np.column_stack([sizes / sizes.sum(), per_class / np.maximum(per_class.sum(axis=0), 1)])
+    best_score, best = None, None
+    for trial in range(min(max(8, _TRIALS // len(sizes)), 1000)):
+        number, loads = np.zeros(len(sizes), np.int64), np.zeros((folds, brings.shape[1]))
+        weights, chance = np.ones(brings.shape[1]), 0.0
+        if trial % 2:  # Less greedy.
+            weights[1:], chance = rng.uniform(), rng.uniform(0, 2)
+        for group in np.argsort(
+            -sizes * rng.uniform(0.5 * (1 - trial % 2), 1, len(sizes))
+        ):  # Large ones first, mostly.
+            there = loads @ (weights * brings[group])  # How much is of what it brings: at first, nothing.
+            number[group] = np.argmin(there * (1 + chance * rng.uniform(size=folds)))
+            loads[number[group]] += brings[group]
+        uneven = np.abs(loads - 1 / folds)
+        score = (round(uneven[:, 0].sum(), 9), uneven.sum())
+        if best_score is None or score < best_score:
+            best_score, best = score, number
+    return best
+
+
 def hold_out(
     labels: np.ndarray, groups: Sequence[str], *, fraction: float, seed: int, from_every_class: bool = False
 ) -> np.ndarray:
@@ -98,13 +183,23 @@ def hold_out(
     if not any(groups):
         return _hold_out_clips(labels, fraction, from_every_class, rng)
 
+    group_of, per_class, sizes = _tabulate(labels, groups)
+    return _choose_groups(per_class, sizes, fraction, rng)[group_of]
+
+
+def _tabulate(labels: np.ndarray, groups: Sequence[str]):
+    """Returns each clip's group, <int>[N], and the groups' clips per class, <int>[G, C], and in all, <int>[G]."""
     names = [group or f"\0{i}" for i, group in enumerate(groups)]
     group_of = np.unique(names, return_inverse=True)[1]
-    num_groups = group_of.max() + 1
+    num_groups = group_of.max(initial=-1) + 1
     per_class = np.zeros((num_groups, labels.shape[1]), int)
     np.add.at(per_class, group_of, labels)
-    sizes = np.bincount(group_of, minlength=num_groups)
-    return _choose_groups(per_class, sizes, fraction, rng)[group_of]
+    return group_of, per_class, np.bincount(group_of, minlength=num_groups)
+
+
+def _rarest_class(labels: np.ndarray) -> np.ndarray:
+    """Returns the class under which each clip counts, <int>[N]: of several, the one that fewest clips have."""
+    return np.argmin(np.where(labels, labels.sum(axis=0), len(labels) + 1), axis=1)
 
 
 def _choose_groups(per_class: np.ndarray, sizes: np.ndarray, fraction: float, rng) -> np.ndarray:
@@ -132,9 +227,8 @@ def _choose_groups(per_class: np.ndarray, sizes: np.ndarray, fraction: float, rn
 
 
 def _hold_out_clips(labels: np.ndarray, fraction: float, from_every_class: bool, rng) -> np.ndarray:
-    """As `hold_out`, class by class; a clip with several labels counts under its rarest one."""
-    frequency = labels.sum(axis=0)
-    class_of = np.argmin(np.where(labels, frequency, len(labels) + 1), axis=1)
+    """As `hold_out`, class by class."""
+    class_of = _rarest_class(labels)
     sizes = np.bincount(class_of, minlength=labels.shape[1])
     spare = np.maximum(sizes - 1, 0)  # one clip of each class stays
 

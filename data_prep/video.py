@@ -99,6 +99,16 @@ def read_frames(
     return FrameReader(path, every, size, colour, chunk)
 
 
+def upright_size(path) -> tuple[int, int]:
+    """Returns (width, height) of a clip's frames as `read_frames` gives them; decodes one.
+
+    Raises:
+      VideoError: where there is not one whole frame.
+    """
+    _, height, width, _ = next(read_frames(path, size=None, chunk=1)).shape
+    return width, height
+
+
 class FrameReader:
     """The iterator that `read_frames` returns.
 

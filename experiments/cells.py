@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.config import RunConfig, RuntimeConfig, as_flags, write_json
+from experiments.config import YOUNGER, RunConfig, RuntimeConfig, as_flags, write_json
 from experiments.evaluation import evaluate
 from experiments.run_log import read_metrics
 from experiments.trained import about_features
@@ -60,9 +60,14 @@ def run_cell(folder, config: RunConfig, file, split: str | None = "test") -> Cel
 
 
 def lasting_flags(config: RunConfig) -> dict:
-    """Returns the flags on which a cell's numbers depend: not where the features are, nor on what it runs."""
-    runtime = {field.name for field in dataclasses.fields(RuntimeConfig)}
-    return {name: value for name, value in as_flags(config).items() if name not in {"features", *runtime}}
+    """Returns the flags on which a cell's numbers depend: not where the features are, nor on what it runs.
+
+    Nor, so that the cells of older versions are still known, flags that those had not, at their defaults.
+    """
+    free = {"features", *(field.name for field in dataclasses.fields(RuntimeConfig))}
+    default = as_flags(RunConfig())
+    free |= {name for name, value in as_flags(config).items() if name in YOUNGER and value == default[name]}
+    return {name: value for name, value in as_flags(config).items() if name not in free}
 
 
 def as_json(value):

@@ -14,6 +14,7 @@ from experiments.bootstrap import Difference, accuracies, mean_average_precision
 from experiments.cells import Cell, run_cell
 from experiments.config import RunConfig
 from experiments.evaluation import read_predictions
+from experiments.retraining import retrain_to_cost
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,15 @@ class Comparison:
       config: what all cells have in common.
       file: the FeaturesFile.
       num_seeds: seeds 0, 1, … of every row.
-      cells: of each row, by seed as they are done.
+      cells: of each row, by seed as they are done; of one that was trained again on everything, these scores.
+      remarks: what a reader should know of single cells.
     """
 
     config: RunConfig
     file: object
     num_seeds: int
     cells: dict[str, list[Cell]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     _differences: dict[tuple, Difference] = field(default_factory=dict)
 
     def test_scores(self, row: str) -> list[float]:
@@ -101,7 +104,7 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
-def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int) -> Iterator[Comparison]:
+def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain: bool = False) -> Iterator[Comparison]:
     """Trains and evaluates rows, all of them with the first seed, then with the second, and so on.
 
     Args:
@@ -109,6 +112,8 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int) -> Iter
       config: what all cells have in common; its model, λ and seed are not looked at.
       rows: names of `ROWS`.
       num_seeds: how many seeds.
+      retrain: whether what is evaluated is not the best epoch but, as the author did, a model that is trained again on
+        everything down to that epoch's training cost; see `retrain_to_cost`.
 
     Yields:
       What is known, each time a cell is done.
@@ -127,6 +132,11 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int) -> Iter
         for row in rows:
             folder = Path(workdir) / "cells" / row / f"seed_{seed}"
             print(f"{ROWS[row].title}, seed {seed} of 0 to {num_seeds - 1}: {folder}", flush=True)
-            cell = run_cell(folder, ROWS[row].configure(config, seed), file)
+            cell = run_cell(folder, ROWS[row].configure(config, seed), file, None if retrain else "test")
+            if retrain:
+                again = retrain_to_cost(folder, folder / "retrained", "test")
+                cell = Cell(again.cell.folder, cell.best, again.cell.scores, cell.seconds + again.cell.seconds)
+                if not again.reached:
+                    comparison.remarks.append(again.describe())
             comparison.cells.setdefault(row, []).append(cell)
             yield comparison

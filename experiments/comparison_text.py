@@ -75,7 +75,8 @@ def score_title(comparison: Comparison) -> str:
 
 def warnings(comparison: Comparison) -> list[str]:
     """Returns what a reader must know before believing the numbers."""
-    return ["**The features are of a RANDOM network.**"] if comparison.file.recipe["random"] else []
+    random = ["**The features are of a RANDOM network.**"] if comparison.file.recipe["random"] else []
+    return random + comparison.remarks
 
 
 def row_data(comparison: Comparison, row: str) -> dict:

@@ -19,6 +19,7 @@ from attention_ar.errors import InputError, writing
 from attention_ar.objective import PaperObjective
 from attention_ar.optimizers import adam
 from data_prep.batches import cut_blocks
+from data_prep.splits import hold_out_fold, hold_out_validation
 
 flags.disclaim_key_flags()  # The flags belong to the program that defines them through `define_flags`.
 
@@ -34,8 +35,12 @@ class DataConfig:
 
     features: str = option(None, "Features file (.h5), or folder of a data set, that a program of data_prep made.")
     validation_fraction: float = option(
-        0.15, "Share of the training part that is held out to choose the best epoch.", minimum=0, maximum=0.9
+        0.15, "Share of the training part that is held out to choose the best epoch; 0: none.", minimum=0, maximum=0.9
     )
+    folds: int = option(
+        0, "Cut the training part into this many folds, by group, and hold one out instead; 0: don't.", minimum=0
+    )
+    fold: int = option(0, "Which of the --folds is held out, from 0.", minimum=0)
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
     fps: float = option(30.0, "Rate at which a block samples the video, in frames per second.")
     stride: int = option(1, "Stored frames from the start of one block to that of the next.", minimum=1)
@@ -44,6 +49,25 @@ class DataConfig:
         "Where blocks begin: as in the paper, or as in the authors' program.",
         choices=["paper", "released"],
     )
+
+    def hold_out(self, file, seed: int) -> list[str]:
+        """Returns the splits of a features file in which "validation" is what these flags hold out, and not trained on.
+
+        That is a fold; or the file's own validation part; or, where it has none, a share of the training part. With
+        `validation_fraction` 0 nothing is held out, not even the file's own part. Test is never touched.
+
+        Args:
+          file: a FeaturesFile.
+          seed: of the share.
+        """
+        if self.folds:
+            return hold_out_fold(file.labels, file.groups, file.splits, folds=self.folds, fold=self.fold)
+        if self.fold:
+            raise InputError(f"fold={self.fold}: of how many? --folds must say")
+        if not self.validation_fraction:
+            return ["train" if split == "validation" else split for split in file.splits]
+        fraction = self.validation_fraction
+        return hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed)
 
     def cut(self, file, videos, stride=None, rule=None):
         """Cuts videos of a features file into `Blocks` as these flags say, unless another stride or rule is given."""
@@ -108,6 +132,9 @@ class TrainingConfig:
         choices=["adam", *(f"released_{name}" for name in released.OPTIMIZERS)],
     )
     learning_rate: float = option(2e-4, "Step size.", minimum=0)
+    stop_at_cost: float = option(
+        0.0, "Training ends after the first epoch whose mean loss is not above this; 0: never.", minimum=0
+    )
     seed: int = option(0, "Of the initial weights, the order of the blocks, dropout and the held-out part.", minimum=0)
 
 
@@ -131,6 +158,10 @@ class RuntimeConfig:
     tensorboard: bool = option(
         False, "Whether to write each epoch's numbers to WORKDIR/tensorboard too; needs tensorboardX."
     )
+
+
+YOUNGER = {"compute_dtype", "folds", "fold", "stop_at_cost"}
+"""Flags that older versions did not have, and worked as by their defaults; so with all of RuntimeConfig."""
 
 
 @dataclass(frozen=True)
@@ -206,10 +237,11 @@ def read_config(workdir) -> RunConfig:
     for part in dataclasses.fields(RunConfig):
         known = {f.name for f in dataclasses.fields(part.type)}
         values = saved.pop(part.name, None)
-        if part.type is RuntimeConfig and isinstance(values or {}, dict):  # Runs of older versions have less or none,
-            values = dataclasses.asdict(RuntimeConfig()) | (values or {})
-        if part.type is ModelConfig and isinstance(values, dict):
-            values.setdefault("compute_dtype", "float32")  # and older ones were all in float32.
+        if part.type is RuntimeConfig:
+            values = {} if values is None else values
+        if isinstance(values, dict):
+            old = known if part.type is RuntimeConfig else known & YOUNGER
+            values = {f.name: f.default for f in dataclasses.fields(part.type) if f.name in old} | values
         if not isinstance(values, dict) or values.keys() != known:
             given = set(values) if isinstance(values, dict) else set()
             raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")

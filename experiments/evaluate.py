@@ -1,8 +1,12 @@
 """Evaluates a trained model on videos: block by block, video by video (section 4.2).
 
     python -m experiments.evaluate --workdir=run
+    python -m experiments.evaluate --workdir=run --boxes=boxes.csv    # and whether the attention lies in the boxes
 
 Leaves in `run/evaluation/`: scores (JSON), one line a video (CSV), and the confusion matrix (CSV and PNG).
+
+A boxes file has the columns path (as in predictions.csv), frame (of the clip, from 0), x0, y0, x1, y1 (pixels of the
+upright frame, from its upper left corner). Frames without a box are left out, and counted.
 """
 
 from absl import flags
@@ -19,6 +23,8 @@ PROTOCOL = flags.DEFINE_enum(
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
 STRIDE = flags.DEFINE_integer("stride", None, "Stored frames from block to block; by default the run's.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Blocks in a batch; by default the run's.", lower_bound=1)
+BOXES = flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1, to compare the attention with.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "With --boxes, folder of the clips; by default where they were.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the scores; by default in the run's evaluation folder.")
 
 
@@ -26,6 +32,7 @@ def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
     from experiments.evaluation import evaluate
+    from experiments.localisation_scores import describe_localisation
     from experiments.run_log import describe_health, describe_score
 
     scores, folder, output = evaluate(
@@ -36,6 +43,8 @@ def main(argv):
         checkpoint=CHECKPOINT.value,
         stride=STRIDE.value,
         batch_size=BATCH_SIZE.value,
+        boxes=BOXES.value,
+        data_dir=DATA_DIR.value,
         output=OUTPUT.value,
     )
     print(f"{SPLIT.value}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}")
@@ -43,6 +52,8 @@ def main(argv):
         print(f"mean class accuracy {100 * scores['mean_class_accuracy']:.1f} %")
     if "attention" in scores:
         print(describe_health(scores["attention"], scores["num_cells"]))
+    if "localisation" in scores:
+        print(describe_localisation(scores["localisation"]))
     print(f"scores: {output}; predictions and confusion matrix: {folder}")
 
 

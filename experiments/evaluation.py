@@ -17,6 +17,7 @@ from data_prep.features_file import recipe_hash
 from data_prep.homes import OnDisk, load_batches
 from experiments import confusion_picture, trained
 from experiments.config import write_json
+from experiments.localisation_scores import Localisation
 from experiments.predictor import SCORED, Predictor
 from experiments.protocol import PAPER, Protocol
 
@@ -78,7 +79,14 @@ class NotFiniteError(InputError):
 
 
 def predict_blocks(
-    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER, keep_attention: bool = False
+    predictor: Predictor,
+    params,
+    home,
+    blocks: Blocks,
+    batch_size: int,
+    protocol=PAPER,
+    keep_attention: bool = False,
+    watch_attention=None,
 ) -> dict:
     """Runs the model over blocks, in full batches whatever videos they are of.
 
@@ -90,12 +98,15 @@ def predict_blocks(
       batch_size: B; as many more as make it divisible by the number of devices.
       protocol: how steps make the prediction of a block.
       keep_attention: whether l_t is returned too.
+      watch_attention: a function that is shown the attention of each batch and need not keep it: it takes the blocks'
+        rows `<int64>[n, T]` and l_t `<float32>[n, T, K²]`.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
       `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
     """
-    keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention else []))
+    keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention or watch_attention else []))
+    dropped = protocol.needs if keep_attention else {*protocol.needs, "attention"}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.fitting(min(batch_size, len(blocks)))
     loaded = load_batches(home, blocks, order, batch_size, predictor.parallel, share_frames=True)
@@ -110,17 +121,19 @@ def predict_blocks(
             real = batch.weight > 0
             if not np.isfinite(results["cross_entropy"][real]).all():
                 raise NotFiniteError(home.file, np.unique(blocks.video[batch.block]))
-            for name in results.keys() - protocol.needs:
+            if watch_attention:
+                watch_attention(blocks.rows[batch.block[real]], results["attention"][real])
+            for name in results.keys() - dropped:
                 collected.setdefault(name, []).append(results[name][real])
             progress.update(int(real.sum()))
     return {name: np.concatenate(values) for name, values in collected.items()}
 
 
 def predict_videos(
-    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER
+    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER, watch_attention=None
 ) -> VideoPredictions:
     """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
-    by_block = predict_blocks(predictor, params, home, blocks, batch_size, protocol)
+    by_block = predict_blocks(predictor, params, home, blocks, batch_size, protocol, watch_attention=watch_attention)
     videos, block_video = np.unique(blocks.video, return_inverse=True)
     return VideoPredictions(
         video=videos,
@@ -141,6 +154,8 @@ def evaluate(
     checkpoint="best",
     stride=None,
     batch_size=None,
+    boxes=None,
+    data_dir=None,
     output=None,
 ):
     """Evaluates a run on one part of a features file, and writes down what comes out.
@@ -152,6 +167,9 @@ def evaluate(
       protocol: "paper" or "released", see `Protocol`; the latter also cuts videos into blocks by the released rule.
       checkpoint: "best" or "latest".
       stride, batch_size: None is the run's own.
+      boxes: a boxes file, see `data_prep.boxes`; the scores then have an entry `localisation`, see
+        `Localisation.scores`.
+      data_dir: the folder of the clips, for the size of their frames; None is the one they were extracted from.
       output: where the scores go; None is `scores.json` in the folder that is returned.
 
     Returns:
@@ -159,15 +177,21 @@ def evaluate(
       and the path of the scores.
 
     Raises:
-      InputError: where no video is in that part, and see `trained.load`.
+      InputError: where no video is in that part, boxes are given for a model without attention, and see
+        `trained.load` and `Localisation`.
     """
     model = trained.load(workdir, checkpoint)
+    if boxes and not model.has_attention:
+        raise InputError(
+            f"model={model.config.model.model} has no attention to compare with boxes; train soft_attention or released"
+        )
     file = model.open_features(features)
     videos = np.flatnonzero(np.array(file.splits) == split)
     if not len(videos):
         raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
     data = model.config.data
     blocks = data.cut(file, videos, stride, "released" if protocol == "released" else None)
+    localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
     found = predict_videos(
         model.predictor,
         model.params,
@@ -175,6 +199,7 @@ def evaluate(
         blocks,
         batch_size or model.config.training.batch_size,
         Protocol(protocol, model.config.released.last_n),
+        watch_attention=localisation.add if localisation else None,
     )
     scores = {
         **found.scores(file.labels[found.video], model.multi_label),
@@ -192,10 +217,14 @@ def evaluate(
         "recipe": recipe_hash(file.recipe),
         "random_network": file.recipe["random"],
     }
+    if localisation:
+        scores["localisation"] = localisation.scores()
 
     folder = Path(workdir) / "evaluation" / (split if protocol == "paper" else f"{split}_{protocol}")
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / "predictions.csv", file, found)
+    if localisation:
+        localisation.write(folder / "localisation.csv")
     if not model.multi_label:
         counts = metrics.confusion(found.predictions, file.labels[found.video])
         rows = [[name, *row] for name, row in zip(model.class_names, counts.tolist(), strict=True)]

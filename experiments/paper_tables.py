@@ -21,24 +21,31 @@ from experiments.config import RunConfig
 from experiments.published import TABLE_1, TABLE_2, dataset_of
 from experiments.table_files import write_table
 
+EVALUATED = {
+    False: "What is evaluated is each seed's best epoch on what is held out of the training part.",
+    True: "What is evaluated was trained on the whole training part, down to the training cost that the best epoch on "
+    "what is held out of it had before.",
+}
+"""By whether models are trained again on everything."""
 
-def table1(workdir, config: RunConfig, num_seeds: int, rows=tuple(ROWS)) -> list[Path]:
+
+def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, rows=tuple(ROWS)) -> list[Path]:
     """Makes Table 1 of one data set.
 
     Args:
       workdir: for `table1.md`, `.csv` and `.json`, and the folder `cells`. What is done there is not done again.
-      config, num_seeds: see `comparison.compare`.
+      config, num_seeds, retrain: see `comparison.compare`.
       rows: names of `comparison.ROWS`.
 
     Returns:
       The paths of the table's files.
     """
-    for comparison in compare(workdir, config, rows, num_seeds):
-        paths = write_table1(Path(workdir) / "table1", comparison, rows)
+    for comparison in compare(workdir, config, rows, num_seeds, retrain):
+        paths = write_table1(Path(workdir) / "table1", comparison, rows, retrain)
     return paths
 
 
-def write_table1(stem, comparison: Comparison, rows) -> list[Path]:
+def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> list[Path]:
     """Writes the table as far as its cells are done."""
     published = TABLE_1.get(dataset_of(comparison.file.split_id))
     header = ["model", score_title(comparison), *(["paper"] if published else [])]
@@ -56,9 +63,9 @@ def write_table1(stem, comparison: Comparison, rows) -> list[Path]:
             "difference": difference and dataclasses.asdict(difference),
         }
     notes = [
-        "Scores are of the test part, in per cent, of each seed's best epoch on what is held out of the training part: "
-        "mean ± sample standard deviation over the seeds, and in brackets each. Training is the median time of one "
-        "seed's epochs on this machine, compiling included.",
+        f"Scores are of the test part, in per cent: mean ± sample standard deviation over the seeds, and in brackets "
+        f"each. {EVALUATED[retrain]} Training is the median time of one seed's epochs on this machine, compiling "
+        "included.",
         "Differences are in percentage points, means over the seeds, with the 95 % interval of a paired bootstrap over "
         "the test clips, by whole groups: what other clips might have given, not how seeds scatter.",
     ]
@@ -71,17 +78,17 @@ def write_table1(stem, comparison: Comparison, rows) -> list[Path]:
     return write_table(stem, title, header, texts, notes + warnings(comparison), {**about(comparison), "rows": data})
 
 
-def table2(workdir, config: RunConfig, num_seeds: int) -> list[Path]:
+def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) -> list[Path]:
     """Makes Table 2: the attention models of Table 1, beside the published methods. See `table1`.
 
     Cells that `table1` has made in the same folder are used.
     """
-    for comparison in compare(workdir, config, ATTENTION, num_seeds):
-        paths = write_table2(Path(workdir) / "table2", comparison)
+    for comparison in compare(workdir, config, ATTENTION, num_seeds, retrain):
+        paths = write_table2(Path(workdir) / "table2", comparison, retrain)
     return paths
 
 
-def write_table2(stem, comparison: Comparison) -> list[Path]:
+def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Path]:
     """Writes the table as far as its cells are done."""
     dataset = dataset_of(comparison.file.split_id)
     columns = {"hmdb51": "HMDB-51, accuracy %", "hollywood2": "Hollywood2, mAP %"}
@@ -109,8 +116,8 @@ def write_table2(stem, comparison: Comparison) -> list[Path]:
     ]
     notes = [
         "The published figures are those of the paper's Table 2. Ours are of the test part: mean ± sample standard "
-        "deviation over the seeds, and in brackets each. The λ in bold was best on what is held out of the training "
-        "part; test has no say in it.",
+        f"deviation over the seeds, and in brackets each. {EVALUATED[retrain]} The λ in bold was best on what is held "
+        "out of the training part; test has no say in it.",
     ]
     if other:
         notes.append("These clips are not all of HMDB-51 or Hollywood2: the published figures are of other clips.")

@@ -16,6 +16,9 @@ from experiments.config import RunConfig, define_run_flags, from_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)
 SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds of every model: 0, 1, 2 and so on.", lower_bound=1)
+RETRAIN_TO_COST = flags.DEFINE_boolean(
+    "retrain_to_cost", False, "Whether to evaluate models trained again on everything, down to the best epoch's cost."
+)
 define_run_flags()
 flags.mark_flag_as_required("features")
 
@@ -25,7 +28,7 @@ def main(argv):
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
     from experiments.paper_tables import table2  # Imports JAX, which --help need not wait for.
 
-    paths = table2(WORKDIR.value, from_flags(RunConfig), SEEDS.value)
+    paths = table2(WORKDIR.value, from_flags(RunConfig), SEEDS.value, RETRAIN_TO_COST.value)
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {WORKDIR.value}/cells")
 

@@ -4,20 +4,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from attention_ar.errors import InputError
-from attention_ar.localisation import attention_mass_in_box, box_area, pointing_game
-from data_prep.boxes import box_cell_weights, read_boxes
 from data_prep.datasets import list_clips
 from data_prep.extraction import extract
 from data_prep.features_file import open_features
 from data_prep.googlenet_weights import load_googlenet
-from data_prep.homes import OnDisk
-from data_prep.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
-from experiments import trained
+from data_prep.synthetic_clips import write_synthetic_clips
 from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.evaluation import evaluate, predict_blocks
+from experiments.evaluation import evaluate
 from experiments.training import train
 from experiments.visualization import visualize
 
@@ -51,7 +45,7 @@ def tour(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> di
       sizes: how large everything is.
 
     Returns:
-      The test scores of each model under its name, see `evaluate`; under `localisation`, what `where_it_looks` found.
+      The test scores of each model under its name, see `evaluate`; those of soft attention have `localisation`.
     """
     started = time.perf_counter()
     sizes = sizes or Sizes()
@@ -76,14 +70,14 @@ def tour(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> di
             runtime=RuntimeConfig(parallel="jit"),  # Too small for several devices.
         )
         train(config, workdir / name)
-        scores[name], _, _ = evaluate(workdir / name)
-    localisation = where_it_looks(workdir / "soft_attention", clips / "boxes.csv")
+        boxes = clips / "boxes.csv" if name == "soft_attention" else None
+        scores[name], _, _ = evaluate(workdir / name, boxes=boxes, data_dir=clips)
     pictures = visualize(workdir / "soft_attention", count=2, output=workdir / "figures")
-    summary = summarise(scores, localisation, network.is_random, pictures, time.perf_counter() - started)
+    summary = summarise(scores, network.is_random, pictures, time.perf_counter() - started)
     path = workdir / "summary.md"
     path.write_text(summary, encoding="utf-8")
     print(f"\n{summary}\nsummary: {path}; filmstrips, films and animations: {workdir / 'figures'}")
-    return {**scores, "localisation": localisation}
+    return scores
 
 
 def network_or_random(googlenet: str | None):
@@ -100,31 +94,7 @@ def network_or_random(googlenet: str | None):
     return network
 
 
-def where_it_looks(workdir: Path, boxes_path: Path) -> dict:
-    """Compares the attention on the test clips with the boxes of the actor.
-
-    Returns:
-      Means over the frames of all blocks: `mass`, of the attention inside the box; `area`, of the box, which is what
-      uniform attention would give; and `pointing`, see `pointing_game`.
-    """
-    model = trained.load(workdir)
-    file = model.open_features()
-    boxes = read_boxes(boxes_path)
-    videos = np.flatnonzero(np.array(file.splits) == "test")
-    blocks = model.config.data.cut(file, videos)
-    home = OnDisk(file, model.predictor.dtype)
-    attention = predict_blocks(model.predictor, model.params, home, blocks, 16, keep_attention=True)["attention"]
-    found = {"mass": [], "area": [], "pointing": []}
-    for video, rows, l in zip(blocks.video, blocks.rows, attention, strict=True):
-        frames = boxes[file.names[video]][rows - file.first_row[video]]
-        cells = np.stack([box_cell_weights(box, WIDTH, HEIGHT) for box in frames])
-        found["mass"].append(attention_mass_in_box(l, cells))
-        found["area"].append(box_area(cells))
-        found["pointing"].append(pointing_game(l, cells))
-    return {name: float(np.mean(values)) for name, values in found.items()}
-
-
-def summarise(scores: dict, localisation: dict, is_random: bool, pictures: list[Path], seconds: float) -> str:
+def summarise(scores: dict, is_random: bool, pictures: list[Path], seconds: float) -> str:
     """Returns the summary as Markdown. What should have come out and did not is said."""
     num_classes = len(scores["soft_attention"]["class_names"])
     num_videos = scores["soft_attention"]["num_videos"]
@@ -141,18 +111,18 @@ def summarise(scores: dict, localisation: dict, is_random: bool, pictures: list[
     for name, title in MODELS.items():
         s = scores[name]
         lines.append(f"| {title} | {s['accuracy']:.1%} | {s['epoch']} |")
-    mass, area = localisation["mass"], localisation["area"]
+    found = scores["soft_attention"]["localisation"]
     lines += [
         "",
-        f"Attention inside the actor's box: {mass:.1%} of it; the box is {area:.1%} of the frame, so the attention is "
-        f"{mass / area:.2f} times as dense there as uniform attention. The strongest cell lies on the actor in "
-        f"{localisation['pointing']:.1%} of the frames.",
+        f"Attention inside the actor's box: {found['mass']:.1%} of it; the box is {found['area']:.1%} of the frame, so "
+        f"the attention is {found['ratio']:.2f} times as dense there as uniform attention. The strongest cell lies on "
+        f"the actor in {found['pointing']:.1%} of the frames, as a random one would in {found['pointing_chance']:.1%}.",
         "",
     ]
     for name, title in MODELS.items():
         if scores[name]["accuracy"] < 2 * chance:
             lines.append(f"**Below expectation**: {title} should reach twice chance on unseen groups, and does not.")
-    if mass <= area:
+    if found["ratio"] <= 1:
         lines.append("**Below expectation**: the attention is not denser on the actor than elsewhere.")
     lines += [f"![{path.stem}](figures/{path.name})" for path in pictures]
     return "\n".join([*lines, "", f"All of it took {seconds:.0f} seconds.", ""])

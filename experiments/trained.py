@@ -12,7 +12,6 @@ from attention_ar.checkpoints import Checkpoints
 from attention_ar.errors import InputError
 from attention_ar.parallel import choose
 from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
-from data_prep.splits import hold_out_validation
 from experiments.config import RunConfig, build_model, build_objective, feature_dtype, read_config
 from experiments.predictor import Predictor
 
@@ -90,8 +89,7 @@ class TrainedModel:
         labels[:, [self.class_names.index(name) for name in file.class_names]] = file.labels
         splits = file.splits
         if file.split_id == self.split_id:
-            fraction, seed = self.config.data.validation_fraction, self.config.training.seed
-            splits = hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed)
+            splits = self.config.data.hold_out(file, self.config.training.seed)
         else:
             print("NOTE: these features have another split than those of the training: see that no clip is in both")
         return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)

@@ -19,10 +19,11 @@ from attention_ar.steps import create_train_state
 from data_prep.batches import Blocks, epoch_order
 from data_prep.features_file import absolute_path, open_features, recipe_hash, require_same_recipe
 from data_prep.homes import load_batches, open_home
-from data_prep.splits import check_disjoint_groups, hold_out_validation
+from data_prep.splits import check_disjoint_groups
 from experiments.config import (
     RunConfig,
     RuntimeConfig,
+    TrainingConfig,
     as_flags,
     build_model,
     build_objective,
@@ -99,7 +100,7 @@ def train(config: RunConfig, workdir) -> dict:
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         # Where to go on.
         require_agreement({**about, "flags": None, "checkpoint": checkpoints.step()})
-        position = Position(1)
+        position, over = Position(1), False
         if checkpoints.step() is None:
             state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
         else:
@@ -108,12 +109,12 @@ def train(config: RunConfig, workdir) -> dict:
             example = jax.ShapeDtypeStruct(shape, np.float32)
             state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
             position = where_to_go_on(saved)
-            done = position.epoch > config.training.epochs
-            say(f"{workdir}: {'already complete' if done else 'going on'} after {describe_position(saved)}")
+            over = is_over(position.epoch - 1, saved.get("metrics", {}), config.training)
+            say(f"{workdir}: {'already complete' if over else 'going on'} after {describe_position(saved)}")
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
-        if position.epoch <= config.training.epochs:
+        if not over:
             home = open_home(
                 config.runtime.features_on,
                 file,
@@ -126,7 +127,7 @@ def train(config: RunConfig, workdir) -> dict:
 
         # Epochs.
         with Saving(checkpoints, about, config.runtime.save_seconds) as saving:
-            while position.epoch <= config.training.epochs:
+            while not over:
                 order = epoch_order(blocks.video, config.training.seed, position.epoch)
                 loaded = load_batches(
                     home,
@@ -166,6 +167,7 @@ def train(config: RunConfig, workdir) -> dict:
                     state, {**about, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
                 )
                 say(describe_epoch(line, config.training.epochs, num_cells))
+                over = is_over(position.epoch, line, config.training)
                 position = Position(position.epoch + 1)
 
         # What is left for users.
@@ -192,8 +194,7 @@ def say(text: str):
 def choose_videos(file, config: RunConfig):
     """Returns the indices of the videos to train on, and of those held out of train to choose the best epoch."""
     check_disjoint_groups(file)
-    fraction, seed = config.data.validation_fraction, config.training.seed
-    splits = np.array(hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed))
+    splits = np.array(config.data.hold_out(file, config.training.seed))
     training_videos = np.flatnonzero(splits == "train")
     if not len(training_videos):
         raise InputError("the features file has no video in its training part; index.csv must put some in `train`")
@@ -250,6 +251,12 @@ def require_same_run(saved: dict, about: dict, where):
                 f"{where}: was trained with {name} {saved[name]}, the features file has {about[name]}; "
                 "name the features it was trained on, or another --workdir"
             )
+
+
+def is_over(epoch: int, line: dict, training: TrainingConfig) -> bool:
+    """Returns whether training ends after an epoch, given its line of `metrics.jsonl` if it is known."""
+    reached = training.stop_at_cost > 0 and line.get("loss", np.inf) <= training.stop_at_cost
+    return epoch >= training.epochs or bool(reached)
 
 
 def where_to_go_on(saved: dict) -> Position:

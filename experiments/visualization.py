@@ -106,10 +106,7 @@ def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
     Returns:
       `<uint8>[n, H, W, 3]`, RGB.
     """
-    path = Path(data_dir or file.data_dir) / file.names[video]
-    if not path.is_file():
-        raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
-    every = round(file.native_fps[video] / file.fps[video])
+    path, every = file.clip_path(video, data_dir), file.stored_every(video)
     wanted = set(np.asarray(wanted).tolist())
     kept, index = [], 0
     for chunk in read_frames(path, every=every, size=None, colour="rgb24"):

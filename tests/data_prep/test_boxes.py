@@ -18,15 +18,23 @@ def boxes_file(folder, text):
 
 def test_boxes_are_read_in_the_order_of_the_frames(tmp_path):
     path = boxes_file(tmp_path, HEADER + "run/a.mp4,1,5,6,7.5,8\njump/b (1).avi,0,0,0,64,48\nrun/a.mp4,0,1,2,3,4\n")
-    for boxes in (read_boxes(path), read_boxes(path, SIZES)):
+    for boxes in (read_boxes(path), read_boxes(path, SIZES.get)):
         assert list(boxes) == ["run/a.mp4", "jump/b (1).avi"]
-        np.testing.assert_array_equal(boxes["run/a.mp4"], [[1, 2, 3, 4], [5, 6, 7.5, 8]])
-        np.testing.assert_array_equal(boxes["jump/b (1).avi"], [[0, 0, 64, 48]])
+        np.testing.assert_array_equal(boxes["run/a.mp4"].frames, [0, 1])
+        np.testing.assert_array_equal(boxes["run/a.mp4"].boxes, [[1, 2, 3, 4], [5, 6, 7.5, 8]])
+        np.testing.assert_array_equal(boxes["jump/b (1).avi"].boxes, [[0, 0, 64, 48]])
+
+
+def test_a_frame_may_have_no_box(tmp_path):
+    boxes = read_boxes(boxes_file(tmp_path, HEADER + "a,7,1,2,3,4\na,2,0,0,5,6\na,2000000000,0,0,1,1\n"))["a"]
+    none = [np.nan] * 4
+    np.testing.assert_array_equal(boxes.at([[0, 2], [7, 8]]), [[none, [0, 0, 5, 6]], [[1, 2, 3, 4], none]])
+    np.testing.assert_array_equal(boxes.at([2_000_000_000, 2_000_000_001]), [[0, 0, 1, 1], none])
 
 
 def test_more_columns_other_orders_and_a_byte_order_mark_are_fine(tmp_path):
     path = boxes_file(tmp_path, "\ufeffy1,x1,y0,x0,frame,path,note\n4,3,2,1,0,run/ä.mp4,seen\n")
-    np.testing.assert_array_equal(read_boxes(path)["run/ä.mp4"], [[1, 2, 3, 4]])
+    np.testing.assert_array_equal(read_boxes(path)["run/ä.mp4"].boxes, [[1, 2, 3, 4]])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_more_columns_other_orders_and_a_byte_order_mark_are_fine(tmp_path):
         (HEADER + "run/a.mp4,0,-1,2,3,4\n", "line 2: the box leaves the frame"),
         (HEADER + "run/a.mp4,0,1,2,inf,4\n", "line 2: the box leaves the frame"),
         (HEADER + "run/a.mp4,0,1,2,3,4\nrun/a.mp4,0,1,2,3,4\n", "line 3: a second box for frame 0 of run/a.mp4"),
-        (HEADER + "run/a.mp4,0,1,2,3,4\nrun/a.mp4,2,1,2,3,4\n", "run/a.mp4 has no box for frame 1"),
+        (HEADER + "run/a.mp4,99999999999,1,2,3,4\n", "frame=99999999999; must be 0 or greater, and below 2147483648"),
         (HEADER + 'run/a.mp4,0,1,2,3,"4\n', "not readable as comma-separated"),
     ],
 )
@@ -59,16 +67,15 @@ def test_faults_are_named(tmp_path, text, complaint):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ("run/c.mp4,0,1,2,3,4", "line 2: no clip run/c.mp4"),
         ("run/a.mp4,0,1,2,320.5,4", "leaves the frame; must lie within 0 and 320 across and 240 down"),
         ("jump/b (1).avi,0,1,2,64,49", "within 0 and 64 across and 48 down"),
     ],
 )
-def test_with_the_clips_known_other_clips_and_boxes_beyond_the_frame_are_faults(tmp_path, row, complaint):
-    path = boxes_file(tmp_path, HEADER + row + "\n")
+def test_of_clips_of_known_size_boxes_beyond_the_frame_are_faults(tmp_path, row, complaint):
+    path = boxes_file(tmp_path, HEADER + "run/c.mp4,0,0,0,999,999\n" + row + "\n")
     read_boxes(path)
     with pytest.raises(InputError, match=complaint):
-        read_boxes(path, SIZES)
+        read_boxes(path, SIZES.get)
 
 
 def test_unreadable_files(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.splits import check_disjoint_groups, hold_out, hold_out_validation
+from data_prep.splits import check_disjoint_groups, cut_folds, hold_out, hold_out_fold, hold_out_validation
 
 
 def one_hot(classes):
@@ -104,3 +104,64 @@ def test_a_split_with_a_validation_part_stays():
 def test_fractions_out_of_range(fraction):
     with pytest.raises(InputError, match="must be at least 0 and below 1"):
         hold_out_validation(one_hot([0, 0]), ["a", "b"], ["train"] * 2, fraction=fraction)
+
+
+# --- Folds ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_clip_is_held_out_once_and_groups_stay_whole():
+    groups = [f"g{i // 4}" for i in range(80)]
+    splits = ["test" if i >= 56 else "validation" if i >= 48 else "train" for i in range(80)]
+    labels = one_hot([i % 4 for i in range(80)])
+    cuts = [hold_out_fold(labels, groups, splits, folds=7, fold=fold) for fold in range(7)]
+    for cut in cuts:
+        assert cut[56:] == ["test"] * 24
+        assert cut.count("validation") == 8  # 14 groups of 4 clips.
+        check_disjoint_groups(SimpleNamespace(groups=groups, splits=cut))
+    assert [sum(cut[i] == "validation" for cut in cuts) for i in range(56)] == [1] * 56
+    assert cuts[3] == hold_out_fold(labels, groups, splits, folds=7, fold=3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_folds_are_as_even_as_any_choice(seed):
+    """Against all 3^7 ways to deal seven groups to three folds; and of the most even, classes are near the best."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 30, 7)
+    groups = np.repeat(np.arange(7), sizes)
+    labels = one_hot([*rng.integers(0, 3, sizes.sum() - 1), 2])
+    shares = np.array([labels[groups == group].sum(axis=0) for group in range(7)]) / labels.sum(axis=0)
+
+    def uneven(number):
+        loads = np.array([[sizes[number == f].sum() / sizes.sum(), *shares[number == f].sum(axis=0)] for f in range(3)])
+        return abs(loads[:, 0] - 1 / 3).sum(), abs(loads - 1 / 3).sum()
+
+    folds = cut_folds(labels, [f"g{group}" for group in groups], 3)
+    number = np.array([folds[groups == group][0] for group in range(7)])
+    assert all((folds[groups == group] == number[group]).all() for group in range(7))
+    found = uneven(number)
+    choices = [uneven(np.array(choice)) for choice in itertools.product(range(3), repeat=7)]
+    assert found[0] == pytest.approx(min(choice[0] for choice in choices), abs=0.01)
+    equal = [choice[1] for choice in choices if choice[0] <= found[0] + 1e-9]
+    assert found[1] <= min(equal) + 0.1
+
+
+def test_without_groups_every_fold_has_its_share_of_every_class():
+    labels = one_hot([0] * 41 + [1] * 22 + [2] * 3)
+    folds = cut_folds(labels, [""] * 66, 4)
+    counts = np.array([labels[folds == fold].sum(axis=0) for fold in range(4)])
+    assert (counts.max(axis=0) - counts.min(axis=0) <= 1).all()
+    assert sorted(counts.sum(axis=1)) == [16, 16, 17, 17]
+    assert (np.diff(folds[:41]) < 0).sum() > 5  # Not in the order of the list.
+
+
+def test_folds_that_cannot_be():
+    labels, splits = one_hot([0, 1] * 4), ["train"] * 6 + ["test"] * 2
+    with pytest.raises(InputError, match="folds=4: the training part has only 3 groups; must not be more than that"):
+        hold_out_fold(labels, list("aabbccdd"), splits, folds=4, fold=0)
+    with pytest.raises(InputError, match="folds=7: the training part has only 6 clips"):
+        hold_out_fold(labels, [""] * 8, splits, folds=7, fold=0)
+    with pytest.raises(InputError, match="folds=1: must be at least 2"):
+        hold_out_fold(labels, [""] * 8, splits, folds=1, fold=0)
+    for fold in (-1, 3):
+        with pytest.raises(InputError, match=f"fold={fold}: must be 0 or greater, and below folds=3"):
+            hold_out_fold(labels, [""] * 8, splits, folds=3, fold=fold)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.video import Pictures, VideoError, WholeFrames, probe, read_frames
+from data_prep.video import Pictures, VideoError, WholeFrames, probe, read_frames, upright_size
 from data_prep.video_sources import Camera, Pipe, find_source, open_video
 
 CONTAINERS = ("avi", "mpg", "mp4", "mov", "mkv", "webm")
@@ -69,6 +69,7 @@ def test_a_phones_rotation_is_undone(tmp_path, write_video, clockwise, matrix):
 
     upright = np.rot90(picture, -clockwise // 90)
     np.testing.assert_allclose(read(path, size=None)[0].astype(int), upright, atol=25)
+    assert upright_size(path) == upright.shape[1::-1]
     stretched = read(path, size=(96, 32))[0].astype(int)
     assert stretched.shape == (96, 32, 3)
     for row, column in ((2, 2), (2, 29), (93, 2), (93, 29)):

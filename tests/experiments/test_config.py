@@ -4,12 +4,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from absl import flags
 
 import attention_ar as ar
 from attention_ar.errors import InputError
 from experiments import config
+from experiments.cells import lasting_flags
 from experiments.tour import Sizes
 
 CONFIGS = sorted((Path(config.__file__).parent / "configs").glob("*.cfg"))
@@ -60,6 +62,41 @@ def test_flags_fill_the_dataclasses_and_survive_json(tmp_path):
     assert config.read_config(tmp_path) == parsed
     assert json.loads((tmp_path / "config.json").read_text())["model"]["num_layers"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_runs_of_older_versions_are_understood(tmp_path):
+    parsed = parse("--num_layers=2")
+    old = dataclasses.asdict(parsed)
+    for part, name in (("data", "folds"), ("data", "fold"), ("model", "compute_dtype"), ("training", "stop_at_cost")):
+        del old[part][name]
+    del old["runtime"]
+    config.write_json(tmp_path / "config.json", old)
+    assert config.read_config(tmp_path) == parsed
+    del old["model"]["dropout"]
+    config.write_json(tmp_path / "config.json", old)
+    with pytest.raises(InputError, match=r"model has wrong or missing entries: \['dropout'\]"):
+        config.read_config(tmp_path)
+    # Nor is a cell of theirs another one.
+    assert not {"folds", "fold", "stop_at_cost", "compute_dtype"} & set(lasting_flags(parsed))
+    assert lasting_flags(parse("--folds=3", "--stop_at_cost=2"))["folds"] == 3
+
+
+def test_what_is_held_out():
+    class File:
+        labels = np.eye(2, dtype=np.uint8)[[0, 1] * 4]
+        groups = list("aabbccdd")  # noqa: RUF012
+        splits = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+
+    def hold_out(**changes):
+        return config.DataConfig(**changes).hold_out(File, seed=0)
+
+    assert hold_out() == File.splits
+    assert hold_out(validation_fraction=0) == ["train"] * 6 + ["test"] * 2
+    folds = [hold_out(folds=3, fold=fold, validation_fraction=0) for fold in range(3)]
+    assert sorted(cut.index("validation") for cut in folds) == [0, 2, 4]
+    assert all(cut[6:] == ["test", "test"] and cut.count("validation") == 2 for cut in folds)
+    with pytest.raises(InputError, match="fold=1: of how many"):
+        hold_out(fold=1)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from experiments.config import DataConfig, ModelConfig, ObjectiveConfig, RunConf
 from experiments.evaluation import read_predictions
 from experiments.paper_tables import table1, table2, write_table1, write_table2
 from experiments.published import TABLE_1, TABLE_2, dataset_of
+from experiments.run_log import read_metrics
 from experiments.saving import Stopped
 
 SCORES = {  # Of two seeds; how many of the six test clips are right.
@@ -43,7 +44,7 @@ def comparison_of(tmp_path, file, held_out=(0.5, 0.75, 0.25)) -> Comparison:
     """Writes the predictions of all cells; the λ have these held-out scores."""
     tests = [i for i, split in enumerate(file.splits) if split == "test"]
     name = "mean_average_precision" if file.multi_label else "accuracy"
-    comparison = Comparison(RunConfig(DataConfig("tiny.h5", 0.25, 4, 10.0)), file, 2)
+    comparison = Comparison(RunConfig(DataConfig("tiny.h5", 0.25, num_steps=4, fps=10.0)), file, 2)
     for row, right in SCORES.items():
         for seed, count in enumerate(right):
             folder = tmp_path / row / str(seed)
@@ -196,12 +197,12 @@ def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path
     monkeypatch.setattr(cells, "train", train)
     rows = ("softmax_regression", "attention_0")
     with pytest.raises(Stopped):
-        table1(tmp_path, config, 1, rows)
+        table1(tmp_path, config, 1, rows=rows)
     assert rows_of(tmp_path / "table1.csv")["soft attention, λ = 0"]["seeds"] == "0 of 1"
-    paths = table1(tmp_path, config, 1, rows)
+    paths = table1(tmp_path, config, 1, rows=rows)
     assert trained == [("softmax_regression", 0.0, 0), ("soft_attention", 0.0, 0), ("soft_attention", 0.0, 0)]
     written = [path.read_bytes() for path in paths]
-    table1(tmp_path, config, 1, rows)
+    table1(tmp_path, config, 1, rows=rows)
     assert len(trained) == 3 and [path.read_bytes() for path in paths] == written
     scores = json.loads((tmp_path / "cells/attention_0/seed_0/evaluation/test/scores.json").read_text())
     assert json.loads(paths[2].read_text())["rows"]["attention_0"]["scores"] == [scores["accuracy"]]
@@ -211,7 +212,7 @@ def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path
 
     other = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=9))
     with pytest.raises(InputError, match=r"holds a run with batch_size=7 \(now 9\)"):
-        table1(tmp_path, other, 1, rows)
+        table1(tmp_path, other, 1, rows=rows)
 
 
 def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
@@ -220,3 +221,18 @@ def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
     for table in (table1, table2):
         with pytest.raises(InputError, match="no video in its test part"):
             table(tmp_path, config, 1)
+
+
+def test_retraining_evaluates_the_model_that_was_trained_on_everything(config, tmp_path):
+    paths = table1(tmp_path, config, 1, retrain=True, rows=("softmax_regression",))
+    row = json.loads(paths[2].read_text())["rows"]["softmax_regression"]
+    assert row["workdirs"] == [str(tmp_path / "cells/softmax_regression/seed_0/retrained")]
+    cell = tmp_path / "cells/softmax_regression/seed_0"
+    again = json.loads((cell / "retrained/config.json").read_text())
+    best = read_metrics(cell / "metrics.jsonl")[row["best_epochs"][0] - 1]
+    assert again["training"]["stop_at_cost"] == best["loss"] and again["data"]["validation_fraction"] == 0
+    scores = json.loads(
+        (tmp_path / "cells/softmax_regression/seed_0/retrained/evaluation/test/scores.json").read_text()
+    )
+    assert row["scores"] == [scores["accuracy"]]
+    assert "trained on the whole training part, down to the training cost" in paths[0].read_text(encoding="utf-8")

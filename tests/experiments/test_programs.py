@@ -14,7 +14,8 @@ PROGRAMS = {
     "data_prep.export_tfds": "--validation_fraction",
     "data_prep.beam_extract": "--clips_per_shard",
     "experiments.train": "--attention_penalty",
-    "experiments.evaluate": "--split",
+    "experiments.evaluate": "--boxes",
+    "experiments.sweep": "--grid",
     "experiments.visualize": "--count",
     "experiments.predict": "--overlay",
     "experiments.quickstart": "--googlenet",
@@ -52,6 +53,10 @@ def test_help_and_unknown_flags(program):
         (["experiments.train", "--workdir=run"], "--features"),
         (["experiments.train", "--features=none.h5", "--workdir=run", "more"], "error: more: not a flag"),
         (["experiments.evaluate", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
+        (
+            ["experiments.sweep", "--features=none.h5", "--workdir=run", "--grid=num_layers=1,0"],
+            "error: --grid=num_layers=1,0: num_layers=0: 0 is not a positive integer",
+        ),
         (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
         (
             ["experiments.export_predictor", "--workdir=nowhere", "--output=out"],

@@ -33,6 +33,11 @@ def test_the_tour_leaves_what_it_promises_and_says_that_the_network_is_random(wo
     scores = json.loads((workdir / "soft_attention" / "evaluation" / "test" / "scores.json").read_text())
     assert scores["num_videos"] == 4
     assert scores["random_network"]
+    found = scores["localisation"]
+    assert (found["num_clips"], found["num_frames"]) == (4, 4 * 7)  # Of 9 frames, blocks of 4 begin at 0 and 3.
+    assert (found["clips_without_box"], found["frames_without_box"]) == (0, 0)
+    assert 0.04 < found["area"] < 0.4
+    assert found["mass"] == pytest.approx(found["area"] * found["ratio"])
     summary = (workdir / "summary.md").read_text()
     assert "**The network is RANDOM**" in summary
     assert "| soft attention | " in summary
@@ -57,15 +62,16 @@ def test_summary_says_what_fell_short():
         name: {"class_names": list("abcd"), "num_videos": 16, "accuracy": accuracy, "epoch": 3}
         for name, accuracy in (("soft_attention", 0.4), ("average_pool", 0.6))
     }
-    text = summarise(scores, {"mass": 0.1, "area": 0.2, "pointing": 0.3}, False, [], 60)
+    found = {"mass": 0.1, "area": 0.2, "ratio": 0.5, "pointing": 0.3, "pointing_chance": 0.15}
+    scores["soft_attention"]["localisation"] = found
+    text = summarise(scores, False, [], 60)
     assert "RANDOM" not in text
     assert text.count("**Below expectation**") == 2
     assert "soft attention should reach twice chance" in text
     assert "0.50 times as dense" in text
-    good = summarise(
-        scores | {"soft_attention": scores["average_pool"]}, {"mass": 0.3, "area": 0.2, "pointing": 0.3}, False, [], 60
-    )
-    assert "Below expectation" not in good
+    assert "30.0% of the frames, as a random one would in 15.0%" in text
+    good = {**scores["average_pool"], "localisation": {**found, "mass": 0.3, "ratio": 1.5}}
+    assert "Below expectation" not in summarise(scores | {"soft_attention": good}, False, [], 60)
 
 
 def test_pictures_of_named_clips(workdir, tmp_path):

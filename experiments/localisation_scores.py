@@ -1,0 +1,144 @@
+"""Where a model looks, measured: its attention inside boxes that are known, beside those of uniform attention."""
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from attention_ar.errors import InputError
+from attention_ar.localisation import attention_mass_in_box, box_area, pointing_chance, pointing_game
+from data_prep.batches import Blocks
+from data_prep.boxes import box_cell_weights, read_boxes
+from data_prep.csv_file import write_csv
+from data_prep.features_file import FeaturesFile
+from data_prep.video import upright_size
+
+MEASURES = ("mass", "area", "pointing", "pointing_chance")
+
+
+class Localisation:
+    """Collects what the attention of a model has to do with the boxes of a file, batch by batch.
+
+    Of a frame that several blocks see, or one block several times, the mean over these counts; of a clip, the mean over
+    its frames that have a box and that a block sees; in the end, the mean over the clips. So every clip counts once,
+    as in the metrics, whatever its length and the stride.
+
+    Args:
+      path: a boxes file, see `data_prep.boxes`. Its frames are those of the clips, also where extraction has reduced
+        the rate.
+      file: the FeaturesFile.
+      blocks: all that will be added. Their clips are opened for the size of the frames.
+      data_dir: the folder of the clips; by default the one they were extracted from.
+
+    Raises:
+      InputError: where no frame of these blocks has a box, a clip that has some is not on disk, a box leaves the frame,
+        and see `read_boxes`.
+    """
+
+    def __init__(self, path, file: FeaturesFile, blocks: Blocks, data_dir=None):
+        self._file, self._videos = file, np.unique(blocks.video)
+        num_rows = len(file.features)
+        self._seen = np.zeros(num_rows, bool)
+        self._seen[blocks.rows] = True
+        video_of = {file.names[video]: video for video in self._videos}
+
+        @functools.cache
+        def frame_size(clip: str):
+            return upright_size(file.clip_path(video_of[clip], data_dir)) if clip in video_of else None
+
+        boxes = read_boxes(path, frame_size)
+        say_what_fits_no_frame(path, boxes, file)
+        self._boxes = np.full((num_rows, 4), np.nan)  # Of each row, in shares of the frame's width and height.
+        for clip in boxes.keys() & video_of.keys():
+            video = video_of[clip]
+            first, count = file.first_row[video], file.num_frames[video]
+            frames = np.arange(count) * file.stored_every(video)
+            self._boxes[first : first + count] = boxes[clip].at(frames) / np.tile(frame_size(clip), 2)
+        self._has_box = ~np.isnan(self._boxes[:, 0])
+        if not np.any(self._has_box & self._seen):
+            raise InputError(
+                f"{path}: no box in any frame of the {len(self._videos)} clips to be evaluated; "
+                f"its paths must be as in the features file, for example {file.names[self._videos[0]]}"
+            )
+        self._sums, self._times = np.zeros((num_rows, len(MEASURES))), np.zeros(num_rows)
+
+    def add(self, rows, l):
+        """Adds some blocks.
+
+        Args:
+          rows: of the features file, `<int>[n, T]`.
+          l: the attention there, `<float>[n, T, K²]`.
+        """
+        boxed = self._has_box[rows]
+        rows, l = rows[boxed], l[boxed]
+        cells = box_cell_weights(self._boxes[rows], 1, 1, grid=self._file.features.shape[1])
+        found = (attention_mass_in_box(l, cells), box_area(cells), pointing_game(l, cells), pointing_chance(cells))
+        np.add.at(self._sums, rows, np.stack(found, axis=-1))
+        np.add.at(self._times, rows, 1)
+
+    def scores(self) -> dict:
+        """Returns what was found, when all blocks were added.
+
+        `mass` of the attention lies in the boxes, which are `area` of the frame, and what uniform attention has there;
+        `ratio` is the quotient. `pointing` is the share of the frames whose most attended cell is a hit, see
+        `pointing_game`, `pointing_chance` that of a random cell. `num_clips` and `num_frames` have a box; beside them
+        `clips_without_box` of all clips, and `frames_without_box` of those clips, were left out.
+        """
+        by_clip = self._by_clip()
+        means = np.mean([values for _, _, _, values in by_clip], axis=0)
+        scores = dict(zip(MEASURES, means.tolist(), strict=True))
+        return {
+            **scores,
+            "ratio": scores["mass"] / scores["area"],
+            "num_clips": len(by_clip),
+            "num_frames": sum(boxed for _, boxed, _, _ in by_clip),
+            "clips_without_box": len(self._videos) - len(by_clip),
+            "frames_without_box": sum(bare for _, _, bare, _ in by_clip),
+        }
+
+    def write(self, path):
+        """Writes one line a clip that has boxes."""
+        rows = [
+            [name, boxed, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
+            for name, boxed, _, values in self._by_clip()
+        ]
+        write_csv(path, ["path", "num_frames", *MEASURES, "ratio"], rows)
+
+    def _by_clip(self):
+        """Name, number of frames that have a box and that do not, and means over the former, of each clip with any."""
+        found = []
+        for video in self._videos:
+            first = self._file.first_row[video]
+            rows = slice(first, first + self._file.num_frames[video])
+            boxed, num_seen = self._times[rows] > 0, int(self._seen[rows].sum())
+            if boxed.any():
+                values = self._sums[rows][boxed] / self._times[rows][boxed, None]
+                num_boxed = int(boxed.sum())
+                found.append((self._file.names[video], num_boxed, num_seen - num_boxed, values.mean(axis=0)))
+        return found
+
+
+def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
+    """Prints which boxes can belong to no row, for a path may be misspelt and frames be counted from 1."""
+    video_of = {name: video for video, name in enumerate(file.names)}
+    if unknown := sorted(boxes.keys() - video_of.keys()):
+        print(f"NOTE: {path}: {len(unknown)} of {len(boxes)} clips are not in the features file, first {unknown[0]}")
+    for clip in sorted(boxes.keys() & video_of.keys()):
+        video = video_of[clip]
+        last, most = boxes[clip].frames[-1], file.num_frames[video] * file.stored_every(video)
+        if last >= most:
+            print(f"NOTE: {path}: {clip} has a box for frame {last}; frames count from 0, and it has {most} at most")
+            break
+
+
+def describe_localisation(scores: dict) -> str:
+    """Returns the console's line about `Localisation.scores`."""
+    left_out = [
+        f"{scores[f'{what}_without_box']} {what}" for what in ("clips", "frames") if scores[f"{what}_without_box"]
+    ]
+    return (
+        f"attention in the boxes: {100 * scores['mass']:.1f} % of it, in {100 * scores['area']:.1f} % of the frame, "
+        f"{scores['ratio']:.2f} times as dense as uniform attention; strongest cell in the box in "
+        f"{100 * scores['pointing']:.1f} % of the frames (a random cell {100 * scores['pointing_chance']:.1f} %); "
+        f"{scores['num_clips']} clips, {scores['num_frames']} frames"
+    ) + (f"; without a box, and left out: {' and '.join(left_out)}" if left_out else "")

@@ -1,0 +1,80 @@
+"""The author's own protocol: hold out, note the training cost at the best epoch, retrain on everything down to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from attention_ar.checkpoints import Checkpoints
+from attention_ar.errors import InputError
+from data_prep.features_file import open_features
+from experiments.cells import Cell, run_cell
+from experiments.config import RunConfig, read_config
+from experiments.grid import with_flags
+from experiments.run_log import read_metrics
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """A model trained on the whole training part until its cost was that of another run.
+
+    Attributes:
+      cell: its run.
+      cost: that was noted: mean loss per block over an epoch of training.
+      epochs: that it was trained for.
+      last_cost: of the last of these.
+      most_epochs: that it might have been trained for.
+    """
+
+    cell: Cell
+    cost: float
+    epochs: int
+    last_cost: float
+    most_epochs: int
+
+    @property
+    def reached(self) -> bool:
+        """Whether the cost was reached."""
+        return self.last_cost <= self.cost
+
+    def describe(self) -> str:
+        """Returns what came of it, as one line."""
+        end = f"{self.cell.folder}: trained on the whole training part, {self.epochs} epochs,"
+        if self.reached:
+            return f"{end} down to a cost of {self.last_cost:.4g} (noted: {self.cost:.4g})"
+        return (
+            f"{end} WITHOUT reaching the noted cost of {self.cost:.4g}: it is at {self.last_cost:.4g} after "
+            f"--epochs={self.most_epochs}; more epochs go on from there"
+        )
+
+
+def retrain_to_cost(first, second, split: str | None = None) -> Retraining:
+    """Trains the model of a run again, on all that it held out too, down to its cost at the best epoch.
+
+    Args:
+      first: work folder of a run that held something out.
+      second: work folder for the new run, see `retrain`.
+      split: see `cells.run_cell`.
+
+    Raises:
+      InputError: where the first run held nothing out.
+    """
+    with Checkpoints(Path(first) / "checkpoints", create=False) as checkpoints:
+        best = checkpoints.about("best")["metrics"]
+    if "held_out" not in best:
+        raise InputError(f"{first}: held nothing out, so that no epoch was chosen; train it with --validation_fraction")
+    return retrain(read_config(first), best["loss"], second, split)
+
+
+def retrain(config: RunConfig, cost: float, folder, split: str | None = None) -> Retraining:
+    """Trains a model on the whole training part, its validation part included, until the training cost is not above a
+    given one; or for `config.training.epochs`. What is done is not done again.
+
+    Args:
+      config: of the model.
+      cost: mean loss per block over an epoch, as `loss` in `metrics.jsonl`.
+      folder: the work folder.
+      split: on which to evaluate what comes out, see `cells.run_cell`.
+    """
+    everything = {"validation_fraction": 0.0, "folds": 0, "fold": 0, "stop_at_cost": cost}
+    cell = run_cell(folder, with_flags(config, everything), open_features(config.data.features), split)
+    last = read_metrics(cell.folder / "metrics.jsonl")[-1]
+    return Retraining(cell, cost, last["epoch"], last["loss"], config.training.epochs)

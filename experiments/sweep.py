@@ -1,0 +1,62 @@
+"""Cross-validation by group inside the training part, over a grid of any flags; the test part is never touched.
+
+    python -m experiments.sweep --features=features.h5 --workdir=sweep --grid=num_layers=1,2,3,4,5
+    python -m experiments.sweep --features=features.h5 --workdir=sweep --grid=attention_penalty=0,1,10 --grid=fps=6,30
+
+Every point of the grid (all combinations of the values) is trained once on all folds but one, for every fold, and
+scored on that. All flags of experiments.train hold for all points, so `--flagfile=experiments/configs/ucf11.cfg` may be
+given; --folds and --seeds say what is held out and how often, and --validation_fraction, --fold and --seed have no say.
+Leaves `sweep.md`, `.csv` and `.json`; every run behind them is a folder in `points/`, as experiments.train makes them.
+
+With --retrain_to_cost, the author's own protocol: the best point is trained again on everything, down to the training
+cost that it had at its best epoch.
+
+Killed at any moment, the same command goes on; what is done is not done again, also with more values, seeds or epochs.
+"""
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep.command_line import run
+from experiments.config import RunConfig, define_run_flags, from_flags
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)
+GRID = flags.DEFINE_multi_string("grid", [], "A flag and its values, name=value,value,…; may be given several times.")
+SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds on every fold: 0, 1, 2 and so on.", lower_bound=1)
+RETRAIN_TO_COST = flags.DEFINE_boolean(
+    "retrain_to_cost", False, "Whether to train the best point again, on everything, down to its training cost."
+)
+KEEP_CHECKPOINTS = flags.DEFINE_boolean(
+    "keep_checkpoints", True, "Whether runs that are done keep their checkpoints: each six times its parameters' size."
+)
+define_run_flags()
+flags.FLAGS.set_default("folds", 5)
+flags.mark_flag_as_required("features")
+
+
+def main(argv):
+    if argv[1:]:
+        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+    from experiments.grid import parse_grid
+
+    grid = parse_grid(GRID.value)
+    from experiments.sweep_table import sweep  # Imports JAX, which --help need not wait for.
+
+    config = from_flags(RunConfig)
+    paths, retrained = sweep(
+        WORKDIR.value,
+        config,
+        grid,
+        config.data.folds,
+        SEEDS.value,
+        retrain_to_cost=RETRAIN_TO_COST.value,
+        keep_checkpoints=KEEP_CHECKPOINTS.value,
+    )
+    print(paths[0].read_text(encoding="utf-8"))
+    print(f"table: {', '.join(map(str, paths))}; the runs behind it: {WORKDIR.value}/points")
+    for one in retrained:
+        print(f"its test score: python -m experiments.evaluate --workdir={one.cell.folder}")
+
+
+if __name__ == "__main__":
+    run(main)
