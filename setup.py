@@ -13,7 +13,7 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=["attention_ar", "attention_ar.released", "data_prep", "experiments", "experiments.benchmarks"],
-    package_data={"experiments": ["configs/*.cfg"]},
+    package_data={"experiments": ["configs/*.cfg", "report_page/*"]},
     install_requires=[
         "jax>=0.10.2",
         "jaxlib>=0.10.2",

@@ -77,7 +77,14 @@ class NotFiniteError(InputError):
 
 
 def predict_blocks(
-    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER, keep_attention: bool = False
+    predictor: Predictor,
+    params,
+    home,
+    blocks: Blocks,
+    batch_size: int,
+    protocol=PAPER,
+    keep_attention: bool = False,
+    keep_steps: bool = False,
 ) -> dict:
     """Runs the model over blocks, in full batches whatever videos they are of.
 
@@ -89,10 +96,12 @@ def predict_blocks(
       batch_size: B; as many more as make it divisible by the number of devices.
       protocol: how steps make the prediction of a block.
       keep_attention: whether l_t is returned too.
+      keep_steps: whether ŷ_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
+      `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]` and
+      `step_predictions` `<float32>[num_blocks, T, C]`.
     """
     keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention else []))
     collected = {}
@@ -105,6 +114,8 @@ def predict_blocks(
     ):
         for batch in batches:
             results = jax.device_get(predictor(params, batch.arrays, keep))
+            if keep_steps:
+                results["step_predictions"] = results["predictions"]
             results["predictions"] = protocol.block_predictions(results, home.file.multi_label)
             real = batch.weight > 0
             if not np.isfinite(results["cross_entropy"][real]).all():
@@ -162,9 +173,7 @@ def evaluate(
     """
     model = trained.load(workdir, checkpoint)
     file = model.open_features(features)
-    videos = np.flatnonzero(np.array(file.splits) == split)
-    if not len(videos):
-        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    videos = videos_of(file, split)
     data = model.config.data
     blocks = data.cut(file, videos, stride, "released" if protocol == "released" else None)
     found = predict_videos(
@@ -205,6 +214,14 @@ def evaluate(
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, scores)
     return scores, folder, output
+
+
+def videos_of(file, split: str) -> np.ndarray:
+    """Returns the indices of the videos in one part of a features file, of which there is at least one."""
+    videos = np.flatnonzero(np.array(file.splits) == split)
+    if not len(videos):
+        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    return videos
 
 
 def write_predictions(path, file, found: VideoPredictions):
