@@ -22,8 +22,8 @@ from experiments.overlay import spread
 from experiments.run_log import read_metrics
 from experiments.visualization import Watched, at_most, original_frames, watch
 
-HEIGHT = 160  # pixels of a frame, at most
-MAX_FRAMES = 40  # of a clip
+HEIGHT = 180  # pixels of a frame, at most
+MAX_FRAMES = 60  # of a clip
 COLUMNS = 8  # of frames in the one picture that holds all of a clip
 JPEG_QUALITY = 70
 
@@ -127,6 +127,7 @@ def about_run(model: trained.TrainedModel, file, split: str, checkpoint: str) ->
         "checkpoint": checkpoint,
         "epoch": model.epoch,
         "columns": COLUMNS,
+        "max_frames": MAX_FRAMES,
     }
 
 

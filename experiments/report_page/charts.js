@@ -1,14 +1,15 @@
 // Curves over the epochs. All of them share one cursor: what is pointed at in one is read off in every other.
 
-const HEIGHT = 190, LEFT = 44, RIGHT = 12, TOP = 16, BOTTOM = 34;
+const HEIGHT = 196, LEFT = 46, RIGHT = 12, TOP = 22, BOTTOM = 34;
 
 class Chart {
   /**
    * title: above the curves. epochs: their numbers. series: [{name, values}], null where there is none.
-   * references: [{name, value}], drawn level. mark: {epoch, name}, drawn upright. format: of numbers. max: of the axis.
+   * references: [{name, value}], drawn level. mark: {epoch, name}, drawn upright. format: of numbers; tick: of the axis.
+   * max: where the axis ends.
    */
-  constructor({ title, epochs, series, references = [], mark = null, format = short, max = null, note = null }, select) {
-    Object.assign(this, { title, epochs, series, references, mark, format, max, select });
+  constructor({ title, epochs, series, references = [], mark = null, format = short, tick = null, max = null, note = null }, select) {
+    Object.assign(this, { title, epochs, series, references, mark, format, tick, max, select });
     this.legend = make("ul", { class: "legend" });
     this.plot = draw("svg", {
       class: "plot", height: HEIGHT, tabindex: "0", role: "slider", "aria-label": `${title}, by epoch`,
@@ -17,7 +18,7 @@ class Chart {
       keydown: (event) => this.move(event),
     });
     this.element = make(
-      "figure", { class: "panel" }, make("figcaption", {}, title), this.legend, this.plot,
+      "figure", { class: "panel" }, make("figcaption", {}, title), this.plot, this.legend,
       note && make("p", { class: "muted small" }, note),
     );
     this.width = 0;
@@ -53,7 +54,8 @@ class Chart {
     for (let n = 0; n * step <= this.top * 1.001; n++) {
       const y = this.y(n * step);
       parts.push(draw("line", { class: n ? "grid" : "axis", x1: LEFT, x2: right, y1: y, y2: y }));
-      parts.push(draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, this.format(n * step)));
+      const text = this.tick?.(n * step) ?? (n * step).toFixed(!n ? 0 : Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+      parts.push(draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, text));
     }
     const [first, last] = [this.epochs[0], this.epochs[this.epochs.length - 1]];
     const stride = Math.max(1, Math.ceil(niceStep(last - first, Math.max(2, this.width / 60))));
@@ -61,10 +63,8 @@ class Chart {
       parts.push(draw("text", { x: this.x(epoch), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, String(epoch)));
     }
     parts.push(draw("text", { x: right, y: HEIGHT - 3, "text-anchor": "end" }, "epoch"));
-    for (const { name, value } of this.references) {
-      const y = this.y(value);
-      parts.push(draw("line", { class: "reference", x1: LEFT, x2: right, y1: y, y2: y }));
-      parts.push(draw("text", { x: LEFT + 4, y: y > TOP + 12 ? y - 5 : y + 14 }, name));
+    for (const { value } of this.references) {
+      parts.push(draw("line", { class: "reference", x1: LEFT, x2: right, y1: this.y(value), y2: this.y(value) }));
     }
     if (this.mark && this.epochs.includes(this.mark.epoch)) {
       const x = this.x(this.mark.epoch);
@@ -91,7 +91,8 @@ class Chart {
     const said = this.series.map(({ name, values }) => `${name} ${this.format(values[index])}`);
     this.legend.replaceChildren(
       make("li", { class: "muted" }, `epoch ${this.epochs[index]}`),
-      ...this.series.map((_, n) => make("li", {}, sample(n), said[n])),
+      ...this.series.map((_, n) => make("li", {}, sample(`line series-${n % 4}`), said[n])),
+      ...this.references.map(({ name }) => make("li", { class: "muted" }, sample("reference"), name)),
     );
     this.plot.setAttribute("aria-valuenow", this.epochs[index]);
     this.plot.setAttribute("aria-valuetext", [`epoch ${this.epochs[index]}`, ...said].join(", "));
@@ -126,10 +127,10 @@ function niceStep(range, count) {
 }
 
 /** A piece of a curve, for the legend. */
-function sample(n) {
+function sample(style) {
   return draw(
-    "svg", { width: 22, height: 8, "aria-hidden": "true" },
-    draw("line", { class: `line series-${n % 4}`, x1: 0, x2: 22, y1: 4, y2: 4 }),
+    "svg", { class: "sample", width: 24, height: 8, "aria-hidden": "true" },
+    draw("line", { class: style, x1: 0, x2: 24, y1: 4, y2: 4 }),
   );
 }
 
@@ -164,7 +165,8 @@ function curves(report) {
     learning.push({
       title: score === "accuracy" ? "Accuracy" : "Mean average precision",
       series: [{ name: where, values: seen(score) }],
-      format: (share) => (share === null ? "–" : `${+(100 * share).toFixed(1)} %`),
+      format: percent,
+      tick: (share) => `${Math.round(100 * share)} %`,
       max: 1,
       note: watched === "held_out"
         ? "Of the clips held out of training; the best epoch is chosen by it."

@@ -78,9 +78,6 @@ class Clip {
         : make("span", {}, make("span", { class: "muted" }, ", taken for "), make("b", { class: "wrong" }, this.predicted)),
       make("span", { class: "muted number" }, ` (${this.confidence.toFixed(2)})`),
     );
-    const notes = [];
-    if (data.missing) notes.push("Frames missing.");
-    if (data.every > 1) notes.push(`Shows every ${ordinal(data.every)} of the frames that the model saw.`);
     this.element = make(
       "li", {},
       make(
@@ -90,7 +87,7 @@ class Clip {
         make(
           "div", { class: "about" },
           make("h3", { title: data.name }, data.name), verdict, this.running, this.spark(), this.bars(),
-          notes.length ? make("p", { class: "muted small" }, notes.join(" ")) : null,
+          data.missing ? make("p", { class: "muted small" }, "The frames are missing.") : null,
         ),
       ),
     );
@@ -255,8 +252,4 @@ class Clip {
     context.putImageData(pixels, 0, 0);
     return canvas;
   }
-}
-
-function ordinal(n) {
-  return { 2: "second", 3: "third" }[n] ?? `${n}th`;
 }

@@ -2,14 +2,14 @@
 
 const SPEEDS = [0.25, 0.5, 1, 2];
 const VIEWS = {
-  attention: "attention, as in the paper",
-  stretched: "attention, contrast stretched",
-  beside: "frame beside attention",
-  plain: "frames alone",
+  beside: "frame + attention",
+  attention: "attention",
+  stretched: "attention, stretched",
+  plain: "frame",
 };
 const SORTS = {
-  most: "most confident first",
-  least: "least confident first",
+  most: "most confident",
+  least: "least confident",
   name: "name",
 };
 const KEYS = [
@@ -39,6 +39,7 @@ class Gallery {
     this.watch();
     this.apply();
     this.setPlaying(this.playing);
+    this.setView(report.has_attention ? "beside" : "plain");
   }
 
   build() {
@@ -50,7 +51,7 @@ class Gallery {
       predicted: select("Taken for", any, "", filter),
       verdict: select("Right or wrong", [["", "both"], ["right", "right"], ["wrong", "wrong"]], "", filter),
       sort: select("Order", Object.entries(SORTS), "most", filter),
-      view: select("View", Object.entries(VIEWS), has_attention ? "attention" : "plain", () => this.setView(this.value("view"))),
+      view: select("View", Object.entries(VIEWS), "plain", () => this.setView(this.value("view"))),
       speed: select("Speed", SPEEDS.map((speed) => [speed, `${speed} ×`]), 1, () => {}),
     };
     if (!has_attention) this.tools.view.hidden = true;
@@ -79,8 +80,8 @@ class Gallery {
     const { report, clips } = this;
     const notes = [];
     if (report.has_attention) {
-      notes.push("White is where the model looks, the brighter the more; each step is scaled to its own maximum, so a "
-        + "white veil over all is a model that looks everywhere. “Contrast stretched” also takes each step’s minimum for "
+      notes.push("White is where the model looks, the brighter the more; each step is scaled to its own maximum, as in the "
+        + "paper, so a white veil over all is a model that looks everywhere. “Stretched” also makes each step’s minimum "
         + "black, and exaggerates. The curve is the probability of the class that was said, frame by frame"
         + (clips.some((clip) => clip.drawn.length > 1) ? "; dashed, that of the clip’s own class." : "."));
     } else {
@@ -91,6 +92,9 @@ class Gallery {
     if (clips.length < all) {
       notes.push(`${clips.length} of the ${all} clips are here: of every class in turn the most confident right one and `
         + "the most confident wrong one (--max_clips). The scores above are of all.");
+    }
+    if (clips.some((clip) => clip.data.every > 1)) {
+      notes.push(`Of a clip at most ${report.max_frames} frames are shown, evenly spaced.`);
     }
     const missing = clips.filter((clip) => clip.data.missing).length;
     if (missing) {
@@ -201,7 +205,7 @@ class Gallery {
       j: () => go(1),
       k: () => go(-1),
       p: () => this.setPlaying(!this.playing),
-      o: () => has && this.setView(this.value("view") === "plain" ? (this.lastView ?? "attention") : "plain"),
+      o: () => has && this.setView(this.value("view") === "plain" ? this.lastView : "plain"),
       v: () => has && this.setView(views[(views.indexOf(this.value("view")) + 1) % views.length]),
       "[": () => this.changeSpeed(-1),
       "]": () => this.changeSpeed(1),

@@ -6,7 +6,7 @@ function header(report) {
   const sections = [["Scores", "scores"], ["Learning", "learning"], ["Attention", "health"], ["Clips", "gallery"], ["The run", "run"]];
   return [
     make("h1", {}, report.name),
-    make("p", { class: "muted" }, `${report.facts[0][1]}. ${plural(report.scores.num_videos, "clip")} of ${report.split}, ${plural(report.classes.length, "class").replace("classs", "classes")}.`),
+    make("p", { class: "muted" }, `${report.facts[0][1]}. ${plural(report.scores.num_videos, `${report.split} clip`)}, ${report.classes.length} classes.`),
     report.random_network && make("p", { class: "banner", role: "note" },
       "The features are of a RANDOM network: this report shows how things work, not how well."),
     make("nav", { "aria-label": "Parts of this report" }, ...sections
@@ -58,7 +58,7 @@ function curveSections(report) {
   )];
   if (report.has_attention) {
     sections.push(make(
-      "section", { id: "health" }, make("h2", {}, "Is the attention alive?"),
+      "section", { id: "health" }, make("h2", {}, "Attention health"),
       health.length ? make("div", { class: "charts" }, ...health.map(panel))
         : make("p", { class: "muted" }, "Its health was not recorded in training."),
     ));
@@ -94,7 +94,7 @@ function show(report) {
   const scores = make(
     "section", { id: "scores" }, tiles(report),
     make("div", { class: "pair" },
-      matrix && make("div", { class: "panel" }, make("h2", {}, "What is taken for what"), matrix.element),
+      matrix && make("div", { class: "panel" }, make("h2", {}, "Confusion matrix"), matrix.element),
       make("div", { class: "panel" }, make("h2", {}, "Classes"), classTable(report)),
     ),
   );

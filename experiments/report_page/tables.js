@@ -66,10 +66,10 @@ function confusionTable(report, choose) {
   });
   if (buttons.length) buttons[0].tabIndex = 0;
   const table = make(
-    "table", { class: many ? "confusion many" : "confusion", id: "confusion" },
+    "table", { class: `confusion ${many ? "many" : isShort ? "few" : ""}`, id: "confusion" },
     make("caption", {}, "Rows: what the clips are. Columns: what they were taken for. Choose a number to see its clips."),
     make("thead", {}, make(
-      "tr", {}, make("td"),
+      "tr", {}, make("td", { class: "corner" }),
       ...classes.map((name) => make("th", { scope: "col", class: isShort ? "upright short" : "upright" }, name)),
     )),
     make("tbody", { keydown: (event) => moveBetween(buttons, event) }, ...rows),
