@@ -42,6 +42,7 @@ setup(
         "test": ["pytest>=8.4", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
         "tensorboard": ["tensorboardX>=2.6.4"],
+        "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports
         "beam": ["apache-beam>=2.77"],
     },
 )

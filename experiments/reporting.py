@@ -58,8 +58,24 @@ def report(
     Raises:
       InputError: where no video is in that part, or the file cannot be written, and see `trained.load`.
     """
-    workdir = Path(workdir)
     model = trained.load(workdir, checkpoint)
+    features = features or model.config.data.features
+    contents, pictures = gather(model, features, data_dir, split, checkpoint, max_clips)
+    path = Path(output) if output else Path(workdir) / "report.html"
+    write_page(path, contents, pictures)
+    missing = [clip["missing"] for clip in contents["clips"] if clip["missing"]]
+    some = f"{len(missing)} of {len(pictures)} clips are shown without their frames"
+    return path, [f"{some}: {missing[0]}"] if missing else []
+
+
+def gather(
+    model: trained.TrainedModel, features, data_dir=None, split="test", checkpoint="best", max_clips=60
+) -> tuple[dict, list[bytes | None]]:
+    """Evaluates a model, and looks closely at some of the clips; see `report`.
+
+    Returns:
+      What `write_page` wants: a dict of all that is to be shown, and of each clip its frames as a JPEG, or None.
+    """
     file = model.open_features(features)
     blocks = model.config.data.cut(file, videos_of(file, split))
     home, batch_size = OnDisk(file, model.predictor.dtype), model.config.training.batch_size
@@ -75,7 +91,7 @@ def report(
             progress.advance(1)
 
     contents = {
-        **about_run(model, file, split, checkpoint),
+        **about_run(model, file, features, split, checkpoint),
         **about_scores(found, file.labels[found.video], model),
         "clips": clips,
         "spread": {
@@ -83,14 +99,10 @@ def report(
             for pixels in {clip[side] for clip in clips for side in ("width", "height") if model.has_attention}
         },
     }
-    path = Path(output) if output else workdir / "report.html"
-    write_page(path, contents, pictures)
-    missing = [clip["missing"] for clip in clips if clip["missing"]]
-    notes = [f"{len(missing)} of {len(clips)} clips are shown without their frames: {missing[0]}"] if missing else []
-    return path, notes
+    return contents, pictures
 
 
-def about_run(model: trained.TrainedModel, file, split: str, checkpoint: str) -> dict:
+def about_run(model: trained.TrainedModel, file, features, split: str, checkpoint: str) -> dict:
     """Returns what run it is, and how its training went."""
     c = model.config
     log = model.workdir / "metrics.jsonl"
@@ -103,10 +115,10 @@ def about_run(model: trained.TrainedModel, file, split: str, checkpoint: str) ->
         "Loss": f"λ = {c.objective.attention_penalty:g}, γ = {c.objective.weight_decay:g}",
         "Blocks": f"T = {c.data.num_steps} frames at {c.data.fps:g} fps, stride {c.data.stride}",
         "Training": f"{c.training.optimizer}, learning rate {c.training.learning_rate:g}, batches of "
-        f"{c.training.batch_size}, {c.training.epochs} epochs, seed {c.training.seed}",
+        f"{c.training.batch_size}, epochs {c.training.epochs}, seed {c.training.seed}",
         "Evaluated": f"{checkpoint} checkpoint, epoch {model.epoch}",
         "Predictions": "means over the steps of a block, then over a clip’s blocks (section 4.2)",
-        "Features": f"{Path(c.data.features).name}: {file.recipe.get('network')}, "
+        "Features": f"{Path(features).name}: {file.recipe.get('network')}, "
         f"{' × '.join(map(str, model.feature_shape))}" + f", weights {weights}…" * bool(weights),
         "Split": f"{split} of {file.split_id}; {c.data.validation_fraction:.0%} of train held out",
     }

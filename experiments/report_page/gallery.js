@@ -139,7 +139,10 @@ class Gallery {
     const filtered = label !== null || predicted !== null || verdict !== "";
     const some = `${this.shown.length} of ${plural(this.clips.length, "clip")}`;
     this.said.textContent = filtered ? some : plural(this.clips.length, "clip");
-    if (filtered && !this.shown.length) this.said.textContent = `${some}: none here is of that kind`;
+    if (label !== null && predicted !== null && !verdict && this.report.confusion) {
+      const all = this.report.confusion[label][predicted];
+      if (all > this.shown.length) this.said.textContent = `${this.shown.length} of the ${all} clips of this kind are here`;
+    }
     this.clear.hidden = !filtered;
     this.onFilter(label, predicted);
   }

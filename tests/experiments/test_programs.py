@@ -16,6 +16,7 @@ PROGRAMS = {
     "experiments.train": "--attention_penalty",
     "experiments.evaluate": "--split",
     "experiments.visualize": "--count",
+    "experiments.report": "--max_clips",
     "experiments.quickstart": "--googlenet",
     "experiments.parity": "--golden_dir",
     "experiments.import_released": "--export",
