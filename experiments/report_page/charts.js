@@ -1,6 +1,6 @@
 // Curves over the epochs. All of them share one cursor: what is pointed at in one is read off in every other.
 
-const HEIGHT = 196, LEFT = 46, RIGHT = 12, TOP = 22, BOTTOM = 34;
+const HEIGHT = 196, LEFT = 54, RIGHT = 12, TOP = 22, BOTTOM = 34;
 
 class Chart {
   /**

@@ -204,7 +204,7 @@ class Clip {
 
   paint() {
     if (!this.picture && !this.data.missing) return; // It is being decoded.
-    const { width, height } = this.data, beside = this.view === "beside";
+    const { width, height, missing } = this.data, beside = this.view === "beside" && !missing;
     const across = beside ? 2 * width : width;
     if (this.canvas.width !== across || this.canvas.height !== height) {
       this.canvas.width = across;

@@ -70,9 +70,11 @@ class Gallery {
       "section", { id: "gallery", tabindex: "-1", "aria-labelledby": "gallery-title", keydown: (event) => this.press(event) },
       make("h2", { id: "gallery-title" }, has_attention ? "Clips and where the model looks" : "Clips"),
       ...notes.map((note) => make("p", { class: "muted" }, note)),
-      make("div", { class: "tools" }, ...Object.values(this.tools), this.playAll),
-      make("div", { class: "status" }, this.said, this.clear),
-      this.cards, this.keys,
+      ...(this.clips.length ? [
+        make("div", { class: "tools" }, ...Object.values(this.tools), this.playAll),
+        make("div", { class: "status" }, this.said, this.clear),
+        this.cards, this.keys,
+      ] : []),
     );
   }
 
@@ -90,8 +92,9 @@ class Gallery {
     }
     const all = report.scores.num_videos;
     if (clips.length < all) {
-      notes.push(`${clips.length} of the ${all} clips are here: of every class in turn the most confident right one and `
-        + "the most confident wrong one (--max_clips). The scores above are of all.");
+      notes.push(`${clips.length || "None"} of the ${all} clips are here (--max_clips)`
+        + (clips.length ? ": of every class in turn the most confident right one and the most confident wrong one" : "")
+        + ". The scores above are of all.");
     }
     if (clips.some((clip) => clip.data.every > 1)) {
       notes.push(`Of a clip at most ${report.max_frames} frames are shown, evenly spaced.`);

@@ -93,7 +93,7 @@ function show(report) {
   matrix = report.confusion && confusionTable(report, toGallery);
   const scores = make(
     "section", { id: "scores" }, tiles(report),
-    make("div", { class: "pair" },
+    make("div", { class: matrix && !isMany(report) ? "pair" : "pair single" },
       matrix && make("div", { class: "panel" }, make("h2", {}, "Confusion matrix"), matrix.element),
       make("div", { class: "panel" }, make("h2", {}, "Classes"), classTable(report)),
     ),

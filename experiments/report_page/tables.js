@@ -2,6 +2,10 @@
 
 const FEW_CLASSES = 16;
 
+function isMany(report) {
+  return report.classes.length > FEW_CLASSES;
+}
+
 /** One row a class: how many videos there are, and how many of them were recognised, or the average precision. */
 function classTable(report) {
   const head = report.multi_label
@@ -20,7 +24,7 @@ function classTable(report) {
     );
   });
   return make(
-    "div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores of each class" },
+    "div", { class: isMany(report) ? "scroll tall" : "scroll", tabindex: "0", role: "region", "aria-label": "Scores of each class" },
     make(
       "table", { class: "wide", id: "classes" },
       make("thead", {}, make("tr", {}, ...head.map((name, n) =>
@@ -36,14 +40,14 @@ function classTable(report) {
  */
 function confusionTable(report, choose) {
   const { classes, confusion } = report;
-  const many = classes.length > FEW_CLASSES;
+  const many = isMany(report);
   const isShort = !many && classes.length <= 6 && classes.every((name) => name.length <= 7);
   const buttons = [];
   const rows = confusion.map((counts, label) => {
     const total = counts.reduce((sum, count) => sum + count, 0);
     return make(
       "tr", {},
-      make("th", { scope: "row" }, classes[label]),
+      make("th", { scope: "row", title: classes[label] }, classes[label]),
       ...counts.map((count, predicted) => {
         if (!count) return make("td", {}, make("span", { class: "cell none" }, "0"));
         const share = count / total;
@@ -67,15 +71,18 @@ function confusionTable(report, choose) {
   if (buttons.length) buttons[0].tabIndex = 0;
   const table = make(
     "table", { class: `confusion ${many ? "many" : isShort ? "few" : ""}`, id: "confusion" },
-    make("caption", {}, "Rows: what the clips are. Columns: what they were taken for. Choose a number to see its clips."),
     make("thead", {}, make(
       "tr", {}, make("td", { class: "corner" }),
-      ...classes.map((name) => make("th", { scope: "col", class: isShort ? "upright short" : "upright" }, name)),
+      ...classes.map((name) => make("th", { scope: "col", title: name, class: isShort ? null : "upright" }, make("span", {}, name))),
     )),
     make("tbody", { keydown: (event) => moveBetween(buttons, event) }, ...rows),
   );
   return {
-    element: make("div", { class: "scroll", role: "region", tabindex: many ? "0" : null, "aria-label": "Confusion matrix" }, table),
+    element: make(
+      "div", {},
+      make("p", { class: "muted small" }, "Rows: what the clips are. Columns: what they were taken for. Choose a number to see its clips."),
+      make("div", { class: "scroll", role: "region", tabindex: many ? "0" : null, "aria-label": "Confusion matrix" }, table),
+    ),
     /** Shows which cell the gallery is limited to, if it is one. */
     press(label, predicted) {
       for (const button of buttons) {
