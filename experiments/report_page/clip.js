@@ -68,7 +68,7 @@ class Clip {
       type: "range", min: 0, max: this.count - 1, step: 1, value: 0, "aria-label": "frame",
       input: () => { this.play(false); this.seek(this.slider.valueAsNumber); },
     });
-    this.counter = make("output", {});
+    this.counter = make("span", { class: "counter", "aria-hidden": "true" }); // The slider says it too.
     this.running = make("p", { class: "running muted" });
     const verdict = make(
       "p", { class: "verdict" },
@@ -242,7 +242,7 @@ class Clip {
       least = most;
       for (const value of enlarged) least = Math.min(least, value);
     }
-    const canvas = new OffscreenCanvas(width, height);
+    const canvas = make("canvas", { width, height });
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(width, height);
     const scale = most > least ? ((1 - DIM) * 255) / (most - least) : 0;

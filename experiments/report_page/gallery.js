@@ -2,7 +2,7 @@
 
 const SPEEDS = [0.25, 0.5, 1, 2];
 const VIEWS = {
-  beside: "frame + attention",
+  beside: "side by side",
   attention: "attention",
   stretched: "attention, stretched",
   plain: "frame",

@@ -173,7 +173,7 @@ def test_clips_in_view_play_and_stop(load):
     picture, other = pixels(page), (int(stopped) + 3) % 7
     slider.fill(str(other))
     assert pixels(page) != picture
-    assert page.locator(".card output").first.inner_text() == f"frame {other + 1}"
+    assert page.locator(".card .counter").first.inner_text() == f"frame {other + 1}"
     page.locator(".card").first.get_by_role("button", name="Play").click()
     expect(slider).not_to_have_value(str(other))
 
