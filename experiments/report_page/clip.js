@@ -197,24 +197,24 @@ class Clip {
     return [make("b", {}, this.report.classes[best]), ` ${percent(this.probability(n, best), 0)}`];
   }
 
+  /** Shows another view. The canvas has its size at once: nothing may move on the page when frames are decoded. */
   show(view) {
     this.view = view;
+    const { width, height, missing } = this.data;
+    this.beside = view === "beside" && !missing;
+    this.canvas.width = this.beside ? 2 * width : width;
+    this.canvas.height = height;
+    this.canvas.style.aspectRatio = `${this.canvas.width} / ${height}`;
     if (this.visible) this.paint();
   }
 
   paint() {
     if (!this.picture && !this.data.missing) return; // It is being decoded.
-    const { width, height, missing } = this.data, beside = this.view === "beside" && !missing;
-    const across = beside ? 2 * width : width;
-    if (this.canvas.width !== across || this.canvas.height !== height) {
-      this.canvas.width = across;
-      this.canvas.height = height;
-      this.canvas.style.aspectRatio = `${across} / ${height}`;
-    }
+    const { width, height } = this.data, { beside } = this;
     const context = this.canvas.getContext("2d");
     context.globalCompositeOperation = "source-over";
     context.fillStyle = "#000000";
-    context.fillRect(0, 0, across, height);
+    context.fillRect(0, 0, this.canvas.width, height);
     if (beside || this.view === "plain") this.paintFrame(context, 0, 1);
     if (this.view === "plain") return;
     const left = beside ? width : 0;
