@@ -13,7 +13,7 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=["attention_ar", "attention_ar.released", "data_prep", "experiments", "experiments.benchmarks"],
-    package_data={"experiments": ["configs/*.cfg"]},
+    package_data={"experiments": ["configs/*.cfg", "report_page/*"]},
     install_requires=[
         "jax>=0.10.2",
         "jaxlib>=0.10.2",
@@ -42,6 +42,7 @@ setup(
         "test": ["pytest>=8.4", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
         "tensorboard": ["tensorboardX>=2.6.4"],
+        "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports
         "beam": ["apache-beam>=2.77"],
     },
 )

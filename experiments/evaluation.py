@@ -87,6 +87,7 @@ def predict_blocks(
     protocol=PAPER,
     keep_attention: bool = False,
     watch_attention=None,
+    keep_steps: bool = False,
 ) -> dict:
     """Runs the model over blocks, in full batches whatever videos they are of.
 
@@ -100,10 +101,12 @@ def predict_blocks(
       keep_attention: whether l_t is returned too.
       watch_attention: a function that is shown the attention of each batch and need not keep it: it takes the blocks'
         rows `<int64>[n, T]` and l_t `<float32>[n, T, K²]`.
+      keep_steps: whether ŷ_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]`.
+      `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]` and
+      `step_predictions` `<float32>[num_blocks, T, C]`.
     """
     keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention or watch_attention else []))
     dropped = protocol.needs if keep_attention else {*protocol.needs, "attention"}
@@ -117,6 +120,8 @@ def predict_blocks(
     ):
         for batch in batches:
             results = jax.device_get(predictor(params, batch.arrays, keep))
+            if keep_steps:
+                results["step_predictions"] = results["predictions"]
             results["predictions"] = protocol.block_predictions(results, home.file.multi_label)
             real = batch.weight > 0
             if not np.isfinite(results["cross_entropy"][real]).all():
@@ -186,9 +191,7 @@ def evaluate(
             f"model={model.config.model.model} has no attention to compare with boxes; train soft_attention or released"
         )
     file = model.open_features(features)
-    videos = np.flatnonzero(np.array(file.splits) == split)
-    if not len(videos):
-        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    videos = videos_of(file, split)
     data = model.config.data
     blocks = data.cut(file, videos, stride, "released" if protocol == "released" else None)
     localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
@@ -235,6 +238,14 @@ def evaluate(
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, scores)
     return scores, folder, output
+
+
+def videos_of(file, split: str) -> np.ndarray:
+    """Returns the indices of the videos in one part of a features file, of which there is at least one."""
+    videos = np.flatnonzero(np.array(file.splits) == split)
+    if not len(videos):
+        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    return videos
 
 
 def write_predictions(path, file, found: VideoPredictions):

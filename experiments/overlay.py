@@ -39,12 +39,12 @@ def upsample_attention(attention, size=(224, 224)) -> np.ndarray:
         raise InputError(f"attention of shape {attention.shape}: must be [..., K²], the cells of a square grid")
     cells = attention.reshape(*attention.shape[:-1], side, side)
     height, width = size
-    return _spread(side, height) @ cells @ _spread(side, width).T
+    return spread(side, height) @ cells @ spread(side, width).T
 
 
 @functools.lru_cache(16)
-def _spread(num_cells: int, num_pixels: int) -> np.ndarray:
-    """How each cell of a row colours its pixels, `<float64>[num_pixels, num_cells]`.
+def spread(num_cells: int, num_pixels: int) -> np.ndarray:
+    """How each of K cells in a row colours the pixels, `<float64>[num_pixels, num_cells]`.
 
     Both interpolation and blur are linear and treat the axes apart, so this matrix, once for each axis, is all of it.
     """

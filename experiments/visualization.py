@@ -14,7 +14,7 @@ from data_prep.batches import Blocks
 from data_prep.homes import OnDisk
 from data_prep.video import read_frames
 from experiments import filmstrip, trained
-from experiments.evaluation import label_of, predict_blocks, predict_videos
+from experiments.evaluation import label_of, predict_blocks, predict_videos, videos_of
 
 MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
 
@@ -52,6 +52,23 @@ class Glimpses:
         return f"{self.label}, {verdict} ({self.prediction[best]:.2f}){note}"
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What a model makes of one clip, at every frame that it sees.
+
+    Attributes:
+      frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
+      predictions: ŷ_t at each of them, `<float>[n, C]`.
+      attention: l_t at each of them, `<float>[n, K²]`; None for a model without attention.
+      fps: of these frames, per second.
+    """
+
+    frames: np.ndarray
+    predictions: np.ndarray
+    attention: np.ndarray | None
+    fps: float
+
+
 def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data_dir=None) -> Glimpses:
     """Runs the model over one clip from its first frame to its last, block after block.
 
@@ -65,23 +82,62 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
     Raises:
       InputError: where the clip is not where it was.
     """
-    data = model.config.data
-    skip = frame_skip(file.fps[video], data.fps) if data.block_rule == "paper" else released_skip(data.fps)
-    blocks = covering_blocks(file, video, data.num_steps, skip)
-    home = OnDisk(file, model.predictor.dtype)
-    found = predict_blocks(model.predictor, model.params, home, blocks, batch_size=1, keep_attention=True)
-    attention = found["attention"]
-    rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+    (watched,) = watch(model, file, [video], batch_size=1)
     return Glimpses(
         name=file.names[video],
         label=label_of(file, video),
         prediction=prediction,
         class_names=file.class_names,
-        frames=original_frames(file, video, rows - file.first_row[video], data_dir),
-        attention=attention.reshape(-1, attention.shape[-1])[first],
-        fps=float(file.fps[video] / skip),
+        frames=original_frames(file, video, watched.frames, data_dir),
+        attention=watched.attention,
+        fps=watched.fps,
         random_network=file.recipe["random"],
     )
+
+
+def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Watched]:
+    """Runs a model over clips from their first frames to their last, block after block.
+
+    Args:
+      model: with attention or without.
+      file: features of the clips.
+      videos: their indices there.
+      batch_size: blocks in a batch, of whatever clips.
+    """
+    data = model.config.data
+    skips = [
+        frame_skip(file.fps[v], data.fps) if data.block_rule == "paper" else released_skip(data.fps) for v in videos
+    ]
+    parts = [covering_blocks(file, v, data.num_steps, skip) for v, skip in zip(videos, skips, strict=True)]
+    blocks = Blocks(np.concatenate([part.video for part in parts]), np.concatenate([part.rows for part in parts]))
+    found = predict_blocks(
+        model.predictor,
+        model.params,
+        OnDisk(file, model.predictor.dtype),
+        blocks,
+        batch_size,
+        keep_attention=model.has_attention,
+        keep_steps=True,
+    )
+    result, begin = [], 0
+    for video, skip, part in zip(videos, skips, parts, strict=True):
+        own = slice(begin, begin + len(part))
+        begin += len(part)
+        rows, first = np.unique(part.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+        by_step = {
+            name: found[name][own].reshape(-1, found[name].shape[-1])[first]
+            for name in ("step_predictions", "attention")
+            if name in found
+        }
+        result.append(
+            Watched(
+                frames=rows - file.first_row[video],
+                predictions=by_step["step_predictions"],
+                attention=by_step.get("attention"),
+                fps=float(file.fps[video] / skip),
+            )
+        )
+    return result
 
 
 def covering_blocks(file, video: int, num_steps: int, skip: int) -> Blocks:
@@ -177,9 +233,7 @@ def visualize(
     model.require_attention()
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"
-    chosen = find_clips(file.names, clips) if clips else np.flatnonzero(np.array(file.splits) == split)
-    if not len(chosen):
-        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    chosen = find_clips(file.names, clips) if clips else videos_of(file, split)
     blocks = model.config.data.cut(file, chosen)
     home = OnDisk(file, model.predictor.dtype)
     found = predict_videos(model.predictor, model.params, home, blocks, model.config.training.batch_size)

@@ -1,12 +1,18 @@
 """A features file that can be learnt in seconds: the class is the map that is active in one cell of every frame."""
 
 import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from data_prep.features_file import FeaturesFile, write_features
+from experiments import trained
 from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.html_file import write_page
+from experiments.reporting import gather
 from experiments.training import train
 
 CLASSES = ["jump", "run", "wave"]
@@ -77,3 +83,44 @@ def small_run(tiny_features, tmp_path_factory):
     )
     train(config, workdir)
     return workdir
+
+
+def write_clip(path, shade: int):
+    """A clip of 7 frames of 64×48 pixels at 10 fps, each brighter than the last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(FRAMES):
+            picture = np.full((48, 64, 3), (20 + 30 * n, shade, 100), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@dataclass(frozen=True)
+class HostileReport:
+    """A report of the small run whose names would be markup if they were not text, and what it was made of."""
+
+    path: Path
+    contents: dict
+    pictures: list
+    features: Path
+    data_dir: Path
+
+
+@pytest.fixture(scope="session")
+def hostile_report(small_run, write_tiny, tmp_path_factory):
+    """See `HostileReport`: six test clips, one of them not on disk, two with each other's labels."""
+    folder = tmp_path_factory.mktemp("hostile")
+    plain = tiny_contents()
+    names, labels = list(plain.names), plain.labels.copy()
+    names[12] = "jump/<script>alert(2)<!--.avi"
+    names[13] = "run/x</script><img src=x onerror=alert(3)>.avi"
+    labels[[13, 14]] = labels[[14, 13]]
+    features = write_tiny(names=names, labels=labels, data_dir=str(folder / "clips"))
+    for video in range(12, 17):
+        write_clip(folder / "clips" / names[video], 12 * video)
+    contents, pictures = gather(trained.load(small_run), features)
+    contents["classes"] = ["</script><script>alert(1)</script>", "run & <b>\"hide'</b>", "wave"]
+    write_page(folder / "report.html", contents, pictures)
+    return HostileReport(folder / "report.html", contents, pictures, features, folder / "clips")

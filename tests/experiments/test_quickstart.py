@@ -1,5 +1,6 @@
 """The quickstart, small and with the random network: every file that it promises, and what it says."""
 
+import io
 import json
 
 import av
@@ -9,7 +10,9 @@ from PIL import Image
 
 from attention_ar.errors import InputError
 from data_prep.features_file import open_features
+from experiments import trained
 from experiments.config import TrainingConfig
+from experiments.reporting import gather
 from experiments.tour import Sizes, summarise, tour
 from experiments.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
 
@@ -96,6 +99,18 @@ def test_frames_of_a_picture_are_those_of_the_features(workdir):
     stored = file.features[file.first_row[2] + np.array([3, 7])].astype(np.float32)
     found = load_googlenet("random")(small).astype(np.float32)
     np.testing.assert_allclose(found, stored, atol=2e-3 * stored.max())
+
+
+def test_reports_of_models_without_attention_play_the_frames(workdir):
+    model = trained.load(workdir / "average_pool")
+    contents, pictures = gather(model, workdir / "features.h5", max_clips=3)
+    assert not contents["has_attention"] and contents["spread"] == {} and "attention" not in contents["scores"]
+    assert len(pictures) == 3 < contents["scores"]["num_videos"]
+    for clip, picture in zip(contents["clips"], pictures, strict=True):
+        assert "attention" not in clip and not clip["missing"]
+        assert (clip["height"], clip["width"]) == (180, 240)
+        with Image.open(io.BytesIO(picture)) as sheet:
+            assert sheet.size == (8 * 240, -(-len(clip["numbers"]) // 8) * 180)
 
 
 def test_bad_requests_for_pictures(workdir, tmp_path):
