@@ -108,7 +108,9 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
     log = model.workdir / "metrics.jsonl"
     epochs = read_metrics(log) if log.exists() else []  # An imported model has none.
     recurrent = c.model.model != "softmax_regression"
-    size = f", {c.model.num_layers} layer{'s'[: c.model.num_layers != 1]}, d = {c.model.hidden_dim}"
+    num_layers = 1 if c.model.model == "released" else c.model.num_layers
+    size = f", {num_layers} layer{'s'[: num_layers != 1]}, d = {c.model.hidden_dim}"
+    held_out = f"fold {c.data.fold} of {c.data.folds}" if c.data.folds else f"{c.data.validation_fraction:.0%} of train"
     weights = str(file.recipe.get("weights_sha256", ""))[:12]
     facts = {
         "Model": MODELS[c.model.model] + size * recurrent + f", dropout {c.model.dropout:g}" * recurrent,
@@ -120,7 +122,7 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "Predictions": "means over the steps of a block, then over a clip’s blocks (section 4.2)",
         "Features": f"{Path(features).name}: {file.recipe.get('network')}, "
         f"{' × '.join(map(str, model.feature_shape))}" + f", weights {weights}…" * bool(weights),
-        "Split": f"{split} of {file.split_id}; {c.data.validation_fraction:.0%} of train held out",
+        "Split": f"{split} of {file.split_id}; held out of training: {held_out}",
     }
     return {
         "name": model.workdir.resolve().name,
