@@ -1,0 +1,133 @@
+"""Fig. 3: where runs of several λ look in the same clip, and what the paper says of it, held against numbers."""
+
+from pathlib import Path
+
+import numpy as np
+
+from attention_ar.errors import InputError
+from experiments.config import write_json
+from experiments.evaluation import HEALTH, label_of
+from experiments.paper_figures.filmstrips import WHITE, times, with_warning
+from experiments.paper_figures.looking import describe_attention, rank
+from experiments.sheet import Panel, Row, evenly_spaced, write_sheet
+
+CLAIMS = (
+    ("the greatest λ looks everywhere: its attention has the greatest entropy", "entropy", max, -1),
+    ("the smallest λ stays fixed: its attention moves least", "movement", min, 0),
+)
+"""Of Fig. 3: what is said, in which number it would show, its extreme, and of which λ in ascending order."""
+
+
+def check_comparable(runs):
+    """Refuses runs that cannot be compared on one clip.
+
+    Raises:
+      InputError: where the features or the classes are others, or all λ are the same.
+    """
+    first = runs[0]
+    penalties = sorted({run.penalty for run in runs})
+    if len(penalties) < 2:
+        raise InputError(
+            f"figure 3 compares attention penalties, and all runs given have λ = {penalties[0]:g}: "
+            "give --workdir for each of several, as for λ = 0, 1 and 10"
+        )
+    for run in runs[1:]:
+        paths = [Path(r.model.config.data.features).resolve() for r in (first, run)]
+        if run.model.class_names != first.model.class_names:
+            what, values = "classes", [", ".join(r.model.class_names) for r in (first, run)]
+        elif paths[0] != paths[1] and run.file.names != first.file.names:
+            what, values = "features", [r.model.config.data.features for r in (first, run)]
+        else:
+            continue
+        raise InputError(
+            f"{run.model.workdir}: trained on other {what} ({values[1]}) than {first.model.workdir} ({values[0]}); "
+            "figure 3 takes runs of the same"
+        )
+
+
+def draw_penalties(runs, path, video: int | None, *, split, num_columns):
+    """Draws Fig. 3 and writes its numbers beside it, as JSON.
+
+    Args:
+      runs: `Run`s of several λ.
+      path: of the PNG.
+      video: the clip; None is the one that the first run has right and is surest of.
+      split: whose clips the numbers are means over.
+      num_columns: how many frames are shown.
+
+    Returns:
+      The paths written, and lines about what was found.
+    """
+    check_comparable(runs)
+    runs = sorted(runs, key=lambda run: run.penalty)
+    surveys = [run.survey_as_trained(run.clips(split)) for run in runs]
+    if video is None:
+        labels = runs[0].file.labels[surveys[0].videos]
+        video = int(surveys[0].videos[(rank(surveys[0], labels, True) or rank(surveys[0], labels, False))[0]])
+    looks = [run.look(video) for run in runs]
+    # Runs may sample at different rates: each row has its own frames, and the row on top those of the first.
+    at = [evenly_spaced(len(look.frames), num_columns) for look in looks]
+    rows = [Row(runs[0].originals(video, looks[0].frames[at[0]]), beside=["frames", label_of(runs[0].file, video)])]
+    entries = []
+    for run, look, survey, n in zip(runs, looks, surveys, at, strict=True):
+        label = f"λ = {run.penalty:g}"
+        if len({(r.model.config.model.model) for r in runs}) > 1:
+            label += f", {run.model.config.model.model}"
+        beside = [
+            label,
+            run.predicted(video, look.prediction)[0],
+            f"this clip: {describe_attention(look.health)}",
+            f"all of {split}: {describe_attention(survey.health)}",
+        ]
+        rows.append(Row(run.originals(video, look.frames[n]), look.attention[n], times(run, video, look, n), beside))
+        entries.append(
+            {
+                "workdir": str(run.model.workdir),
+                "model": run.model.config.model.model,
+                "attention_penalty": run.penalty,
+                "seed": run.model.config.training.seed,
+                "epoch": run.model.epoch,
+                "clip": look.health,
+                "split": survey.health,
+            }
+        )
+    findings = [judge(entries, *claim) for claim in CLAIMS]
+    cells = looks[0].attention.shape[1]
+    write_sheet(
+        [Panel(runs[0].file.names[video], rows)],
+        path,
+        title=with_warning("Figure 3. Attention under several attention penalties λ", runs),
+        note=f"{WHITE} Looking everywhere alike has an entropy of ln {cells} = {np.log(cells):.3f} nats.\n"
+        + "\n".join(finding["verdict"] for finding in findings),
+    )
+    beside = path.with_suffix(".json")
+    contents = {"clip": runs[0].file.names[video], "split": split, "num_clips": len(surveys[0].videos)}
+    contents |= {"greatest_entropy": float(np.log(cells)), "random_network": runs[0].file.recipe["random"]}
+    write_json(beside, contents | {"runs": entries, "claims": findings})
+    return [path, beside], [finding["verdict"] for finding in findings]
+
+
+def judge(entries, claim: str, number: str, extreme, index: int) -> dict:
+    """Holds one of the `CLAIMS` against the means over the split; runs of one λ are averaged first.
+
+    Returns:
+      A dict: `claim`, `number`, its `values` (λ and mean), whether it `holds`, by what `margin` over the next λ
+      (negative where it does not), and all this as a sentence, the `verdict`.
+    """
+    assert number in HEALTH
+    penalties = sorted({entry["attention_penalty"] for entry in entries})
+    values = [
+        float(np.mean([entry["split"][number] for entry in entries if entry["attention_penalty"] == penalty]))
+        for penalty in penalties
+    ]
+    expected, others = values[index], [v for p, v in zip(penalties, values, strict=True) if p != penalties[index]]
+    margin = expected - extreme(others) if extreme is max else extreme(others) - expected
+    listed = ", ".join(f"{value:.4f} at λ = {penalty:g}" for penalty, value in zip(penalties, values, strict=True))
+    return {
+        "claim": claim,
+        "number": number,
+        "values": [{"attention_penalty": p, "mean": v} for p, v in zip(penalties, values, strict=True)],
+        "holds": margin > 0,
+        "margin": margin,
+        "verdict": f"The paper's claim that {claim}, {'holds' if margin > 0 else 'does not hold'} here: {listed}.",
+    }
