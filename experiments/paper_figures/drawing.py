@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from attention_ar.errors import InputError
-from experiments.paper_figures.filmstrips import Filmstrips, draw_filmstrips
+from experiments.paper_figures.filmstrips import Figure, draw_filmstrips
 from experiments.paper_figures.glimpse import draw_glimpse
 from experiments.paper_figures.looking import open_runs
 from experiments.paper_figures.penalties import draw_penalties
@@ -12,16 +12,16 @@ from experiments.paper_figures.random_glimpse import draw_random_glimpse
 from experiments.paper_figures.rates import at_rates, draw_rates
 
 FIGURES = {
-    "1": Filmstrips("Figure 1. Attention over time", right=2),
-    "3": Filmstrips("Figure 3. Attention under several attention penalties λ", right=1),
-    "4": Filmstrips("Figure 4. Attention over time", right=2, after=2),
-    "5": Filmstrips("Figure 5. Different glimpses can result in different predictions", wrong=1),
-    "6": Filmstrips("Figure 6. Looking at the background, and right all the same", right=2, by_entropy=True),
-    "7": Filmstrips("Figure 7. One clip at different rates", right=1),
-    "8": Filmstrips("Figure 8. The focus of attention over time", right=2, wrong=2),
-    "9": Filmstrips("Figure 9. A mistake, and the glimpse that corrects it", wrong=1),
-    "10": Filmstrips("Figure 10. Correctly classified, attention over time", right=6, after=4),
-    "11": Filmstrips("Figure 11. Incorrectly classified, attention over time", wrong=2),
+    "1": Figure("Figure 1. Attention over time", right=2),
+    "3": Figure("Figure 3. Attention under several attention penalties λ", right=1, penalty=None),
+    "4": Figure("Figure 4. Attention over time", right=2, after=2),
+    "5": Figure("Figure 5. Different glimpses can result in different predictions", wrong=1),
+    "6": Figure("Figure 6. Looking at the background, and right all the same", right=2, by_entropy=True),
+    "7": Figure("Figure 7. One clip at different rates", right=1, penalty=1),
+    "8": Figure("Figure 8. The focus of attention over time", right=2, wrong=2),
+    "9": Figure("Figure 9. A mistake, and the glimpse that corrects it", wrong=1, penalty=1),
+    "10": Figure("Figure 10. Correctly classified, attention over time", right=6, after=4),
+    "11": Figure("Figure 11. Incorrectly classified, attention over time", wrong=2),
 }
 """By the paper's numbers. Fig. 2 is the drawing of the model, and no picture of a run."""
 
@@ -75,15 +75,20 @@ def draw_figure(
 
     runs = open_runs(workdirs, features=features, checkpoint=checkpoint, data_dir=data_dir)
     folder = Path(output) if output else Path(workdirs[0]) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
     shows, common = FIGURES[figure], {"split": split, "num_columns": num_columns}
+    remarks = [
+        f"{run.model.workdir}: has λ = {run.penalty:g}; the paper's figure {figure} is of λ = {shows.penalty:g}"
+        for run in runs
+        if shows.penalty not in (None, run.penalty)
+    ]
+    paths = []
     if figure not in _OF_ONE_CLIP:
-        folder.mkdir(parents=True, exist_ok=True)
-        return draw_filmstrips(shows, runs, folder / f"figure{figure}.png", clips=clips, **common)
+        paths, said = draw_filmstrips(shows, runs, folder / f"figure{figure}.png", clips=clips, **common)
+        return paths, remarks + said
     draw = _OF_ONE_CLIP[figure]
-    paths, remarks = [], []
     for video in runs[0].clips(split, clips).tolist() if clips else [None]:
         stem = f"figure{figure}" if video is None else f"figure{figure}_" + _safe(runs[0].file.names[video])
-        folder.mkdir(parents=True, exist_ok=True)
         written, said = draw(shows, runs, folder / f"{stem}.png", video, **common, **options)
         paths += written
         remarks += said

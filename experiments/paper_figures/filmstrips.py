@@ -13,8 +13,8 @@ WHITE = "White is where the model looks, and the whiter the more."
 
 
 @dataclass(frozen=True)
-class Filmstrips:
-    """Which clips a figure shows.
+class Figure:
+    """Which clips a figure shows, if none are named.
 
     Attributes:
       title: of the figure.
@@ -22,6 +22,7 @@ class Filmstrips:
       wrong: how many wrongly classified ones.
       after: how many of the ranking come before, in other figures.
       by_entropy: whether those come first to which the attention is the most spread, and not the surest.
+      penalty: λ of the run in the paper; None where there are several.
     """
 
     title: str
@@ -29,9 +30,10 @@ class Filmstrips:
     wrong: int = 0
     after: int = 0
     by_entropy: bool = False
+    penalty: float | None = 0
 
 
-def draw_filmstrips(figure: Filmstrips, runs, path, *, split, clips, num_columns):
+def draw_filmstrips(figure: Figure, runs, path, *, split, clips, num_columns):
     """Draws one figure.
 
     Args:
@@ -80,7 +82,7 @@ def draw_filmstrips(figure: Filmstrips, runs, path, *, split, clips, num_columns
     return [path], remarks
 
 
-def choose(survey, labels, right: bool, count: int, figure: Filmstrips):
+def choose(survey, labels, right: bool, count: int, figure: Figure):
     """Chooses clips for a figure.
 
     Args:
@@ -88,7 +90,7 @@ def choose(survey, labels, right: bool, count: int, figure: Filmstrips):
       labels: theirs.
       right: whether it should have them right.
       count: how many are wanted.
-      figure: see `Filmstrips`.
+      figure: see `Figure`.
 
     Returns:
       Positions in the survey, and what to say if there are not enough.
@@ -97,7 +99,7 @@ def choose(survey, labels, right: bool, count: int, figure: Filmstrips):
         return [], ""
     order = rank(survey, labels, right)
     if figure.by_entropy:
-        order = sorted(order, key=lambda i: -survey.entropy[i])
+        order = sorted(order, key=lambda i: -survey.by_video["entropy"][i])
     first = max(min(figure.after, len(order) - count), 0)
     found = order[first : first + count]
     if len(found) == count:

@@ -92,10 +92,10 @@ def read_glimpse(path, num_steps: int, side: int) -> np.ndarray:
 
 
 def draw_glimpse(figure, run: Run, path, video: int | None, glimpse: str, *, split, num_columns):
-    """Draws Fig. 5: a clip, the model's own glimpse and prediction, and a hand-made glimpse and the prediction under it.
+    """Draws Fig. 5: a clip, the model's own glimpse and prediction, and a hand-made glimpse and what it leads to.
 
     Args:
-      figure: which clip to choose where none is named, see `Filmstrips`.
+      figure: which clip to choose where none is named, see `Figure`.
       run: the run.
       path: of the PNG.
       video: the clip; None is a wrongly classified one.

@@ -41,13 +41,13 @@ class Survey:
     Attributes:
       videos: their indices in the features file, `<int64>[N]`.
       predictions: as in section 4.2, `<float64>[N, C]`.
-      entropy: of the attention to each, mean over the blocks, `<float64>[N]`.
-      health: the `attention_health` numbers, means over all blocks.
+      by_video: the `attention_health` numbers of each, means over its blocks, `<float64>[N]`.
+      health: the same, means over all blocks.
     """
 
     videos: np.ndarray
     predictions: np.ndarray
-    entropy: np.ndarray
+    by_video: dict
     health: dict
 
 
@@ -129,7 +129,7 @@ class Run:
         return Survey(
             videos=videos,
             predictions=video_predictions(found["predictions"], owner, len(videos)),
-            entropy=video_predictions(found["entropy"][:, None], owner, len(videos))[:, 0],
+            by_video={n: video_predictions(found[n][:, None], owner, len(videos))[:, 0] for n in HEALTH},
             health=_means(found),
         )
 
@@ -168,14 +168,12 @@ class Run:
         return f"correctly classified as {name}{others}"
 
     def predicted(self, video: int, prediction) -> list[str]:
-        """Returns two lines: which class is most probable, and how probable the clip's own are."""
+        """Returns which class is most probable and, in a second line, how probable the clip's other classes are."""
         best = int(np.argmax(prediction))
-        own = np.flatnonzero(self.file.labels[video])
+        named = [f"“{name}” ({p:.2f})" for name, p in zip(self.file.class_names, prediction, strict=True)]
         right = "correctly" if self.is_right(video, prediction) else "incorrectly"
-        return [
-            f"{right} predicted as “{self.file.class_names[best]}” ({prediction[best]:.2f})",
-            "its class: " + ", ".join(f"“{self.file.class_names[c]}” {prediction[c]:.2f}" for c in own),
-        ]
+        own = [named[c] for c in np.flatnonzero(self.file.labels[video]) if c != best]
+        return [f"{right} predicted as {named[best]}", *(["it is " + ", ".join(own)] if own else [])]
 
 
 def _means(found: dict) -> dict:

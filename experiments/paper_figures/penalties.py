@@ -6,14 +6,14 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from experiments.config import write_json
-from experiments.evaluation import HEALTH, label_of
+from experiments.evaluation import label_of
 from experiments.paper_figures.filmstrips import WHITE, times, with_warning
 from experiments.paper_figures.looking import describe_attention, rank
 from experiments.sheet import Panel, Row, evenly_spaced, write_sheet
 
 CLAIMS = (
-    ("the greatest λ looks everywhere: its attention has the greatest entropy", "entropy", max, -1),
-    ("the smallest λ stays fixed: its attention moves least", "movement", min, 0),
+    ("with the greatest λ the model looks everywhere (the greatest entropy)", "entropy", max, -1),
+    ("with the smallest λ it stays fixed (the least movement)", "movement", min, 0),
 )
 """Of Fig. 3: what is said, in which number it would show, its extreme, and of which λ in ascending order."""
 
@@ -91,7 +91,9 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
                 "split": survey.health,
             }
         )
-    findings = [judge(entries, *claim) for claim in CLAIMS]
+    findings = [
+        judge([(run.penalty, survey) for run, survey in zip(runs, surveys, strict=True)], *claim) for claim in CLAIMS
+    ]
     cells = looks[0].attention.shape[1]
     write_sheet(
         [Panel(runs[0].file.names[video], rows)],
@@ -107,27 +109,38 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
     return [path, beside], [finding["verdict"] for finding in findings]
 
 
-def judge(entries, claim: str, number: str, extreme, index: int) -> dict:
-    """Holds one of the `CLAIMS` against the means over the split; runs of one λ are averaged first.
+def judge(surveys, claim: str, number: str, extreme, index: int) -> dict:
+    """Holds one of the `CLAIMS` against the numbers of a split; runs of one λ are averaged first.
+
+    Args:
+      surveys: λ and `Survey` of each run.
+      claim, number, extreme, index: see `CLAIMS`.
 
     Returns:
-      A dict: `claim`, `number`, its `values` (λ and mean), whether it `holds`, by what `margin` over the next λ
-      (negative where it does not), and all this as a sentence, the `verdict`.
+      A dict: `claim`, `number`, its `values` (λ and mean over all blocks), whether it `holds` for these, by what
+      `margin` over the other λ (negative where it does not), in how many of the `num_clips` it holds for the clip's own
+      means (`num_clips_it_holds_in`), and all this as a sentence, the `verdict`.
     """
-    assert number in HEALTH
-    penalties = sorted({entry["attention_penalty"] for entry in entries})
-    values = [
-        float(np.mean([entry["split"][number] for entry in entries if entry["attention_penalty"] == penalty]))
-        for penalty in penalties
-    ]
-    expected, others = values[index], [v for p, v in zip(penalties, values, strict=True) if p != penalties[index]]
-    margin = expected - extreme(others) if extreme is max else extreme(others) - expected
+    penalties = sorted({penalty for penalty, _ in surveys})
+    groups = [[survey for p, survey in surveys if p == penalty] for penalty in penalties]
+    values = [float(np.mean([survey.health[number] for survey in group])) for group in groups]
+    by_clip = np.array([np.mean([survey.by_video[number] for survey in group], axis=0) for group in groups])
+
+    def margin(values):
+        others = np.delete(values, index, axis=0)
+        return values[index] - others.max(axis=0) if extreme is max else others.min(axis=0) - values[index]
+
+    by = float(margin(np.array(values)))
+    count, total = int(np.sum(margin(by_clip) > 0)), by_clip.shape[1]
     listed = ", ".join(f"{value:.4f} at λ = {penalty:g}" for penalty, value in zip(penalties, values, strict=True))
+    holds = "holds here" if by > 0 else "does not hold here"
     return {
         "claim": claim,
         "number": number,
         "values": [{"attention_penalty": p, "mean": v} for p, v in zip(penalties, values, strict=True)],
-        "holds": margin > 0,
-        "margin": margin,
-        "verdict": f"The paper's claim that {claim}, {'holds' if margin > 0 else 'does not hold'} here: {listed}.",
+        "holds": by > 0,
+        "margin": by,
+        "num_clips": total,
+        "num_clips_it_holds_in": count,
+        "verdict": f"That {claim} {holds}: {listed}; in {count} of {total} clips.",
     }

@@ -101,7 +101,7 @@ def draw_random_glimpse(
     """Draws Fig. 9, and writes the log of the optimisation beside it, one JSON line a step.
 
     Args:
-      figure: which clip to choose where none is named, see `Filmstrips`.
+      figure: which clip to choose where none is named, see `Figure`.
       run: the run.
       path: of the PNG.
       video: the clip; None is a wrongly classified one.
@@ -161,12 +161,9 @@ def draw_random_glimpse(
     for name, look in zip(names, looks, strict=True):
         remarks.append(f"{name}: {run.verdict(video, look.prediction)}")
     remarks.append(outcome)
+    caption = f"{run.file.names[video]}: {label_of(run.file, video)}"
     write_sheet(
-        [
-            Panel(
-                f"{run.file.names[video]}: {label_of(run.file, video)}", compared(run, video, looks, names, num_columns)
-            )
-        ],
+        [Panel(caption, compared(run, video, looks, names, num_columns))],
         path,
         title=with_warning(figure.title, [run]),
         note=f"{WHITE} {run.describe()}.\n{outcome[0].upper()}{outcome[1:]}.",

@@ -70,19 +70,18 @@ def draw_rates(runs, path, video: int | None, *, split, num_columns, one_model: 
         frames = run.originals(video, look.frames[at])
         verdict = run.verdict(video, look.prediction)
         every = "every frame" if skip == 1 else f"1 frame of {skip}"
-        beside = [f"@ {data.fps:g} fps, λ = {run.penalty:g}", every, describe_attention(look.health)]
+        beside = [f"@ {data.fps:g} fps", every, describe_attention(look.health)]
         rows = [Row(frames, beside=beside), Row(frames, look.attention[at], under=times(run, video, look, at))]
-        panels.append(Panel(f"({letter}) {verdict[0].upper()}{verdict[1:]}", rows))
+        panels.append(
+            Panel(f"({letter}) {verdict[0].upper()}{verdict[1:]} @ {data.fps:g} fps, λ = {run.penalty:g}", rows)
+        )
     names = ", ".join(f"{run.model.workdir.name} ({run.model.config.data.fps:g} fps)" for run in runs)
-    how = (
-        f"Both under one model, {one_model}"
-        if one_model
-        else f"Each rate under the run that was trained with it: {names}"
-    )
+    how = f"One model at each rate: {one_model}" if one_model else f"Each rate with the run trained at it: {names}"
+    about = f"{run.file.names[video]}, {label_of(run.file, video)}, steps of its first block"
     write_sheet(
         panels,
         path,
         title=with_warning("Figure 7. One clip at different rates", runs),
-        note=f"{WHITE} {runs[-1].file.names[video]}, {label_of(runs[-1].file, video)}, steps of its first block.\n{how}.",
+        note=f"{WHITE} {about}.\n{how}.",
     )
     return [path], []
