@@ -16,7 +16,7 @@ FIGURES = {
     "3": Figure("Figure 3. Attention under several attention penalties λ", right=1, penalty=None),
     "4": Figure("Figure 4. Attention over time", right=2, after=2),
     "5": Figure("Figure 5. Different glimpses can result in different predictions", wrong=1),
-    "6": Figure("Figure 6. Looking at the background, and right all the same", right=2, by_entropy=True),
+    "6": Figure("Figure 6. Looking at all of the frame, and right all the same", right=2, by_entropy=True),
     "7": Figure("Figure 7. One clip at different rates", right=1, penalty=1),
     "8": Figure("Figure 8. The focus of attention over time", right=2, wrong=2),
     "9": Figure("Figure 9. A mistake, and the glimpse that corrects it", wrong=1, penalty=1),

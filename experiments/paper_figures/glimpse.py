@@ -67,28 +67,28 @@ def read_glimpse(path, num_steps: int, side: int) -> np.ndarray:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; --glimpse takes a .npy file of {list(wanted)}, or row,col")
     try:
-        # As a memory map: a header may promise more than any memory has.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        shape, kind = array.shape, array.dtype.kind
-    except (ValueError, TypeError, OSError, EOFError, OverflowError, SyntaxError, MemoryError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a .npy file of numbers ({reason}); must be <float>{list(wanted)}") from None
-    if kind not in "fiu" or shape != wanted:
+        # As a memory map: a header may promise more than any memory has. Python objects are never read.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, TypeError, OSError, EOFError, OverflowError, SyntaxError, MemoryError, RecursionError):
+        raise InputError(f"{path}: not a .npy file of numbers; must be one of <float>{list(wanted)}, [T, K²]") from None
+    if array.dtype.kind not in "fiu" or array.shape != wanted:
         raise InputError(
-            f"{path}: {array.dtype.str[:20]} of shape {list(shape)}; must be <float>{list(wanted)}, [T, K²]"
+            f"{path}: {array.dtype.str[:20]} of shape {list(array.shape)}; must be <float>{list(wanted)}, [T, K²]"
         )
     glimpse = np.array(array, np.float64)
+    with np.errstate(over="ignore"):
+        sums = glimpse.sum(axis=1)
     for n, row in enumerate(glimpse):
         if not np.isfinite(row).all():
             wrong = f"has {row[~np.isfinite(row)][0]} at cell {int(np.flatnonzero(~np.isfinite(row))[0])}"
         elif row.min() < 0:
             wrong = f"has {row.min():g} at cell {int(row.argmin())}"
-        elif abs(row.sum() - 1) > LARGEST_ERROR:
-            wrong = f"sums to {row.sum():.6g}"
+        elif abs(sums[n] - 1) > LARGEST_ERROR:
+            wrong = f"sums to {sums[n]:.6g}"
         else:
             continue
         raise InputError(f"{path}: row {n} {wrong}; each must be a distribution: finite, not negative, summing to 1")
-    return (glimpse / glimpse.sum(axis=1, keepdims=True)).astype(np.float32)
+    return (glimpse / sums[:, None]).astype(np.float32)
 
 
 def draw_glimpse(figure, run: Run, path, video: int | None, glimpse: str, *, split, num_columns):

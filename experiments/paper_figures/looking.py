@@ -100,6 +100,13 @@ class Run:
         except InputError as error:
             raise InputError(f"{self.file.names[video]}: {error}") from None
 
+    def has_rate(self, video: int) -> bool:
+        """Whether the clip has enough frames per second for the model."""
+        try:
+            return self.skip(video) > 0
+        except InputError:
+            return False
+
     def blocks(self, video: int) -> Blocks:
         """Returns blocks that lie side by side and cover the clip."""
         return covering_blocks(self.file, video, self.model.config.data.num_steps, self.skip(video))

@@ -68,6 +68,7 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
     # Runs may sample at different rates: each row has its own frames, and the row on top those of the first.
     at = [evenly_spaced(len(look.frames), num_columns) for look in looks]
     rows = [Row(runs[0].originals(video, looks[0].frames[at[0]]), beside=["frames", label_of(runs[0].file, video)])]
+    several = len({tuple(look.frames[n]) for look, n in zip(looks, at, strict=True)}) > 1
     entries = []
     for run, look, survey, n in zip(runs, looks, surveys, at, strict=True):
         label = f"λ = {run.penalty:g}"
@@ -79,7 +80,10 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
             f"this clip: {describe_attention(look.health)}",
             f"all of {split}: {describe_attention(survey.health)}",
         ]
-        rows.append(Row(run.originals(video, look.frames[n]), look.attention[n], times(run, video, look, n), beside))
+        shown = run.originals(video, look.frames[n])
+        rows.append(
+            Row(shown, look.attention[n], times(run, video, look, n) if several or run is runs[-1] else (), beside)
+        )
         entries.append(
             {
                 "workdir": str(run.model.workdir),

@@ -60,7 +60,10 @@ def draw_rates(runs, path, video: int | None, *, split, num_columns, one_model: 
       The paths written, and no remarks.
     """
     if video is None:
-        survey = runs[-1].survey_side_by_side(runs[-1].clips(split))
+        videos = runs[-1].clips(split)
+        # Not all clips may have so many frames a second; where none has, the first one's error says so.
+        fast_enough = [v for v in videos if all(run.has_rate(v) for run in runs)]
+        survey = runs[-1].survey_side_by_side(fast_enough or videos)
         labels = runs[-1].file.labels[survey.videos]
         video = int(survey.videos[(rank(survey, labels, True) or rank(survey, labels, False))[0]])
     panels = []
@@ -70,7 +73,7 @@ def draw_rates(runs, path, video: int | None, *, split, num_columns, one_model: 
         frames = run.originals(video, look.frames[at])
         verdict = run.verdict(video, look.prediction)
         every = "every frame" if skip == 1 else f"1 frame of {skip}"
-        beside = [f"@ {data.fps:g} fps", every, describe_attention(look.health)]
+        beside = [every, describe_attention(look.health)]
         rows = [Row(frames, beside=beside), Row(frames, look.attention[at], under=times(run, video, look, at))]
         panels.append(
             Panel(f"({letter}) {verdict[0].upper()}{verdict[1:]} @ {data.fps:g} fps, λ = {run.penalty:g}", rows)
