@@ -8,6 +8,7 @@ random numbers already do, that is the first one, and nothing is optimised; anot
 What is optimised is the cross-entropy of Eq. 7, without penalty and decay, which concern no single clip's class.
 """
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -39,6 +40,23 @@ def random_W(params, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(W.min(), W.max(), W.shape).astype(W.dtype)
 
 
+@functools.partial(jax.jit, static_argnames=("model", "objective", "learning_rate"))
+def _update(W, opt_state, frozen, x, labels, model, objective, learning_rate):
+    """One step of `optimise_W`. Returns what is seen under the W given, the next W and the optimiser's state."""
+
+    def loss(W):
+        logits, out = model.apply({"params": with_W(frozen, W)}, x)
+        health = attention_health(out["attention"])
+        seen = {name: jnp.mean(health[name]) for name in ("entropy", "movement")}
+        seen["probabilities"] = jnp.mean(objective.predictions(logits), axis=(0, 1))
+        by_block = jnp.broadcast_to(labels[None], (len(x), len(labels)))
+        return jnp.mean(objective.cross_entropy(logits, by_block)), seen
+
+    (cross_entropy, seen), gradient = jax.value_and_grad(loss, has_aux=True)(W)
+    updates, opt_state = adam(learning_rate).update(gradient, opt_state, W)
+    return {"cross_entropy": cross_entropy, **seen}, optax.apply_updates(W, updates), opt_state
+
+
 def optimise_W(model, objective, params, x, labels, *, learning_rate: float, max_steps: int, log=lambda line: None):
     """Optimises W by Adam until a clip is classified correctly; nothing else of the parameters is touched.
 
@@ -61,26 +79,11 @@ def optimise_W(model, objective, params, x, labels, *, learning_rate: float, max
       InputError: where the cross-entropy is no finite number.
     """
     frozen = {name: value for name, value in params.items() if name != "location_softmax"}
-    by_block = np.broadcast_to(labels, (len(x), len(labels)))
-    optimizer = adam(learning_rate)
-
-    def loss(W, frozen, x):
-        logits, out = model.apply({"params": with_W(frozen, W)}, x)
-        health = attention_health(out["attention"])
-        seen = {name: jnp.mean(health[name]) for name in ("entropy", "movement")}
-        seen["probabilities"] = jnp.mean(objective.predictions(logits), axis=(0, 1))
-        return jnp.mean(objective.cross_entropy(logits, by_block)), seen
-
-    @jax.jit
-    def update(W, opt_state, frozen, x):
-        (cross_entropy, seen), gradient = jax.value_and_grad(loss, has_aux=True)(W, frozen, x)
-        updates, opt_state = optimizer.update(gradient, opt_state, W)
-        return {"cross_entropy": cross_entropy, **seen}, optax.apply_updates(W, updates), opt_state
-
+    labels = np.asarray(labels)
     W = jnp.asarray(params["location_softmax"]["kernel"])
-    opt_state = optimizer.init(W)
+    opt_state = adam(learning_rate).init(W)
     for step in range(max_steps + 1):
-        seen, next_W, opt_state = update(W, opt_state, frozen, x)
+        seen, next_W, opt_state = _update(W, opt_state, frozen, x, labels, model, objective, learning_rate)
         seen = jax.device_get(seen)
         probabilities = seen.pop("probabilities")
         if not np.isfinite(seen["cross_entropy"]):
