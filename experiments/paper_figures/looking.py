@@ -178,9 +178,9 @@ class Run:
         """Returns which class is most probable and, in a second line, how probable the clip's other classes are."""
         best = int(np.argmax(prediction))
         named = [f"“{name}” ({p:.2f})" for name, p in zip(self.file.class_names, prediction, strict=True)]
-        right = "correctly" if self.is_right(video, prediction) else "incorrectly"
+        right, it_is = ("correctly", "it is also") if self.is_right(video, prediction) else ("incorrectly", "it is")
         own = [named[c] for c in np.flatnonzero(self.file.labels[video]) if c != best]
-        return [f"{right} predicted as {named[best]}", *(["it is " + ", ".join(own)] if own else [])]
+        return [f"{right} predicted as {named[best]}", *([f"{it_is} {', '.join(own)}"] if own else [])]
 
 
 def _means(found: dict) -> dict:

@@ -436,7 +436,7 @@ def test_captions(run):
     several = dataclasses.replace(run, file=dataclasses.replace(run.file, labels=labels))
     assert several.verdict(video, right) == "correctly classified as “run” (0.62); it is all of “run”, “wave”"
     assert several.verdict(video, wrong) == "“run”, “wave” misclassified as “jump” (0.70)"
-    assert several.predicted(video, right) == ["correctly predicted as “run” (0.62)", "it is “wave” (0.28)"]
+    assert several.predicted(video, right) == ["correctly predicted as “run” (0.62)", "it is also “wave” (0.28)"]
     random = dataclasses.replace(run, file=dataclasses.replace(run.file, recipe={"random": True}))
     assert with_warning("Figure 1", [run]) == "Figure 1"
     assert with_warning("Figure 1", [run, random]) == "Figure 1 – features of a RANDOM network"
