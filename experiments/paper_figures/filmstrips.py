@@ -75,7 +75,7 @@ def draw_filmstrips(figure: Figure, runs, path, *, split, clips, num_columns):
         panels,
         path,
         title=with_warning(figure.title, runs),
-        note=f"{WHITE} {about}.\n" + ", ".join(names),
+        note="\n".join([f"{WHITE} {about}.", *(", ".join(names[n : n + 2]) for n in range(0, len(names), 2))]),
         across=2 if len(panels) > 1 else 1,
         min_width=480,
     )
@@ -97,9 +97,7 @@ def choose(survey, labels, right: bool, count: int, figure: Figure):
     """
     if not count:
         return [], ""
-    order = rank(survey, labels, right)
-    if figure.by_entropy:
-        order = sorted(order, key=lambda i: -survey.by_video["entropy"][i])
+    order = rank(survey, labels, right, survey.by_video["entropy"] if figure.by_entropy else None)
     first = max(min(figure.after, len(order) - count), 0)
     found = order[first : first + count]
     if len(found) == count:

@@ -208,8 +208,8 @@ def open_runs(workdirs, *, features=None, checkpoint="best", data_dir=None) -> l
     return runs
 
 
-def rank(survey: Survey, labels, right: bool) -> list[int]:
-    """Returns the positions of the rightly (or wrongly) classified clips, the most probable classes first.
+def rank(survey: Survey, labels, right: bool, by=None) -> list[int]:
+    """Returns the positions of the rightly (or wrongly) classified clips, in descending order of something.
 
     The first of each predicted class come before the second of any, so that a figure shows several classes.
 
@@ -217,10 +217,12 @@ def rank(survey: Survey, labels, right: bool) -> list[int]:
       survey: of the clips.
       labels: theirs, `[N, C]`.
       right: which.
+      by: a number of each clip, `<float>[N]`; None is the probability of the class that it is taken for.
     """
+    by = survey.predictions.max(axis=1) if by is None else by
     best = np.argmax(survey.predictions, axis=1)
     hit = labels[np.arange(len(best)), best] > 0
-    order = [int(i) for i in np.argsort(-survey.predictions.max(axis=1), kind="stable") if hit[i] == right]
+    order = [int(i) for i in np.argsort(-by, kind="stable") if hit[i] == right]
     seen, place = np.zeros(labels.shape[1], int), {}
     for i in order:
         place[i] = seen[best[i]]

@@ -379,12 +379,12 @@ def test_filmstrips_stand_side_by_side_with_the_clips_own_frames(small_run, clip
     (path,), remarks = draw_figure("10", [small_run], data_dir=clips, clips=names, output=tmp_path)
     assert path == tmp_path / "figure10.png" and remarks == []
     sheet = pixels(path)
-    assert sheet.shape == (32 + 2 * (28 + 2 * 124 + 18) + 14 + 36, 2 * 660 + 14, 3)
+    assert sheet.shape == (32 + 2 * (28 + 2 * 124 + 18) + 14 + 3 * 16 + 4, 2 * 660 + 14, 3)
     for name, left, top in zip(names, (4, 678, 4), (60, 60, 368), strict=True):
         for column in range(4):
             frame = sheet[top : top + 120, left + 164 * column : left + 164 * column + 160]
             np.testing.assert_allclose(frame[5:-5, 5:-5].mean((0, 1)), COLOURS[name.partition("/")[0]], atol=12)
-    assert (sheet[-36:] < 150).any()
+    assert (sheet[-52:] < 150).any()
 
 
 def test_several_runs_take_turns(small_run, other_run, clips, tmp_path):
