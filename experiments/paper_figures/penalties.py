@@ -1,7 +1,5 @@
 """Fig. 3: where runs of several λ look in the same clip, and what the paper says of it, held against numbers."""
 
-from pathlib import Path
-
 import numpy as np
 
 from attention_ar.errors import InputError
@@ -22,8 +20,12 @@ def check_comparable(runs):
     """Refuses runs that cannot be compared on one clip.
 
     Raises:
-      InputError: where the features or the classes are others, or all λ are the same.
+      InputError: where model, features or classes are others, or all λ are the same.
     """
+
+    def alike(run):
+        return run.file.names, run.file.recipe
+
     first = runs[0]
     penalties = sorted({run.penalty for run in runs})
     if len(penalties) < 2:
@@ -32,26 +34,28 @@ def check_comparable(runs):
             "give --workdir for each of several, as for λ = 0, 1 and 10"
         )
     for run in runs[1:]:
-        paths = [Path(r.model.config.data.features).resolve() for r in (first, run)]
-        if run.model.class_names != first.model.class_names:
-            what, values = "classes", [", ".join(r.model.class_names) for r in (first, run)]
-        elif paths[0] != paths[1] and run.file.names != first.file.names:
-            what, values = "features", [r.model.config.data.features for r in (first, run)]
-        else:
-            continue
-        raise InputError(
-            f"{run.model.workdir}: trained on other {what} ({values[1]}) than {first.model.workdir} ({values[0]}); "
-            "figure 3 takes runs of the same"
-        )
+        both = first.model, run.model
+        paths = [model.config.data.features for model in both]
+        other = {
+            "model": [model.config.model.model for model in both],
+            "set of classes": [", ".join(model.class_names) for model in both],
+            "features file": paths if alike(run) != alike(first) else ["", ""],
+        }
+        for what, (theirs, its) in other.items():
+            if its != theirs:
+                raise InputError(
+                    f"{run.model.workdir}: has another {what} ({its}) than {first.model.workdir} ({theirs}); "
+                    "figure 3 takes runs that differ in λ"
+                )
 
 
 def draw_penalties(runs, path, video: int | None, *, split, num_columns):
     """Draws Fig. 3 and writes its numbers beside it, as JSON.
 
     Args:
-      runs: `Run`s of several λ.
+      runs: `Run`s of several λ; of several of one λ, the first is drawn, and the numbers of the split are means.
       path: of the PNG.
-      video: the clip; None is the one that the first run has right and is surest of.
+      video: the clip; None is the one that the run of the smallest λ has right and is surest of.
       split: whose clips the numbers are means over.
       num_columns: how many frames are shown.
 
@@ -65,36 +69,35 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
         labels = runs[0].file.labels[surveys[0].videos]
         video = int(surveys[0].videos[(rank(surveys[0], labels, True) or rank(surveys[0], labels, False))[0]])
     looks = [run.look(video) for run in runs]
+    drawn = [n for n, run in enumerate(runs) if n == 0 or run.penalty > runs[n - 1].penalty]  # One of each λ.
     # Runs may sample at different rates: each row has its own frames, and the row on top those of the first.
-    at = [evenly_spaced(len(look.frames), num_columns) for look in looks]
+    at = {n: evenly_spaced(len(looks[n].frames), num_columns) for n in drawn}
     rows = [Row(runs[0].originals(video, looks[0].frames[at[0]]), beside=["frames", label_of(runs[0].file, video)])]
-    several = len({tuple(look.frames[n]) for look, n in zip(looks, at, strict=True)}) > 1
-    entries = []
-    for run, look, survey, n in zip(runs, looks, surveys, at, strict=True):
-        label = f"λ = {run.penalty:g}"
-        if len({(r.model.config.model.model) for r in runs}) > 1:
-            label += f", {run.model.config.model.model}"
+    several = len({tuple(looks[n].frames[at[n]]) for n in drawn}) > 1
+    for n in drawn:
+        run, look = runs[n], looks[n]
+        group = [survey.health for r, survey in zip(runs, surveys, strict=True) if r.penalty == run.penalty]
+        means = {name: np.mean([health[name] for health in group]) for name in group[0]}
         beside = [
-            label,
+            f"λ = {run.penalty:g}",
             run.predicted(video, look.prediction)[0],
             f"this clip: {describe_attention(look.health)}",
-            f"all of {split}: {describe_attention(survey.health)}",
+            f"all of {split}: {describe_attention(means)}" + (f" ({len(group)} runs)" if len(group) > 1 else ""),
         ]
-        shown = run.originals(video, look.frames[n])
-        rows.append(
-            Row(shown, look.attention[n], times(run, video, look, n) if several or run is runs[-1] else (), beside)
-        )
-        entries.append(
-            {
-                "workdir": str(run.model.workdir),
-                "model": run.model.config.model.model,
-                "attention_penalty": run.penalty,
-                "seed": run.model.config.training.seed,
-                "epoch": run.model.epoch,
-                "clip": look.health,
-                "split": survey.health,
-            }
-        )
+        under = times(run, video, look, at[n]) if several or n == drawn[-1] else ()
+        rows.append(Row(run.originals(video, look.frames[at[n]]), look.attention[at[n]], under, beside))
+    entries = [
+        {
+            "workdir": str(run.model.workdir),
+            "model": run.model.config.model.model,
+            "attention_penalty": run.penalty,
+            "seed": run.model.config.training.seed,
+            "epoch": run.model.epoch,
+            "clip": look.health,
+            "split": survey.health,
+        }
+        for run, look, survey in zip(runs, looks, surveys, strict=True)
+    ]
     findings = [
         judge([(run.penalty, survey) for run, survey in zip(runs, surveys, strict=True)], *claim) for claim in CLAIMS
     ]

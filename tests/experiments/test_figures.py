@@ -149,8 +149,8 @@ def test_figure_3_refuses_what_cannot_be_compared(run):
     with pytest.raises(InputError, match=r"all runs given have λ = 0: give --workdir for each"):
         check_comparable([run, run])
     for changes, message in (
-        ({"class_names": ["a", "b", "c"]}, r"trained on other classes \(a, b, c\) than .* \(jump, run, wave\)"),
-        ({}, r"trained on other features \(elsewhere.h5\)"),
+        ({"class_names": ["a", "b", "c"]}, r"has another set of classes \(a, b, c\) than .* \(jump, run, wave\)"),
+        ({}, r"has another features file \(elsewhere.h5\)"),
     ):
         config = dataclasses.replace(
             run.model.config,
