@@ -128,7 +128,7 @@ def _label_width(lines) -> int:
     """How much room the texts beside a row take, with a gap before the pictures."""
     fonts = [ImageFont.truetype(str(_FONTS / font), size) for size, font in ((13, _BOLD), (11, _PLAIN))]
     widths = [fonts[min(n, 1)].getlength(line) for n, line in enumerate(lines)]
-    return min(math.ceil(max(widths)), 260) + 3 * MARGIN if widths else 0
+    return min(math.ceil(max(widths)), 320) + 3 * MARGIN if widths else 0
 
 
 def resized(frame, height: int) -> np.ndarray:
