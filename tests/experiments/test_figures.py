@@ -1,6 +1,7 @@
 """The paper's figures: which clips they choose, what is measured for them, and the pictures, read back."""
 
 import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
+from experiments import trained
 from experiments.config import build_model, build_objective
 from experiments.paper_figures.drawing import draw_figure
 from experiments.paper_figures.filmstrips import Figure, choose, with_warning
@@ -24,6 +26,14 @@ from experiments.sheet import MAX_BYTES, Panel, Row, write_sheet
 
 COLOURS = {"jump": (200, 40, 40), "run": (40, 200, 40), "wave": (40, 40, 200)}
 TEST_CLIPS = [f"{name}/clip {group} (#1).avi" for group in (4, 5) for name in COLOURS]  # of `tiny_features`
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """Every run is loaded once for all tests here, and so compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained, "load", functools.cache(trained.load))
+        yield
 
 
 @pytest.fixture(scope="module")
