@@ -12,7 +12,14 @@ setup(
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
     python_requires=">=3.11",
-    packages=["attention_ar", "attention_ar.released", "data_prep", "experiments", "experiments.benchmarks"],
+    packages=[
+        "attention_ar",
+        "attention_ar.released",
+        "data_prep",
+        "experiments",
+        "experiments.benchmarks",
+        "experiments.paper_figures",
+    ],
     package_data={"experiments": ["configs/*.cfg", "report_page/*"]},
     install_requires=[
         "jax>=0.10.2",

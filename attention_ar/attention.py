@@ -4,8 +4,10 @@ Where the model may look (the location distribution l_t) and what it makes of it
 """
 
 import jax
+import jax.numpy as jnp
 
-from attention_ar.products import product
+from attention_ar.errors import InputError
+from attention_ar.products import accumulator, product
 
 
 def location_softmax(W, h):
@@ -36,3 +38,23 @@ def expected_slice(l, X):
       x_t, `<float>[D]`.
     """
     return product(X, l)  # [Eq. 5]
+
+
+def checked_glimpse(glimpse, X):
+    """Returns l_t that somebody else than the model chose, in the type in which a model's own would be.
+
+    Args:
+      glimpse: `<float>[B, T, K²]`, or None.
+      X: feature cubes, `<float>[B, T, K², D]`.
+
+    Returns:
+      `<float>[B, T, K²]`, float32 or float64; or None.
+
+    Raises:
+      InputError: where the shapes differ. That its rows are distributions is the caller's business.
+    """
+    if glimpse is None:
+        return None
+    if glimpse.shape != X.shape[:3]:
+        raise InputError(f"glimpse of shape {glimpse.shape}: must be [B, T, K²], here {list(X.shape[:3])}")
+    return jnp.asarray(glimpse, accumulator(X.dtype))

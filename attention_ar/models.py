@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar import initializers
-from attention_ar.attention import expected_slice, location_softmax
+from attention_ar.attention import checked_glimpse, expected_slice, location_softmax
 from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
@@ -69,18 +69,29 @@ def recurrent_blocks(params, X, inputs, look, masks=None):
     return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
 
 
-def soft_attention_blocks(params, X, masks=None):
+def soft_attention_blocks(params, X, masks=None, glimpse=None):
     """Eqs. 1 to 6 over a batch of blocks; `params` also has `location_softmax` (W). See `recurrent_blocks`.
+
+    Where a `glimpse` `<float>[B, T, K²]` is given, it is l_t, and Eq. 4 has no part in it; all else is as ever.
 
     The dict returned also has `attention`, l_t, `<float>[B, T, K²]`.
     """
+    params = dict(params)
     dtype = params["location_softmax"]["kernel"].dtype
 
-    def look(weights, top_h, X_t):
-        l = location_softmax(weights["location_softmax"]["kernel"], top_h)
+    def attend(l, X_t):
         return expected_slice(l, X_t.astype(dtype)), {"attention": l}
 
-    return recurrent_blocks(params, X, InPlace(X), look, masks)
+    def look(weights, top_h, X_t):
+        return attend(location_softmax(weights["location_softmax"]["kernel"], top_h), X_t)
+
+    def look_there(weights, top_h, inputs_t):
+        return attend(*inputs_t)
+
+    if glimpse is None:
+        return recurrent_blocks(params, X, InPlace(X), look, masks)
+    del params["location_softmax"]
+    return recurrent_blocks(params, X, (glimpse, InPlace(X)), look_there, masks)
 
 
 def pooled_blocks(params, X, pool, masks=None):
@@ -113,8 +124,8 @@ class _RecurrentClassifier(nn.Module):
     init_layers: int = 1
     compute_dtype: str | None = None
 
-    def blocks(self, params, X, masks):
-        """Runs a batch of blocks, see `recurrent_blocks`."""
+    def blocks(self, params, X, masks, glimpse):
+        """Runs a batch of blocks, see `recurrent_blocks` and, for the glimpse, `soft_attention_blocks`."""
         raise NotImplementedError
 
     def location_params(self, num_cells, dtype):
@@ -122,7 +133,7 @@ class _RecurrentClassifier(nn.Module):
         return {}
 
     @nn.compact
-    def __call__(self, x, train: bool = False, example_index=None):
+    def __call__(self, x, train: bool = False, example_index=None, glimpse=None):
         """Predicts the class at every step of every block.
 
         Args:
@@ -130,17 +141,20 @@ class _RecurrentClassifier(nn.Module):
           train: whether dropout acts; it needs `rngs={"dropout": key}`.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow;
             by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+          glimpse: for the attention model, l_t that takes the place of Eq. 4's, `<float>[B, T, K²]`, each row a
+            distribution over the cells; by default the model looks where it wants.
 
         Returns:
           Logits, `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`,
           and for the attention model `attention` `<float>[B, T, K²]`.
 
         Raises:
-          InputError: where x has another rank.
+          InputError: where x has another rank, or the glimpse another shape, or the model has no attention.
         """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, num_cells, input_dim = x.shape
+        glimpse = checked_glimpse(glimpse, x)
         params = self._params(num_cells, input_dim, accumulator(x.dtype))
         masks = None
         if train and self.dropout:
@@ -151,7 +165,7 @@ class _RecurrentClassifier(nn.Module):
                     key, self.dropout, num_steps, input_dim, self.hidden_dim, self.num_layers, self.init_layers
                 )
             )(keys)
-        return self.blocks(in_compute_dtype(params, self.compute_dtype), x, masks)
+        return self.blocks(in_compute_dtype(params, self.compute_dtype), x, masks, glimpse)
 
     def _params(self, num_cells, input_dim, dtype):
         d = self.hidden_dim
@@ -191,8 +205,8 @@ class SoftAttentionLSTM(_RecurrentClassifier):
 
         return {"location_softmax": self.param("location_softmax", W)}
 
-    def blocks(self, params, X, masks):
-        return soft_attention_blocks(params, X, masks)
+    def blocks(self, params, X, masks, glimpse):
+        return soft_attention_blocks(params, X, masks, glimpse)
 
 
 class PooledLSTM(_RecurrentClassifier):
@@ -204,7 +218,9 @@ class PooledLSTM(_RecurrentClassifier):
 
     pool: str = "mean"
 
-    def blocks(self, params, X, masks):
+    def blocks(self, params, X, masks, glimpse):
+        if glimpse is not None:
+            raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools, and looks nowhere in particular")
         if self.pool not in ("mean", "max"):
             raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
         return pooled_blocks(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks)

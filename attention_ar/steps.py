@@ -94,12 +94,14 @@ def predict(model, params, batch, **options):
       params: its parameters.
       batch: a dict that has `features` `<float>[B, T, K², D]`; or `frames` `<float>[F, K², D]` and `where`
         `<int>[B, T]`, the frames of each block among them, for blocks that share many. A model that is `per_frame` sees
-        each of these frames once.
+        each of these frames once. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks.
       options: of the model's call.
 
     Returns:
       What the model returns: logits `<float>[B, T, C]`, and a dict of named intermediates.
     """
+    if "glimpse" in batch:
+        options["glimpse"] = batch["glimpse"]
     if "frames" not in batch:
         return model.apply({"params": params}, batch["features"], **options)
     if not model.per_frame:

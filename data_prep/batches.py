@@ -50,20 +50,23 @@ def cut_blocks(file, videos, num_steps: int, fps: float, stride: int, rule: str 
     """
     owners, rows = [np.zeros(0, np.int64)], [np.zeros((0, num_steps), np.int64)]
     for video in videos:
-        num_frames = int(file.num_frames[video])
-        if rule == "released":
-            skip = released_skip(fps)
-            starts = released_block_starts(num_frames, num_steps, skip, stride)
-        else:
-            try:
-                skip = frame_skip(file.fps[video], fps)
-            except InputError as error:
-                raise InputError(f"{file.names[video]}: {error}") from None
-            starts = block_starts(num_frames, num_steps, skip, stride)
+        num_frames, skip = int(file.num_frames[video]), block_skip(file, video, fps, rule)
+        cut = released_block_starts if rule == "released" else block_starts
+        starts = cut(num_frames, num_steps, skip, stride)
         frames = [block_frames(start, num_frames, num_steps, skip) for start in starts]
         rows.append(file.first_row[video] + np.stack(frames))
         owners.append(np.full(len(starts), video))
     return Blocks(np.concatenate(owners), np.concatenate(rows))
+
+
+def block_skip(file, video: int, fps: float, rule: str = "paper") -> int:
+    """Returns k: a block has every k-th stored frame of a video. See `cut_blocks`."""
+    if rule == "released":
+        return released_skip(fps)
+    try:
+        return frame_skip(file.fps[video], fps)
+    except InputError as error:
+        raise InputError(f"{file.names[video]}: {error}") from None
 
 
 def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from attention_ar import released
 from attention_ar.errors import InputError, writing
 from attention_ar.objective import PaperObjective
 from attention_ar.optimizers import adam
-from data_prep.batches import cut_blocks
+from data_prep.batches import block_skip, cut_blocks
 from data_prep.splits import hold_out_fold, hold_out_validation
 
 flags.disclaim_key_flags()  # The flags belong to the program that defines them through `define_flags`.
@@ -68,6 +68,10 @@ class DataConfig:
             return ["train" if split == "validation" else split for split in file.splits]
         fraction = self.validation_fraction
         return hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed)
+
+    def skip(self, file, video: int) -> int:
+        """Returns k: of a video's stored frames, blocks have every k-th."""
+        return block_skip(file, video, self.fps, self.block_rule)
 
     def cut(self, file, videos, stride=None, rule=None):
         """Cuts videos of a features file into `Blocks` as these flags say, unless another stride or rule is given."""

@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,9 @@ from attention_ar.errors import InputError
 from experiments.lettering import write_line
 from experiments.mp4 import Mp4
 from experiments.overlay import overlay, upsample_attention
+from experiments.sheet import MARGIN, Panel, Row, evenly_spaced, resized, write_sheet, write_whole
 
-MAX_BYTES = 300_000  # of a filmstrip
 MAX_ANIMATION_FRAMES, MAX_ANIMATION_FPS = 60, 12.5
-
-_FADED = (120, 120, 120)
-_MARGIN = 4
 
 
 def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, height: int = 120):
@@ -31,21 +27,15 @@ def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, heigh
       caption: a line above the picture, for example class names and probabilities.
       path: of the PNG.
       num_columns: how many frames are shown, at most n.
-      height: of each, in pixels; less where the file would otherwise exceed `MAX_BYTES`.
+      height: of each, in pixels; less where the file would otherwise exceed `sheet.MAX_BYTES`.
 
     Raises:
       InputError: where there are no frames, or not as many as glimpses.
     """
     frames, attention = _matching(frames, attention)
-    shown = np.unique(np.linspace(0, len(frames) - 1, num_columns).round().astype(int))
-    while True:
-        png = io.BytesIO()
-        sheet = _sheet(frames[shown], attention[shown], shown + 1, caption, height)
-        sheet.quantize(256, dither=Image.Dither.NONE).save(png, format="PNG", optimize=True)
-        if len(png.getvalue()) <= MAX_BYTES or height <= 32:
-            break
-        height = int(height * min(0.95, math.sqrt(MAX_BYTES / len(png.getvalue()))))
-    _write(path, png.getvalue())
+    shown = evenly_spaced(len(frames), num_columns)
+    seen = Row(frames[shown], attention[shown], under=[f"t = {number}" for number in shown + 1])
+    write_sheet([Panel(caption, [Row(frames[shown]), seen])], path, height=height)
 
 
 def attention_movie(frames, attention, path, *, fps: float, caption="", height: int = 224):
@@ -77,7 +67,7 @@ def attention_movie(frames, attention, path, *, fps: float, caption="", height: 
         _side_by_side(frames[n], attention[n], captions[n], height, text_size) for n in range(0, len(frames), every)
     )
     if animated:
-        _write(path, _gif(list(pictures), every / fps))
+        write_whole(path, _gif(list(pictures), every / fps))
     else:
         with Mp4(path, fps) as film:
             for picture in pictures:
@@ -91,39 +81,15 @@ def _matching(frames, attention):
     return frames, attention
 
 
-def _sheet(frames, attention, numbers, caption: str, height: int) -> Image.Image:
-    plain = np.stack([_resized(frame, height) for frame in frames])
-    seen = overlay(plain, upsample_attention(attention, plain.shape[1:3]))
-    width = plain.shape[2]
-    top, bottom = 28, 18
-    size = (_MARGIN + len(plain) * (width + _MARGIN), top + 2 * (height + _MARGIN) + bottom)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    write_line(draw, (_MARGIN, top / 2), caption, 15, size[0] - 2 * _MARGIN)
-    for column, number in enumerate(numbers):
-        x = _MARGIN + column * (width + _MARGIN)
-        for row, picture in enumerate((plain[column], seen[column])):
-            sheet.paste(Image.fromarray(picture), (x, top + row * (height + _MARGIN)))
-        place = (x + width / 2, size[1] - bottom / 2 - 1)
-        write_line(draw, place, f"t = {number}", 11, width, anchor="mm", fill=_FADED, font="DejaVuSans.ttf")
-    return sheet
-
-
 def _side_by_side(frame, attention, caption: str, height: int, text_size: int) -> Image.Image:
-    plain = _resized(frame, height)
+    plain = resized(frame, height)
     seen = overlay(plain, upsample_attention(attention, plain.shape[:2]))
     top = 2 * text_size
     sheet = Image.new("RGB", (2 * plain.shape[1], top + height + height % 2), "white")  # Encoders want even sizes.
     sheet.paste(Image.fromarray(plain), (0, top))
     sheet.paste(Image.fromarray(seen), (plain.shape[1], top))
-    write_line(ImageDraw.Draw(sheet), (_MARGIN, top / 2), caption, text_size, sheet.width - 2 * _MARGIN)
+    write_line(ImageDraw.Draw(sheet), (MARGIN, top / 2), caption, text_size, sheet.width - 2 * MARGIN)
     return sheet
-
-
-def _resized(frame, height: int) -> np.ndarray:
-    """The frame in that height, aspect ratio kept."""
-    width = max(1, round(height * frame.shape[1] / frame.shape[0]))
-    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _gif(pictures, seconds: float) -> bytes:
@@ -135,9 +101,3 @@ def _gif(pictures, seconds: float) -> bytes:
     gif = io.BytesIO()
     first.save(gif, format="GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
     return gif.getvalue()
-
-
-def _write(path, contents: bytes):
-    beside = Path(f"{path}.partial")
-    beside.write_bytes(contents)
-    os.replace(beside, path)

@@ -24,7 +24,7 @@ def write_line(draw, position, text, size, width, *, anchor="lm", fill=INK, font
       font: one of matplotlib's.
     """
     text = " ".join(text.split())
-    fonts = [_font(font, n) for n in range(size, 8, -1)] or [ImageFont.load_default()]
+    fonts = [load_font(font, n) for n in range(size, 8, -1)] or [ImageFont.load_default()]
     font = next((font for font in fonts if draw.textlength(text, font) <= width), fonts[-1])
     while draw.textlength(text, font) > width and len(text) > 1:
         text = text[:-2] + "…"
@@ -32,5 +32,6 @@ def write_line(draw, position, text, size, width, *, anchor="lm", fill=INK, font
 
 
 @functools.lru_cache(64)
-def _font(name: str, size: int):
+def load_font(name: str, size: int):
+    """Returns one of matplotlib's fonts in that size, in pixels."""
     return ImageFont.truetype(str(_FONTS / name), size)

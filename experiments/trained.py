@@ -61,7 +61,8 @@ class TrainedModel:
     def require_attention(self):
         """Raises `InputError` for a model that has none to show."""
         if not self.has_attention:
-            raise InputError(f"model={self.config.model.model} has no attention to show; train soft_attention")
+            name = self.config.model.model
+            raise InputError(f"{self.workdir}: model={name} has no attention to show; train soft_attention or released")
 
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from attention_ar.blocks import block_frames, frame_skip
+from attention_ar.blocks import block_frames
 from attention_ar.errors import InputError
-from attention_ar.released.blocks import released_skip
 from data_prep.batches import Blocks
 from data_prep.homes import OnDisk
 from data_prep.video import read_frames
@@ -105,9 +104,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
       batch_size: blocks in a batch, of whatever clips.
     """
     data = model.config.data
-    skips = [
-        frame_skip(file.fps[v], data.fps) if data.block_rule == "paper" else released_skip(data.fps) for v in videos
-    ]
+    skips = [data.skip(file, video) for video in videos]
     parts = [covering_blocks(file, v, data.num_steps, skip) for v, skip in zip(videos, skips, strict=True)]
     blocks = Blocks(np.concatenate([part.video for part in parts]), np.concatenate([part.rows for part in parts]))
     found = predict_blocks(

@@ -19,8 +19,8 @@ from attention_ar.attention import expected_slice
 from attention_ar.products import accumulator, product
 from attention_ar.time_loop import InPlace, time_loop
 
-_OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", "decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
-_OF_A_STEP += ("decoder_W_sel", "decoder_b_sel")
+_OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
+_OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", *_OF_LOOKING, "decoder_W_sel", "decoder_b_sel")
 
 KEEP = 0.5
 """The share of units that dropout keeps, and the factor on all of them at test time: it is not inverted."""
@@ -127,7 +127,7 @@ def classify(params, h, x, masks):
     return affine(params, "ff_logit", hidden)
 
 
-def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
+def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None):
     """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
@@ -137,6 +137,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
       masks: see `dropout_masks`.
       masks_axis: 0 where they have a leading B, None where all blocks have the same.
       temperature_inverse: the factor on e_t.
+      glimpse: l_t in place of the location softmax's, `<float>[B, T, K²]`, or None.
 
     Returns:
       Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
@@ -146,8 +147,8 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
 
     def step(weights, state, now):
         c, h = state
-        X_t, A_t, seen = now
-        l = location_softmax(weights, A_t, h, temperature_inverse)
+        X_t, where, seen = now
+        l = location_softmax(weights, where, h, temperature_inverse) if glimpse is None else where
         x = expected_slice(l, X_t.astype(dtype))
         out = {"attention": l}
         if "decoder_W_sel" in weights:
@@ -159,10 +160,14 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse):
 
     first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, X, masks)
     weights = {name: params[name] for name in _OF_A_STEP if name in params}
-    # A vector, and in float32: its products are the scores under the softmax.
-    weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
-    A = project_cells(params, X)  # Not block by block: one product has the weights' gradient in one, too.
-    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), A, frame_mask))
+    if glimpse is None:
+        # A vector, and in float32: its products are the scores under the softmax.
+        weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
+        where = project_cells(params, X)  # Not block by block: one product has the weights' gradient in one, too.
+    else:
+        weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
+        where = glimpse
+    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask))
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
     return logits, out | {"first_c": first_c, "first_h": first_h}
 

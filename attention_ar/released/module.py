@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from attention_ar.attention import checked_glimpse
 from attention_ar.dropout import example_keys, random_bits
 from attention_ar.errors import InputError
 from attention_ar.products import accumulator, in_compute_dtype
@@ -67,7 +68,7 @@ class ReleasedAttentionLSTM(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x, train: bool = False, example_index=None, mask=None, dropout_masks=None):
+    def __call__(self, x, train: bool = False, example_index=None, mask=None, dropout_masks=None, glimpse=None):
         """Predicts the class at every step of every block.
 
         Args:
@@ -78,6 +79,7 @@ class ReleasedAttentionLSTM(nn.Module):
           mask: 1, or 0 at the steps that leave the state as it is, `<float>[B, T]`; by default all 1.
           dropout_masks: what dropout shall leave, as `released.model.dropout_masks` makes it, every array
             with a leading B; for replaying a recorded run.
+          glimpse: l_t in place of the location softmax's, see `SoftAttentionLSTM`.
 
         Returns:
           Logits, `<float>[B, T, C]`, and a dict: `attention` `<float>[B, T, K²]`; the attended input `x`
@@ -86,7 +88,7 @@ class ReleasedAttentionLSTM(nn.Module):
           `released.evaluation.block_predictions`.
 
         Raises:
-          InputError: where x or the mask has another rank or shape.
+          InputError: where x, the mask or the glimpse has another rank or shape.
         """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
@@ -95,6 +97,7 @@ class ReleasedAttentionLSTM(nn.Module):
         mask = jnp.ones((batch_size, num_steps), dtype) if mask is None else mask
         if mask.shape != (batch_size, num_steps):
             raise InputError(f"mask of shape {mask.shape}: must be [B, T], here {[batch_size, num_steps]}")
+        glimpse = checked_glimpse(glimpse, x)
         shapes = layout.shapes(num_maps, self.hidden_dim, self.dim_out, self.num_classes, **self.structure())
         params = {
             name: self.param(name, layout.initial, name, shape, dtype)  # the key comes first
@@ -102,7 +105,7 @@ class ReleasedAttentionLSTM(nn.Module):
         }
         masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
         params = in_compute_dtype(params, self.compute_dtype)
-        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse)
+        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse)
         out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
         return logits, out
 

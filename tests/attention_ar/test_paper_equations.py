@@ -43,7 +43,7 @@ def oracle_perceptron(params, name, v):
 
 
 def oracle_block(p, X, glimpse):
-    """ŷ [T, C], l [T, K²], c and h [T, layers, d] of one block X [T, K², D]; `glimpse` is soft, mean or max."""
+    """ŷ [T, C], l [T, K²], c and h [T, layers, d] of one block X [T, K², D]; `glimpse` is soft, mean, max or l."""
     T, K2, D = X.shape
     layers = sum(name.startswith("lstm_") for name in p)
     mean = np.zeros(D)
@@ -54,9 +54,12 @@ def oracle_block(p, X, glimpse):
     h = [oracle_perceptron(p, f"f_init_h_{n + 1}", mean) for n in range(layers)]
     predictions, ls, cs, hs = [], [], [], []
     for t in range(T):
-        if glimpse == "soft":
-            W = p["location_softmax"]["kernel"]
-            l = softmax([W[:, i] @ h[-1] for i in range(K2)])  # Eq. 4
+        if not isinstance(glimpse, str) or glimpse == "soft":
+            if isinstance(glimpse, str):
+                W = p["location_softmax"]["kernel"]
+                l = softmax([W[:, i] @ h[-1] for i in range(K2)])  # Eq. 4
+            else:
+                l = glimpse[t]
             x = sum(l[i] * X[t, i] for i in range(K2))  # Eq. 5
             ls.append(l)
         else:
@@ -163,6 +166,16 @@ def test_models_agree_with_the_paper_in_float32(glimpse, size):
     names = ("cross_entropy", "attention_penalty", "weight_decay")
     for name, value in zip(names, parts_expected, strict=True):
         assert parts[name] == pytest.approx(value, rel=1e-5, abs=1e-6)
+
+
+def test_a_model_that_looks_where_it_is_told_agrees_with_the_paper(x64):
+    model, params, X, _ = random_case("soft", SIZES[0], seed=8, dtype=np.float64)
+    glimpse = np.random.default_rng(1).dirichlet(np.ones(X.shape[2]), X.shape[:2])
+    logits, out = jax.jit(model.apply)({"params": params}, X, glimpse=glimpse)
+    expected = [oracle_block(params, block, l) for block, l in zip(X, glimpse, strict=True)]
+    found = [jax.nn.softmax(logits), out["attention"], out["c"], out["h"]]
+    for f, e in zip(found, zip(*expected, strict=True), strict=True):
+        assert largest_error(f, np.array(e)) < 1e-10
 
 
 def test_softmax_regression_agrees_with_the_paper(x64):

@@ -20,6 +20,7 @@ PROGRAMS = {
     "experiments.visualize": "--count",
     "experiments.predict": "--overlay",
     "experiments.report": "--max_clips",
+    "experiments.figures": "--glimpse",
     "experiments.quickstart": "--googlenet",
     "experiments.parity": "--golden_dir",
     "experiments.import_released": "--export",
@@ -65,6 +66,7 @@ def test_help_and_unknown_flags(program):
             "error: nowhere/config.json: No such file or directory",
         ),
         (["experiments.compile_for", "--topology=v9:4x4"], "error: topology=v9:4x4: no such TPU"),
+        (["experiments.figures", "--figure=2", "--workdir=nowhere"], "there are 1, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
         (["experiments.quickstart", "--googlenet=none.onnx"], "error: none.onnx"),
     ],
 )

@@ -1,0 +1,68 @@
+"""Draws the figures of the paper from trained runs.
+
+    python -m experiments.figures --figure=1 --workdir=run                    # 4, 6, 8, 10, 11: right and wrong clips
+    python -m experiments.figures --figure=3 --workdir=run_0 --workdir=run_1 --workdir=run_10    # λ = 0, 1, 10
+    python -m experiments.figures --figure=5 --workdir=run --glimpse=3,2 waving/ben_01.mp4
+    python -m experiments.figures --figure=7 --workdir=run_1                  # one clip at 6 and at 30 fps
+    python -m experiments.figures --figure=9 --workdir=run_1                  # another W, until a wrong clip is right
+
+Without a named clip, the figure chooses one of the split. White regions are where the model looks.
+"""
+
+from absl import flags
+
+from data_prep.command_line import run
+
+FIGURE = flags.DEFINE_string("figure", None, "Its number in the paper: 1, 3, 4, 5, 6, 7, 8, 9, 10, 11.", required=True)
+WORKDIR = flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "Folder of a trained run with attention. Figure 3 takes one for each λ; 7 one, or one for each rate; 1, 4, 6, 8, "
+    "10 and 11 one, or one for each data set.",
+    required=True,
+)
+FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the clips; by default where they were when extracted.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Where to look for clips if none is named.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the pictures; by default the first run's figures folder.")
+NUM_COLUMNS = flags.DEFINE_integer("num_columns", 4, "Frames of a clip.", lower_bound=1, upper_bound=16)
+GLIMPSE = flags.DEFINE_string(
+    "glimpse",
+    None,
+    "Figure 5: where the model shall look. row,col: a cell; row0,col0,row1,col1: the cells of a box, both corners in "
+    "it, all alike; x.npy: a distribution over the cells for each step of a block, [T, 49]. Row 0 is at the top.",
+)
+RATES = flags.DEFINE_string("rates", None, "Figure 7, of one run: frames per second; by default 6,30.")
+SEED = flags.DEFINE_integer("seed", None, "Figure 9: of the random W; by default 0.", lower_bound=0)
+MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Figure 9: updates of W at most; by default 500.", lower_bound=0)
+LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Figure 9: Adam's; by default 0.001.", lower_bound=0)
+
+
+def main(argv):
+    from experiments.paper_figures.drawing import draw_figure
+
+    paths, remarks = draw_figure(
+        FIGURE.value,
+        WORKDIR.value,
+        clips=argv[1:],
+        features=FEATURES.value,
+        data_dir=DATA_DIR.value,
+        split=SPLIT.value,
+        checkpoint=CHECKPOINT.value,
+        output=OUTPUT.value,
+        num_columns=NUM_COLUMNS.value,
+        glimpse=GLIMPSE.value,
+        rates=RATES.value,
+        seed=SEED.value,
+        max_steps=MAX_STEPS.value,
+        learning_rate=LEARNING_RATE.value,
+    )
+    for line in remarks:
+        print(line)
+    for path in paths:
+        print(path)
+
+
+if __name__ == "__main__":
+    run(main)
