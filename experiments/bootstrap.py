@@ -51,7 +51,7 @@ def paired_bootstrap(
         return np.mean([scores(predictions, labels, counts) for predictions in models], axis=0)
 
     whole, *others = mean_score(ours) - mean_score(theirs)
-    low, high = np.quantile(others, (0.025, 0.975))
+    low, high = np.nanquantile(others, (0.025, 0.975)) if np.any(np.isfinite(others)) else (np.nan, np.nan)
     return Difference(float(whole), float(low), float(high), int(num_groups))
 
 
@@ -73,10 +73,13 @@ def accuracies(predictions, labels, counts) -> np.ndarray:
 def mean_average_precisions(predictions, labels, counts) -> np.ndarray:
     """`metrics.mean_average_precision` of many draws of clips, in one pass over the ranks. See `accuracies`.
 
-    Classes of which a draw has no clip are left out of its mean.
+    Classes of which a draw has no clip are left out of its mean; a draw without a clip of any class has none, NaN.
     """
-    found = [_average_precisions(predictions[:, c], labels[:, c], counts) for c in range(predictions.shape[1])]
-    return np.nanmean(found, axis=0)
+    found = np.stack([_average_precisions(predictions[:, c], labels[:, c], counts) for c in range(labels.shape[1])])
+    defined = np.isfinite(found)
+    number = defined.sum(axis=0)
+    sums = np.where(defined, found, 0).sum(axis=0)
+    return np.divide(sums, number, out=np.full(len(counts), np.nan), where=number > 0)
 
 
 def _average_precisions(scores, labels, counts):

@@ -9,11 +9,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from experiments.config import YOUNGER, RunConfig, RuntimeConfig, as_flags, write_json
-from experiments.evaluation import evaluate
+from experiments.evaluation import evaluate, read_predictions
 from experiments.run_log import read_metrics
 from experiments.trained import about_features
 from experiments.training import train
+from experiments.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Cell:
     scores: dict | None
     seconds: float
 
+    def predictions(self) -> tuple[list[str], np.ndarray]:
+        """Returns the names of the clips that the scores are of, and the predictions, `<float64>[N, C]`."""
+        return read_predictions(self.folder / "cell_predictions.csv")
+
 
 def run_cell(folder, config: RunConfig, file, split: str | None = "test") -> Cell:
     """Trains a configuration and evaluates it, or goes on with that, or finds it done.
@@ -47,16 +54,24 @@ def run_cell(folder, config: RunConfig, file, split: str | None = "test") -> Cel
       Stopped: where the program is told to stop; called again, it goes on.
     """
     folder = Path(folder)
-    identity = as_json({"flags": lasting_flags(config), "features": about_features(file), "split": split})
-    path = folder / "cell.json"
+    identity = as_json({"flags": lasting_flags(config), "features": about_features(file)})
+    path, predictions = folder / "cell.json", folder / "cell_predictions.csv"
     found = read_cell(path)
-    if found.get("identity") != identity:
+    if found.get("identity") == identity:
+        print(f"{folder}: trained already", flush=True)
+    else:
         best = train(config, folder)
-        scores = evaluate(folder, split=split)[0] if split else None
         seconds = sum(line["seconds"] for line in read_metrics(folder / "metrics.jsonl"))
-        found = as_json({"identity": identity, "best": best, "scores": scores, "seconds": seconds})
+        found = {"identity": identity, "best": best, "seconds": seconds}
         write_json(path, found)
-    return Cell(folder, found["best"], found["scores"], found["seconds"])
+    if split and not (found.get("split") == split and predictions.exists()):
+        scores, evaluation, _ = evaluate(folder, features=config.data.features, split=split)
+        # A copy: whoever evaluates this run in another way, later, does not change the table.
+        write_whole(predictions, (evaluation / "predictions.csv").read_bytes())
+        found = {**found, "split": split, "scores": scores}
+        write_json(path, found)
+    found = as_json(found)
+    return Cell(folder, found["best"], found.get("scores"), found["seconds"])
 
 
 def lasting_flags(config: RunConfig) -> dict:

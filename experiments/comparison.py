@@ -13,7 +13,6 @@ from data_prep.features_file import absolute_path, open_features
 from experiments.bootstrap import Difference, accuracies, mean_average_precisions, paired_bootstrap
 from experiments.cells import Cell, run_cell
 from experiments.config import RunConfig
-from experiments.evaluation import read_predictions
 from experiments.retraining import retrain_to_cost
 
 
@@ -95,7 +94,7 @@ class Comparison:
         return self._differences[row, baseline]
 
     def _predictions(self, row):
-        found = [read_predictions(cell.folder / "evaluation" / "test" / "predictions.csv") for cell in self.cells[row]]
+        found = [cell.predictions() for cell in self.cells[row]]
         return found[0][0], np.stack([predictions for _, predictions in found])
 
 
@@ -131,10 +130,10 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
     for seed in range(num_seeds):
         for row in rows:
             folder = Path(workdir) / "cells" / row / f"seed_{seed}"
-            print(f"{ROWS[row].title}, seed {seed} of 0 to {num_seeds - 1}: {folder}", flush=True)
+            print(f"{ROWS[row].title}, seed {seed} ({seed + 1} of {num_seeds}): {folder}", flush=True)
             cell = run_cell(folder, ROWS[row].configure(config, seed), file, None if retrain else "test")
             if retrain:
-                again = retrain_to_cost(folder, folder / "retrained", "test")
+                again = retrain_to_cost(ROWS[row].configure(config, seed), cell, "test")
                 cell = Cell(again.cell.folder, cell.best, again.cell.scores, cell.seconds + again.cell.seconds)
                 if not again.reached:
                     comparison.remarks.append(again.describe())

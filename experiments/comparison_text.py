@@ -40,13 +40,25 @@ def score_text(scores: list[float], single: bool = True) -> str:
 
 
 def difference_text(difference: Difference | None) -> str:
-    """Returns for example "+2.40 (−0.31 to +5.02)", in percentage points."""
+    """Returns for example "+2.40 (−0.31 to +5.02; 10 groups)", in percentage points."""
     if difference is None:
         return ""
-    mean, low, high = (
-        f"{100 * value:+.2f}".replace("-", "−") for value in (difference.mean, difference.low, difference.high)
-    )
-    return f"{mean} ({low} to {high})"
+    values = difference.mean, difference.low, difference.high
+    mean, low, high = (f"{100 * value:+.2f}".replace("-", "−") for value in values)
+    interval = f"{low} to {high}; {difference.num_groups} groups" if difference.num_groups > 1 else "1 group"
+    return f"{mean} ({interval})"
+
+
+def evaluated_text(comparison: Comparison, retrain: bool) -> str:
+    """Returns which parameters were evaluated."""
+    if retrain:
+        return (
+            "What is evaluated was trained on the whole training part, down to the training cost that the best epoch "
+            "on what is held out of it had before."
+        )
+    if not len(choose_videos(comparison.file, comparison.config)[1]):
+        return "What is evaluated is each seed's epoch of the lowest training loss, as nothing is held out."
+    return "What is evaluated is each seed's best epoch on what is held out of the training part."
 
 
 def epochs_text(comparison: Comparison, row: str) -> str:

@@ -267,11 +267,11 @@ def read_predictions(path) -> tuple[list[str], np.ndarray]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-    except (OSError, ValueError) as error:
+            header, *rows = csv.reader(file, strict=True)
+        columns = [n for n, name in enumerate(header) if name.startswith("p(")]
+        return [row[0] for row in rows], np.array([[float(row[n]) for n in columns] for row in rows])
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise InputError(f"{path}: not the predictions of an evaluation ({error}); evaluate again") from None
-    first = next(n for n, name in enumerate(header) if name.startswith("p("))
-    return [row[0] for row in rows], np.array([row[first:] for row in rows], float)
 
 
 def label_of(file, video: int) -> str:

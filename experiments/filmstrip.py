@@ -11,7 +11,8 @@ from attention_ar.errors import InputError
 from experiments.lettering import write_line
 from experiments.mp4 import Mp4
 from experiments.overlay import overlay, upsample_attention
-from experiments.sheet import MARGIN, Panel, Row, evenly_spaced, resized, write_sheet, write_whole
+from experiments.sheet import MARGIN, Panel, Row, evenly_spaced, resized, write_sheet
+from experiments.whole_file import write_whole
 
 MAX_ANIMATION_FRAMES, MAX_ANIMATION_FPS = 60, 12.5
 

@@ -10,6 +10,7 @@ from experiments.comparison_text import (
     data_title,
     difference_text,
     epochs_text,
+    evaluated_text,
     protocol,
     row_data,
     score_text,
@@ -21,12 +22,8 @@ from experiments.config import RunConfig
 from experiments.published import TABLE_1, TABLE_2, dataset_of
 from experiments.table_files import write_table
 
-EVALUATED = {
-    False: "What is evaluated is each seed's best epoch on what is held out of the training part.",
-    True: "What is evaluated was trained on the whole training part, down to the training cost that the best epoch on "
-    "what is held out of it had before.",
-}
-"""By whether models are trained again on everything."""
+RETRAINED = "_retrained"
+"""In the names of tables of models that were trained again on everything."""
 
 
 def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, rows=tuple(ROWS)) -> list[Path]:
@@ -41,7 +38,7 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
       The paths of the table's files.
     """
     for comparison in compare(workdir, config, rows, num_seeds, retrain):
-        paths = write_table1(Path(workdir) / "table1", comparison, rows, retrain)
+        paths = write_table1(Path(workdir) / f"table1{RETRAINED * retrain}", comparison, rows, retrain)
     return paths
 
 
@@ -63,11 +60,12 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
             "difference": difference and dataclasses.asdict(difference),
         }
     notes = [
-        f"Scores are of the test part, in per cent: mean ± sample standard deviation over the seeds, and in brackets "
-        f"each. {EVALUATED[retrain]} Training is the median time of one seed's epochs on this machine, compiling "
-        "included.",
+        "Scores are of the test part, in per cent: mean ± sample standard deviation over the seeds, and in brackets "
+        f"each. {evaluated_text(comparison, retrain)} Training is the median time of one seed's epochs on this "
+        "machine, compiling included.",
         "Differences are in percentage points, means over the seeds, with the 95 % interval of a paired bootstrap over "
-        "the test clips, by whole groups: what other clips might have given, not how seeds scatter.",
+        "the test clips, by whole groups: what other clips might have given, not how seeds scatter. Of fewer than ten "
+        "groups it says little.",
     ]
     if "released" in rows:
         notes.append(
@@ -84,7 +82,7 @@ def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) ->
     Cells that `table1` has made in the same folder are used.
     """
     for comparison in compare(workdir, config, ATTENTION, num_seeds, retrain):
-        paths = write_table2(Path(workdir) / "table2", comparison, retrain)
+        paths = write_table2(Path(workdir) / f"table2{RETRAINED * retrain}", comparison, retrain)
     return paths
 
 
@@ -116,8 +114,8 @@ def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Pa
     ]
     notes = [
         "The published figures are those of the paper's Table 2. Ours are of the test part: mean ± sample standard "
-        f"deviation over the seeds, and in brackets each. {EVALUATED[retrain]} The λ in bold was best on what is held "
-        "out of the training part; test has no say in it.",
+        f"deviation over the seeds, and in brackets each. {evaluated_text(comparison, retrain)} The λ in bold was best "
+        "on what is held out of the training part; test has no say in it.",
     ]
     if other:
         notes.append("These clips are not all of HMDB-51 or Hollywood2: the published figures are of other clips.")

@@ -1,13 +1,11 @@
 """The author's own protocol: hold out, note the training cost at the best epoch, retrain on everything down to it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from attention_ar.checkpoints import Checkpoints
 from attention_ar.errors import InputError
 from data_prep.features_file import open_features
 from experiments.cells import Cell, run_cell
-from experiments.config import RunConfig, read_config
+from experiments.config import RunConfig
 from experiments.grid import with_flags
 from experiments.run_log import read_metrics
 
@@ -20,48 +18,47 @@ class Retraining:
       cell: its run.
       cost: that was noted: mean loss per block over an epoch of training.
       epochs: that it was trained for.
-      last_cost: of the last of these.
+      lowest_cost: of these, which is that of the epoch that counts.
       most_epochs: that it might have been trained for.
     """
 
     cell: Cell
     cost: float
     epochs: int
-    last_cost: float
+    lowest_cost: float
     most_epochs: int
 
     @property
     def reached(self) -> bool:
         """Whether the cost was reached."""
-        return self.last_cost <= self.cost
+        return self.lowest_cost <= self.cost
 
     def describe(self) -> str:
         """Returns what came of it, as one line."""
         end = f"{self.cell.folder}: trained on the whole training part, {self.epochs} epochs,"
         if self.reached:
-            return f"{end} down to a cost of {self.last_cost:.4g} (noted: {self.cost:.4g})"
+            return f"{end} down to a cost of {self.lowest_cost:.4g} (noted: {self.cost:.4g})"
         return (
-            f"{end} WITHOUT reaching the noted cost of {self.cost:.4g}: it is at {self.last_cost:.4g} after "
+            f"{end} WITHOUT reaching the noted cost of {self.cost:.4g}: it is at {self.lowest_cost:.4g} after "
             f"--epochs={self.most_epochs}; more epochs go on from there"
         )
 
 
-def retrain_to_cost(first, second, split: str | None = None) -> Retraining:
-    """Trains the model of a run again, on all that it held out too, down to its cost at the best epoch.
+def retrain_to_cost(config: RunConfig, first: Cell, split: str | None = None) -> Retraining:
+    """Trains the model of a cell again, on all that it held out too, down to its cost at the best epoch.
 
     Args:
-      first: work folder of a run that held something out.
-      second: work folder for the new run, see `retrain`.
+      config: of the cell.
+      first: a cell that held something out. The new run is in its folder.
       split: see `cells.run_cell`.
 
     Raises:
-      InputError: where the first run held nothing out.
+      InputError: where the cell held nothing out.
     """
-    with Checkpoints(Path(first) / "checkpoints", create=False) as checkpoints:
-        best = checkpoints.about("best")["metrics"]
-    if "held_out" not in best:
-        raise InputError(f"{first}: held nothing out, so that no epoch was chosen; train it with --validation_fraction")
-    return retrain(read_config(first), best["loss"], second, split)
+    if "held_out" not in first.best:
+        raise InputError(f"{first.folder}: held nothing out, so that no epoch was chosen; see --validation_fraction")
+    cost = first.best["loss"]
+    return retrain(config, cost, first.folder / f"retrained_to_{cost:.6g}", split)
 
 
 def retrain(config: RunConfig, cost: float, folder, split: str | None = None) -> Retraining:
@@ -76,5 +73,5 @@ def retrain(config: RunConfig, cost: float, folder, split: str | None = None) ->
     """
     everything = {"validation_fraction": 0.0, "folds": 0, "fold": 0, "stop_at_cost": cost}
     cell = run_cell(folder, with_flags(config, everything), open_features(config.data.features), split)
-    last = read_metrics(cell.folder / "metrics.jsonl")[-1]
-    return Retraining(cell, cost, last["epoch"], last["loss"], config.training.epochs)
+    epochs = read_metrics(cell.folder / "metrics.jsonl")[-1]["epoch"]
+    return Retraining(cell, cost, epochs, cell.best["loss"], config.training.epochs)

@@ -2,16 +2,15 @@
 
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from experiments.lettering import INK, load_font, write_line
 from experiments.overlay import overlay, upsample_attention
+from experiments.whole_file import write_whole
 
 MAX_BYTES = 300_000  # of a sheet
 MARGIN = 4
@@ -134,10 +133,3 @@ def resized(frame, height: int) -> np.ndarray:
     """Returns the frame in that height, aspect ratio kept."""
     width = max(1, round(height * frame.shape[1] / frame.shape[0]))
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def write_whole(path, contents: bytes):
-    """Writes a file atomically."""
-    beside = Path(f"{path}.partial")
-    beside.write_bytes(contents)
-    os.replace(beside, path)

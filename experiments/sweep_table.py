@@ -157,7 +157,7 @@ def data(found: Sweep, retrained: list[Retraining]) -> dict:
                 "cost": one.cost,
                 "epochs": one.epochs,
                 "reached": one.reached,
-                "last_cost": one.last_cost,
+                "lowest_cost": one.lowest_cost,
             }
             for one in retrained
         ],

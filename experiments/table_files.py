@@ -1,12 +1,12 @@
 """A table as three files: Markdown for people, CSV for spreadsheets, JSON with every number behind it."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from attention_ar.errors import writing
 from data_prep.csv_file import write_csv
 from experiments.config import write_json
+from experiments.whole_file import write_whole
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,10 +35,8 @@ def write_table(
     paths = [Path(f"{stem}.{ending}") for ending in ("md", "csv", "json")]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     text = "\n\n".join([f"# {title}", markdown_table(header, rows), *notes]) + "\n"
-    with writing(paths[0]):
-        beside = Path(f"{paths[0]}.partial")
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, paths[0])
+    write_whole(paths[0], text.encode())
+    with writing(paths[1]):
         write_csv(paths[1], header, rows)
     write_json(paths[2], data)
     return paths

@@ -6,6 +6,7 @@ from pathlib import Path
 from experiments.benchmarks.framework import Row, load
 from experiments.config import write_json
 from experiments.table_files import markdown_table
+from experiments.whole_file import write_whole
 
 
 def title(benchmark: str) -> str:
@@ -64,9 +65,7 @@ def write(folder, results: dict[str, list[Row]], about: dict[str, str]) -> tuple
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     markdown, data = folder / "benchmark.md", folder / "benchmark.json"
-    beside = folder / "benchmark.md.partial"
-    beside.write_text(document(results, about), encoding="utf-8")
-    beside.replace(markdown)
+    write_whole(markdown, document(results, about).encode())
     write_json(
         data, {"about": about, "results": {name: [asdict(row) for row in rows] for name, rows in results.items()}}
     )

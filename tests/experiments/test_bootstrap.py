@@ -64,3 +64,12 @@ def test_scores_of_draws_are_those_of_the_clips_that_were_drawn():
 def test_a_class_without_a_clip_in_a_draw_is_left_out_there():
     predictions, labels = np.array([[0.9, 0.1], [0.4, 0.6]]), np.eye(2)
     np.testing.assert_array_equal(mean_average_precisions(predictions, labels, np.array([[2, 0], [1, 1]])), [1, 1])
+
+
+def test_draws_without_a_clip_of_any_class_are_left_out():
+    predictions, labels = np.array([[[0.9, 0.2], [0.4, 0.6], [0.3, 0.1]]]), np.array([[0, 0], [0, 0], [1, 0]])
+    assert np.isnan(mean_average_precisions(predictions[0], labels, np.array([[2, 1, 0]]))).all()
+    better = predictions + np.array([[0, 0], [0, 0], [1, 0]])
+    found = paired_bootstrap(mean_average_precisions, better, predictions, labels, [""] * 3)
+    assert found.mean == pytest.approx(2 / 3)
+    assert 0 <= found.low <= found.mean <= found.high <= 1

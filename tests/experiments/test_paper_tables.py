@@ -13,7 +13,7 @@ from experiments import cells
 from experiments.cells import Cell
 from experiments.comparison import ATTENTION, ROWS, Comparison
 from experiments.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.evaluation import read_predictions
+from experiments.evaluation import evaluate, read_predictions
 from experiments.paper_tables import table1, table2, write_table1, write_table2
 from experiments.published import TABLE_1, TABLE_2, dataset_of
 from experiments.run_log import read_metrics
@@ -48,8 +48,8 @@ def comparison_of(tmp_path, file, held_out=(0.5, 0.75, 0.25)) -> Comparison:
     for row, right in SCORES.items():
         for seed, count in enumerate(right):
             folder = tmp_path / row / str(seed)
-            (folder / "evaluation" / "test").mkdir(parents=True)
-            with (folder / "evaluation" / "test" / "predictions.csv").open("w", newline="") as out:
+            folder.mkdir(parents=True)
+            with (folder / "cell_predictions.csv").open("w", newline="") as out:
                 writer = csv.writer(out)
                 writer.writerow(["path", "label", *(f"p({name})" for name in file.class_names)])
                 for n, clip in enumerate(tests):
@@ -76,7 +76,7 @@ def test_table_1(known, tmp_path):
     assert rows["soft attention, λ = 0"] == {
         "model": "soft attention, λ = 0",
         "accuracy, %": "91.67 ± 11.79 (100.0 83.3)",
-        "minus average-pooled LSTM": "+25.00 (+0.00 to +50.00)",
+        "minus average-pooled LSTM": "+25.00 (+0.00 to +50.00; 2 groups)",
         "best epoch": "3 to 4",
         "training": "21 s",
         "split": "tiny",
@@ -88,7 +88,7 @@ def test_table_1(known, tmp_path):
         "held out": "3 of 12 training clips",
         "seeds": "2",
     }
-    assert rows["soft attention, λ = 10"]["minus average-pooled LSTM"] == "+0.00 (+0.00 to +0.00)"
+    assert rows["soft attention, λ = 10"]["minus average-pooled LSTM"] == "+0.00 (+0.00 to +0.00; 2 groups)"
     assert rows["released"]["minus average-pooled LSTM"] == ""
     text = paths[0].read_text(encoding="utf-8")
     assert text.startswith("# Table 1: jump, run, wave\n\n| model | accuracy, % |")
@@ -204,6 +204,10 @@ def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path
     written = [path.read_bytes() for path in paths]
     table1(tmp_path, config, 1, rows=rows)
     assert len(trained) == 3 and [path.read_bytes() for path in paths] == written
+    evaluate(tmp_path / "cells/attention_0/seed_0", stride=3, checkpoint="latest")  # The table keeps its own.
+    table1(tmp_path, config, 1, rows=rows)
+    assert len(trained) == 3 and [path.read_bytes() for path in paths] == written
+    evaluate(tmp_path / "cells/attention_0/seed_0")
     scores = json.loads((tmp_path / "cells/attention_0/seed_0/evaluation/test/scores.json").read_text())
     assert json.loads(paths[2].read_text())["rows"]["attention_0"]["scores"] == [scores["accuracy"]]
     names, predictions = read_predictions(tmp_path / "cells/attention_0/seed_0/evaluation/test/predictions.csv")
@@ -224,15 +228,18 @@ def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
 
 
 def test_retraining_evaluates_the_model_that_was_trained_on_everything(config, tmp_path):
-    paths = table1(tmp_path, config, 1, retrain=True, rows=("softmax_regression",))
-    row = json.loads(paths[2].read_text())["rows"]["softmax_regression"]
-    assert row["workdirs"] == [str(tmp_path / "cells/softmax_regression/seed_0/retrained")]
+    rows = ("softmax_regression",)
+    for epochs in (1, 2):  # More epochs go on, to another cost.
+        config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+        paths = table1(tmp_path, config, 1, retrain=True, rows=rows)
     cell = tmp_path / "cells/softmax_regression/seed_0"
-    again = json.loads((cell / "retrained/config.json").read_text())
+    row = json.loads(paths[2].read_text())["rows"]["softmax_regression"]
     best = read_metrics(cell / "metrics.jsonl")[row["best_epochs"][0] - 1]
-    assert again["training"]["stop_at_cost"] == best["loss"] and again["data"]["validation_fraction"] == 0
-    scores = json.loads(
-        (tmp_path / "cells/softmax_regression/seed_0/retrained/evaluation/test/scores.json").read_text()
-    )
+    again = cell / f"retrained_to_{best['loss']:.6g}"
+    assert row["workdirs"] == [str(again)]
+    about = json.loads((again / "config.json").read_text())
+    assert about["training"]["stop_at_cost"] == best["loss"] and about["data"]["validation_fraction"] == 0
+    scores = json.loads((again / "evaluation/test/scores.json").read_text())
     assert row["scores"] == [scores["accuracy"]]
+    assert paths[0].name == "table1_retrained.md"
     assert "trained on the whole training part, down to the training cost" in paths[0].read_text(encoding="utf-8")

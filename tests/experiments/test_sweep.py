@@ -201,22 +201,24 @@ def test_training_stops_at_a_cost_and_stays_stopped(workdir, tiny_features, caps
     assert ("already complete" in out) == reached
 
 
-def test_a_run_is_trained_again_down_to_its_cost(workdir, tmp_path):
-    first = workdir / "points" / "stride=2" / "fold_0" / "seed_0"
-    lines = {line["epoch"]: line for line in read_metrics(first / "metrics.jsonl")}
-    cost = lines[trained.load(first).epoch]["loss"]
-    found = retrain_to_cost(first, tmp_path / "second")
-    assert found.cost == cost
-    assert trained.read_config(tmp_path / "second").training.stop_at_cost == cost
-    assert found.epochs == len(read_metrics(tmp_path / "second" / "metrics.jsonl"))
-    assert found.reached == (found.last_cost <= cost)
-    with pytest.raises(InputError, match="second: held nothing out, so that no epoch was chosen"):
-        retrain_to_cost(tmp_path / "second", tmp_path / "third")
-    assert not (tmp_path / "third").exists()
+def test_a_run_is_trained_again_down_to_its_cost(workdir):
+    folder = workdir / "points" / "stride=2" / "fold_0" / "seed_0"
+    lines = {line["epoch"]: line for line in read_metrics(folder / "metrics.jsonl")}
+    best = lines[trained.load(folder).epoch]
+    config = trained.read_config(folder)
+    found = retrain_to_cost(config, cells.Cell(folder, best, None, 1.0))
+    assert found.cost == best["loss"]
+    assert found.cell.folder == folder / f"retrained_to_{best['loss']:.6g}"
+    assert trained.read_config(found.cell.folder).training.stop_at_cost == best["loss"]
+    losses = [line["loss"] for line in read_metrics(found.cell.folder / "metrics.jsonl")]
+    assert (found.epochs, found.lowest_cost) == (len(losses), min(losses))
+    assert found.reached == (min(losses) <= best["loss"])
+    with pytest.raises(InputError, match="held nothing out, so that no epoch was chosen"):
+        retrain_to_cost(config, found.cell)
 
 
 def test_a_cost_that_is_not_reached_is_said(tmp_path):
     cell = cells.Cell(tmp_path, {}, None, 1.0)
-    text = Retraining(cell, cost=0.5, epochs=3, last_cost=0.75, most_epochs=3).describe()
+    text = Retraining(cell, cost=0.5, epochs=3, lowest_cost=0.75, most_epochs=3).describe()
     assert "3 epochs, WITHOUT reaching the noted cost of 0.5: it is at 0.75 after --epochs=3" in text
     assert "down to a cost of 0.25 (noted: 0.5)" in Retraining(cell, 0.5, 2, 0.25, 3).describe()
