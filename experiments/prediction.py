@@ -107,7 +107,8 @@ def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.E
 
 
 def list_clips(names) -> list[str]:
-    """Returns the clips that a user means: of a folder all its videos, also in folders below, sorted; else the name.
+    """Returns the clips that a user means: of a folder all its video files, also in folders below, sorted; else
+    the name.
 
     Raises:
       InputError: where there is none, or the standard input is named twice.
@@ -119,13 +120,19 @@ def list_clips(names) -> list[str]:
         if not os.path.isdir(name):
             clips.append(name)
             continue
-        found = [path for path in walk(name) if path.suffix[1:].lower() in EXTENSIONS]
+        videos = (path for path in walk(name) if path.suffix[1:].lower() in EXTENSIONS)
+        found = [path for path in (os.path.join(name, video) for video in videos) if not _is_special(path)]
         if not found:
             raise InputError(f"{name}: no video in this folder; there should be files of {', '.join(EXTENSIONS)}")
-        clips += [os.path.join(name, path) for path in found]
+        clips += found
     if clips.count("-") > 1:
         raise InputError("-: named twice; the standard input can be read once")
     return list(dict.fromkeys(clips))
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is there but no file, such as a named pipe, which is read only where the user named it."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def film_paths(overlay: str, clips) -> dict[str, Path]:

@@ -377,6 +377,7 @@ def test_which_clips_are_meant(clips, tmp_path):
     a, b, c = (str(clips / name) for name in ("run/a.mp4", "run/b.mp4", "jump/c.mp4"))
     assert list_clips([str(clips)]) == [c, a, b]
     assert list_clips([b, str(clips), "-", b]) == [b, c, a, "-"]
+    os.mkfifo(tmp_path / "pipe.mp4")  # In folders only files are meant: this one would be waited for.
     for names, reason in (
         ([], "no clip is named"),
         (["-", "-"], "named twice"),
