@@ -105,6 +105,8 @@ def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.E
         print(f"{printable(clip)}: stopped before its first frame", file=sys.stderr)
         return
     report.clip(stream, stream.result)
+    if film and movie.failure:
+        raise movie.failure
     if film:
         report.film(film)
 

@@ -340,6 +340,21 @@ def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys
     assert all((picture[-34:] > 200).any() and np.median(picture[-34:]) < 120 for picture in pictures)  # the text
 
 
+def test_a_film_that_fails_takes_no_prediction_with_it(attention_run, network, clips, tmp_path, capsys):
+    film = tmp_path / "film.mp4"
+    film.mkdir()
+    names = [str(clips / "run/b.mp4")]
+    assert predict(attention_run, names, overlay=str(film), as_json=True) == 1
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["type"] for line in lines] == ["block", "clip", "error"]
+    assert err.splitlines()[-1].startswith(f"error: {film}: cannot be written (Is a directory)")
+    assert err.count("error") == 1
+    assert predict(attention_run, names, overlay=str(film)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("  whole clip: ")
+
+
 def test_a_random_network_is_said_everywhere(attention_run, load, network, clips, tmp_path, capsys, monkeypatch):
     model = load(attention_run, "best")
     model = replace(model, recipe=model.recipe | {"random": True})
