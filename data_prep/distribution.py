@@ -11,13 +11,13 @@ from attention_ar.errors import InputError
 from data_prep.clip_list import Clip, ClipList, NothingHere
 
 
-def walk(folder) -> list[PurePosixPath]:
+def walk(folder, check_names: bool = True) -> list[PurePosixPath]:
     """Returns the paths, relative to `folder`, of all files below it, sorted; links to folders are followed once.
 
     Left out are hidden files and folders: `._clip.avi` is what another system remembers of `clip.avi`.
 
     Raises:
-      InputError: for a name that is not UTF-8, which no program here could print or store.
+      InputError: for a name that is not UTF-8, which no program here could print or store; with `check_names`.
     """
     folder = os.path.abspath(folder)
     seen, found = set(), []
@@ -30,7 +30,7 @@ def walk(folder) -> list[PurePosixPath]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = PurePosixPath(os.path.relpath(parent, folder))
         found += [relative / name for name in files if not name.startswith(".")]
-    for path in found:
+    for path in found if check_names else ():
         check_name(path, f"{folder}: the file")
     return sorted(found)
 

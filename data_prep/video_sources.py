@@ -51,6 +51,7 @@ class Pipe(os.PathLike):
         return self._name
 
     def read(self, size: int) -> bytes:
+        # A named pipe into which no one has written yet is not ready, though a read would say that it is at its end.
         while not self._stopped():
             if select.select([self._descriptor], [], [], _POLL_SECONDS)[0]:
                 data = os.read(self._descriptor, size)
@@ -98,8 +99,8 @@ def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
     except (OSError, ValueError):
         return text  # Opening it will say what is wrong.
     if stat.S_ISFIFO(mode):
-        try:
-            return Pipe(os.open(text, os.O_RDONLY), text, stopped)
+        try:  # Opened plainly, one into which no one writes yet would wait there, and not hear `stopped`.
+            return Pipe(os.open(text, os.O_RDONLY | os.O_NONBLOCK), text, stopped)
         except OSError as error:
             raise VideoError(text, f"cannot be read ({error.strerror})") from None
     return Camera(text) if stat.S_ISCHR(mode) else text

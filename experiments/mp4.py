@@ -23,7 +23,8 @@ class Mp4(contextlib.AbstractContextManager):
 
     def __enter__(self):
         with self._writing():
-            self._container = av.open(self._beside, "w", format="mp4", options={"movflags": "faststart"})
+            path = os.path.abspath(self._beside)  # a relative name with a colon would be read as a protocol
+            self._container = av.open(path, "w", format="mp4", options={"movflags": "faststart"})
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._stream = self._container.add_stream(codec, rate=Fraction(self._fps).limit_denominator(1001))
         self._stream.pix_fmt = "yuv420p"

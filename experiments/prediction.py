@@ -1,6 +1,7 @@
 """Predictions for videos that are in no features file: files, folders, pipes and cameras."""
 
 import contextlib
+import hashlib
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from attention_ar.errors import InputError
 from data_prep.command_line import printable
-from data_prep.distribution import walk
+from data_prep.distribution import check_name, walk
 from data_prep.extraction import make_recipe
 from data_prep.features_file import differing_fields
 from data_prep.googlenet_weights import load_googlenet
@@ -23,6 +24,7 @@ from experiments.overlay_movie import OverlayMovie, film_size
 from experiments.prediction_report import JsonReport, TextReport, most_probable
 
 _FILM_CLASSES = 2  # that a film's line names
+_MAX_STEM = 124  # bytes of a film's name: with all that is added at most 143, which encrypted home folders allow
 
 
 def predict(
@@ -88,6 +90,7 @@ def predict(
 
 
 def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.Event, film):
+    check_name(clip, "the clip")
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(ClipStream(predictor, clip, stop))
         report.begin(stream)
@@ -102,12 +105,15 @@ def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.E
         print(f"{printable(clip)}: stopped before its first frame", file=sys.stderr)
         return
     report.clip(stream, stream.result)
+    if film and movie.failure:
+        raise movie.failure
     if film:
         report.film(film)
 
 
 def list_clips(names) -> list[str]:
-    """Returns the clips that a user means: of a folder all its videos, also in folders below, sorted; else the name.
+    """Returns the clips that a user means: of a folder all its video files, also in folders below, sorted; else
+    the name.
 
     Raises:
       InputError: where there is none, or the standard input is named twice.
@@ -119,13 +125,19 @@ def list_clips(names) -> list[str]:
         if not os.path.isdir(name):
             clips.append(name)
             continue
-        found = [path for path in walk(name) if path.suffix[1:].lower() in EXTENSIONS]
+        videos = (path for path in walk(name, check_names=False) if path.suffix[1:].lower() in EXTENSIONS)
+        found = [path for path in (os.path.join(name, video) for video in videos) if not _is_special(path)]
         if not found:
             raise InputError(f"{name}: no video in this folder; there should be files of {', '.join(EXTENSIONS)}")
-        clips += [os.path.join(name, path) for path in found]
+        clips += found
     if clips.count("-") > 1:
         raise InputError("-: named twice; the standard input can be read once")
     return list(dict.fromkeys(clips))
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is there but no file, such as a named pipe, which is read only where the user named it."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def film_paths(overlay: str, clips) -> dict[str, Path]:
@@ -145,7 +157,7 @@ def film_paths(overlay: str, clips) -> dict[str, Path]:
         films = {}
         for clip in clips:
             name = "standard_input" if clip == "-" else os.path.relpath(os.path.abspath(clip), common)
-            films[clip] = _unused(Path(overlay), re.sub(r"[^\w-]+", "_", name).strip("_") or "clip", films.values())
+            films[clip] = _unused(Path(overlay), _stem(name), films.values())
     for film in films.values():
         for clip in clips:
             if film.exists() and os.path.exists(clip) and os.path.samefile(film, clip):
@@ -159,6 +171,15 @@ def _make_folders(overlay: str | None, films: dict[str, Path]):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
+
+
+def _stem(name: str) -> str:
+    """Returns a file's name, without the extension, for a path of any length."""
+    stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "clip"
+    if len(stem.encode()) <= _MAX_STEM:
+        return stem
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    return f"{stem.encode()[: _MAX_STEM - 13].decode(errors='ignore')}_{digest}"
 
 
 def _unused(folder: Path, stem: str, taken) -> Path:

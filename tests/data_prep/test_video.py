@@ -2,6 +2,7 @@ import os
 import select
 import struct
 import threading
+import time
 
 import av
 import numpy as np
@@ -339,6 +340,34 @@ def test_a_stream_goes_on_after_a_damaged_packet(tmp_path, write_video, drifting
         count = len(list(frames))
     assert count > sum(len(chunk) for chunk in read_frames(path))
     assert frames.cut_short.endswith("packets could not be decoded")
+
+
+def test_a_named_pipe_waits_for_a_writer_until_it_is_told_to_stop(tmp_path, write_video):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    asked = []
+
+    def stopped():
+        asked.append(0)
+        return len(asked) > 3
+
+    pipe = find_source(str(path), stopped)
+    with pytest.raises(VideoError, match="nothing came through it"):
+        open_video(pipe)
+    assert 3 < len(asked) < 50
+    clip = write_video(tmp_path / "clip.mkv", 12)
+    asked.clear()
+    reading = find_source(str(path), lambda: bool(asked.append(0)))
+
+    def write():
+        while len(asked) < 3:  # Until it has been waited for.
+            time.sleep(0.01)
+        path.write_bytes(clip.read_bytes())
+
+    threading.Thread(target=write, daemon=True).start()
+    with WholeFrames(reading) as frames:
+        assert len(list(frames)) == 12
+    assert frames.cut_short is None
 
 
 def test_what_a_name_means(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Which attention a frame is shown under, read back from films."""
 
 import os
+import tracemalloc
 
 import av
 import numpy as np
@@ -60,4 +61,39 @@ def test_a_films_size():
     assert film_size(240, 320) == (240, 320)
     assert film_size(145, 181) == (240, 300)  # a line of text must be readable
     assert film_size(1080, 1920) == (480, 854)
+    assert film_size(16, 4096) == (240, 1920)  # wider than encoders like
+    assert film_size(4096, 16) == (480, 160)  # too narrow for text
     assert film_size(255, 341)[0] % 2 == film_size(255, 341)[1] % 2 == 0
+
+
+def test_frames_that_wait_take_little_memory(tmp_path):
+    """At a low rate a block has hundreds of them."""
+    y, x = np.mgrid[:480, :854]
+    picture = np.stack([128 + 100 * np.sin(x / 40), 128 + 100 * np.cos(y / 30), (x + y) / 6], -1).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        with OverlayMovie(tmp_path / "film.mp4", fps=25, every=1, skip=25, stride=1, describe=lambda p: "") as movie:
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(20):
+                movie.add_frame(number, picture.copy())
+            held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert held < 20 * picture.nbytes / 5
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(shown) == 20 and np.abs(shown[10].astype(int) - picture).mean() < 4
+
+
+def test_a_film_that_fails_is_given_up(tmp_path):
+    """Whether it cannot be begun, encoded or moved to its place; what comes after is not kept."""
+    picture = np.zeros((240, 320, 3), np.uint8)
+    (tmp_path / "taken.mp4").mkdir()
+    for name, frames in (("none/film.mp4", [picture]), ("odd.mp4", [picture[:, 1:]] * 2), ("taken.mp4", [picture])):
+        with OverlayMovie(tmp_path / name, fps=5, every=1, skip=1, stride=3, describe=lambda p: "") as movie:
+            for number, frame in enumerate(frames):
+                movie.add_frame(number, frame)
+            movie.add_block(block(0, np.eye(49)[:3]))
+            movie.add_frame(len(frames), frames[0])
+        assert f"{tmp_path / name}: cannot be written" in str(movie.failure) and not movie._waiting
+    assert os.listdir(tmp_path) == ["taken.mp4"]

@@ -275,17 +275,20 @@ def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsy
 def test_one_bad_clip_does_not_hold_up_the_others(attention_run, network, clips, tmp_path, capsys):
     (tmp_path / "bad\n.mp4").write_bytes(b"no video")
     (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {clips}/run/a.mp4\n")
+    for name in (b"caf\xe9.mp4", b"caf\xe9.txt"):  # Latin-1; the second is no video and no matter.
+        (tmp_path / os.fsdecode(name)).touch()
     names = [str(tmp_path), "nowhere.mp4", "/dev/null", str(clips / "run/b.mp4")]
     assert predict(attention_run, names, as_json=True) == 1
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
-    assert [line["type"] for line in lines] == ["error"] * 4 + ["block", "clip"]
+    assert [line["type"] for line in lines] == ["error"] * 5 + ["block", "clip"]
     errors = err.splitlines()
-    assert len(errors) == 4 and all(line.startswith("error: ") for line in errors)
+    assert len(errors) == 5 and all(line.startswith("error: ") for line in errors)
     assert errors[0] == f"error: {tmp_path}/bad\\n.mp4: not a video file, or one whose header is cut off or damaged"
-    assert "list.mp4: not a video file" in errors[1]
-    assert errors[2] == f"error: {os.getcwd()}/nowhere.mp4: no such file"
-    assert errors[3].startswith("error: /dev/null: not a camera that can be opened (")
+    assert errors[1] == f"error: the clip '{tmp_path}/caf\\udce9.mp4' has a name that is not UTF-8; rename it"
+    assert "list.mp4: not a video file" in errors[2]
+    assert errors[3] == f"error: {os.getcwd()}/nowhere.mp4: no such file"
+    assert errors[4].startswith("error: /dev/null: not a camera that can be opened (")
 
 
 def test_what_a_pipe_holds_opens_nothing(predictor, clips, pipe):
@@ -337,6 +340,21 @@ def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys
     assert all((picture[-34:] > 200).any() and np.median(picture[-34:]) < 120 for picture in pictures)  # the text
 
 
+def test_a_film_that_fails_takes_no_prediction_with_it(attention_run, network, clips, tmp_path, capsys):
+    film = tmp_path / "film.mp4"
+    film.mkdir()
+    names = [str(clips / "run/b.mp4")]
+    assert predict(attention_run, names, overlay=str(film), as_json=True) == 1
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["type"] for line in lines] == ["block", "clip", "error"]
+    assert err.splitlines()[-1].startswith(f"error: {film}: cannot be written (Is a directory)")
+    assert err.count("error") == 1
+    assert predict(attention_run, names, overlay=str(film)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("  whole clip: ")
+
+
 def test_a_random_network_is_said_everywhere(attention_run, load, network, clips, tmp_path, capsys, monkeypatch):
     model = load(attention_run, "best")
     model = replace(model, recipe=model.recipe | {"random": True})
@@ -366,6 +384,10 @@ def test_a_film_that_cannot_be_is_said_before_anything_is_done(attention_run, ma
         predict(attention_run, [a], overlay=str(tmp_path / "file" / "film.mp4"))
     films = film_paths(str(tmp_path / "films"), [a, c, f"{clips}/run_a.mp4"])
     assert [film.name for film in films.values()] == ["run_a_mp4.mp4", "jump_c_mp4.mp4", "run_a_mp4_2.mp4"]
+    deep = [f"{clips}/{'ä' * 90}{n}/{'x' * 90}.mp4" for n in "yz"]
+    names = [film.name for film in film_paths("films", deep).values()]
+    assert len(set(names)) == 2 and all(len(f"{name}.partial".encode()) <= 143 for name in names)
+    assert names[0].startswith("ä" * 10) and names == [film.name for film in film_paths("films", deep).values()]
     pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
     with pytest.raises(InputError, match="model=average_pool has no attention to show"):
         predict(pooled, [a], overlay=str(tmp_path / "film.mp4"))
@@ -377,6 +399,7 @@ def test_which_clips_are_meant(clips, tmp_path):
     a, b, c = (str(clips / name) for name in ("run/a.mp4", "run/b.mp4", "jump/c.mp4"))
     assert list_clips([str(clips)]) == [c, a, b]
     assert list_clips([b, str(clips), "-", b]) == [b, c, a, "-"]
+    os.mkfifo(tmp_path / "pipe.mp4")  # In folders only files are meant: this one would be waited for.
     for names, reason in (
         ([], "no clip is named"),
         (["-", "-"], "named twice"),
