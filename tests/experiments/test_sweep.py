@@ -62,6 +62,9 @@ def test_a_grid_is_read_as_the_flags_are():
         (["model=hard"], "model=hard: value should be one of"),
         (["attention_penalty=1,1.0"], "attention_penalty=1.0 is given twice"),
         (["fps=6", "fps=30"], "fps is given twice"),
+        (["attention_penalty=0,nan"], "attention_penalty=nan: must be a finite number"),
+        (["attention_penalty=inf"], "attention_penalty=inf: must be a finite number"),
+        (["fps=30,-inf"], "fps=-inf: must be a finite number"),
     ],
 )
 def test_grids_that_are_none(texts, complaint):
