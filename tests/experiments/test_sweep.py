@@ -159,6 +159,14 @@ def test_nothing_is_read_of_test(workdir, tiny_features, write_tiny, tmp_path):
         del point["seconds"], point["workdirs"]
     assert found == expected
 
+    # Without checkpoints, more epochs begin at the first one again.
+    sweep(tmp_path, regression(poisoned, epochs=4), {"stride": [1]}, 2, 1, keep_checkpoints=False)
+    assert not list(tmp_path.rglob("checkpoints"))
+    (more,) = json.loads((tmp_path / "sweep.json").read_text())["points"]
+    assert len(more["score_by_epoch"]) == 4 and more["score_by_epoch"][:3] == expected["score_by_epoch"]
+    for folds in more["workdirs"]:
+        assert [line["epoch"] for line in read_metrics(f"{folds[0]}/metrics.jsonl")] == [1, 2, 3, 4]
+
 
 def test_intervals_by_hand():
     low, high = t_interval([1.0, 2.0, 3.0])  # s = 1, and t of 2 degrees of freedom is 4.302653.
