@@ -23,6 +23,7 @@ from experiments.paper_figures.penalties import CLAIMS, check_comparable, judge
 from experiments.paper_figures.random_glimpse import draw_random_glimpse, optimise_W, random_W, with_W
 from experiments.paper_figures.rates import at_rates, parse_rates
 from experiments.sheet import MAX_BYTES, Panel, Row, write_sheet
+from experiments.visualization import file_stem
 
 COLOURS = {"jump": (200, 40, 40), "run": (40, 200, 40), "wave": (40, 40, 200)}
 TEST_CLIPS = [f"{name}/clip {group} (#1).avi" for group in (4, 5) for name in COLOURS]  # of `tiny_features`
@@ -109,6 +110,15 @@ def test_where_there_are_not_enough_it_says_so_and_takes_the_least_sure():
     assert remark == expected
     survey = dataclasses.replace(SURVEY, predictions=LABELS * 0.9)
     assert choose(survey, LABELS, False, 1, Figure(""))[1].startswith("no clips of 6 wrongly classified, 1 wanted")
+
+
+def test_no_two_clips_pictures_have_one_name():
+    names = ["a/b.mp4", "a_b.mp4", "A/b.mp4", "a/c.mp4", "../é 1.avi", "x" * 300 + ".mp4", "x" * 300 + ".avi"]
+    stems = [file_stem(name, names) for name in names]
+    assert stems[3:5] == ["a_c_mp4", "_é_1_avi"]
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    assert all(re.fullmatch(r"[\w-]{1,170}", stem) for stem in stems)
+    assert file_stem(names[0], reversed(names)) == stems[0] == "a_b_mp4_b0a066fc"
 
 
 # --- Fig. 3 -----------------------------------------------------------------------------------------------------------
