@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
+from attention_ar.optimizers import adam
 from experiments import trained
 from experiments.config import build_model, build_objective
 from experiments.paper_figures.drawing import draw_figure
@@ -353,6 +354,39 @@ def test_only_W_is_optimised_until_the_clip_is_right(wanderer):
             after = after[key.key if hasattr(key, "key") else key.idx]
         same = np.asarray(after).tobytes() == before.tobytes()
         assert same == (path[0].key != "location_softmax"), path
+
+
+def test_a_long_clips_gradient_is_that_of_all_its_blocks(run, wanderer):
+    """Five blocks in batches of two, of which the last is filled up, against the mean over all five at once."""
+    x = np.random.default_rng(3).uniform(0, 2, (5, 4, 9, 8)).astype(np.float32)
+    params = wanderer[0]
+    model, objective = build_model(run.model.config, 3, False), build_objective(run.model.config, False)
+
+    @jax.jit
+    def at_once(W, labels):
+        def loss(W):
+            logits, _ = model.apply({"params": with_W(params, W)}, x)
+            return objective.cross_entropy(logits, labels).mean(), jax.nn.softmax(logits).mean((0, 1))
+
+        return jax.value_and_grad(loss, has_aux=True)(W)
+
+    W = jax.numpy.asarray(params["location_softmax"]["kernel"])
+    labels = np.eye(3, dtype=np.float32)
+    (_, said), _ = at_once(W, labels[[0] * 5])
+    worst = int(said.argmin())
+    lines, expected, state = [], [], adam(0.01).init(W)
+    found, _ = optimise_W(
+        model, objective, params, x, labels[worst], learning_rate=0.01, max_steps=3, log=lines.append, batch_size=2
+    )
+    for _ in lines:
+        (cross_entropy, said), gradient = at_once(W, labels[[worst] * 5])
+        expected.append((float(cross_entropy), float(said[worst])))
+        last = W
+        updates, state = adam(0.01).update(gradient, state, W)
+        W = W + updates
+    assert len(lines) == 4
+    np.testing.assert_allclose([(line["cross_entropy"], line["probability"]) for line in lines], expected, rtol=1e-4)
+    np.testing.assert_allclose(found["location_softmax"]["kernel"], last, atol=1e-5)
 
 
 def test_it_stops_where_told_and_says_that_it_has_not_succeeded(wanderer):
