@@ -121,7 +121,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
     for video, skip, part in zip(videos, skips, parts, strict=True):
         own = slice(begin, begin + len(part))
         begin += len(part)
-        rows, first = np.unique(part.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+        frames, first = seen_frames(file, part)
         by_step = {
             name: found[name][own].reshape(-1, found[name].shape[-1])[first]
             for name in ("step_predictions", "attention")
@@ -129,13 +129,20 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
         }
         result.append(
             Watched(
-                frames=rows - file.first_row[video],
+                frames=frames,
                 predictions=by_step["step_predictions"],
                 attention=by_step.get("attention"),
                 fps=float(file.fps[video] / skip),
             )
         )
     return result
+
+
+def seen_frames(file, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which of its clip's stored frames the blocks of one clip see, sorted, `<int>[n]`, and where each is first
+    seen among all steps of all blocks, `<int>[n]`."""
+    rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+    return rows - file.first_row[blocks.video[0]], first
 
 
 def covering_blocks(file, video: int, num_steps: int, skip: int) -> Blocks:
