@@ -77,6 +77,8 @@ def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambd
 
 
 def _read_row(where: str, row: dict, frame_size):
+    if not row["path"]:
+        raise InputError(f"{where}: has no path; must name a clip")
     try:
         frame = int(row["frame"])
         x0, y0, x1, y1 = box = tuple(float(row[name]) for name in COLUMNS[2:])

@@ -23,12 +23,12 @@ def run(main):
         try:
             return main(argv)
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return _end_now(1)
         except OSError as error:
             if error.filename is None:
                 raise
-            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            print(f"error: {printable(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from what is saved", file=sys.stderr)
@@ -56,5 +56,5 @@ def _parse(argv):
         return flags.FLAGS(argv)
     except flags.Error as error:
         message = " ".join(str(error).removeprefix("ERROR:: ").split()).replace(" ?", "?")
-        print(f"error: {message}; see --help", file=sys.stderr)
+        print(f"error: {printable(message)}; see --help", file=sys.stderr)
         sys.exit(1)

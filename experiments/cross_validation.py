@@ -139,7 +139,8 @@ def cross_validate(
       grid: see `grid.parse_grid`.
       folds: into how many folds the training part is cut, see `data_prep.splits.hold_out_fold`.
       num_seeds: how many seeds on each fold.
-      keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none.
+      keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none. Without them, more
+        epochs begin at the first one again.
 
     Yields:
       What is known, each time a point is done.

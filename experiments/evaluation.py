@@ -186,10 +186,8 @@ def evaluate(
         `trained.load` and `Localisation`.
     """
     model = trained.load(workdir, checkpoint)
-    if boxes and not model.has_attention:
-        raise InputError(
-            f"model={model.config.model.model} has no attention to compare with boxes; train soft_attention or released"
-        )
+    if boxes:
+        model.require_attention("to compare with boxes")
     file = model.open_features(features)
     videos = videos_of(file, split)
     data = model.config.data

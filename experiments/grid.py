@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 from absl import flags
 
@@ -45,6 +46,8 @@ def parse_grid(texts) -> dict[str, list]:
                 parsed = known[name].parser.parse(value)
             except ValueError as error:
                 raise InputError(f"--grid={text}: {name}={value}: {error}") from None
+            if isinstance(parsed, float) and not math.isfinite(parsed):
+                raise InputError(f"--grid={text}: {name}={value}: must be a finite number")
             if parsed in grid[name]:
                 raise InputError(f"--grid={text}: {name}={value} is given twice")
             grid[name].append(parsed)

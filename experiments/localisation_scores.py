@@ -9,6 +9,7 @@ from attention_ar.errors import InputError
 from attention_ar.localisation import attention_mass_in_box, box_area, pointing_chance, pointing_game
 from data_prep.batches import Blocks
 from data_prep.boxes import box_cell_weights, read_boxes
+from data_prep.command_line import printable
 from data_prep.csv_file import write_csv
 from data_prep.features_file import FeaturesFile
 from data_prep.video import upright_size
@@ -122,12 +123,14 @@ def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
     """Prints which boxes can belong to no row, for a path may be misspelt and frames be counted from 1."""
     video_of = {name: video for video, name in enumerate(file.names)}
     if unknown := sorted(boxes.keys() - video_of.keys()):
-        print(f"NOTE: {path}: {len(unknown)} of {len(boxes)} clips are not in the features file, first {unknown[0]}")
+        first = printable(unknown[0])
+        print(f"NOTE: {path}: {len(unknown)} of {len(boxes)} clips are not in the features file, first {first}")
     for clip in sorted(boxes.keys() & video_of.keys()):
         video = video_of[clip]
         last, most = boxes[clip].frames[-1], file.num_frames[video] * file.stored_every(video)
         if last >= most:
-            print(f"NOTE: {path}: {clip} has a box for frame {last}; frames count from 0, and it has {most} at most")
+            said = f"{printable(clip)} has a box for frame {last}"
+            print(f"NOTE: {path}: {said}; frames count from 0, and it has {most} at most")
             break
 
 

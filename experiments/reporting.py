@@ -110,7 +110,6 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
     recurrent = c.model.model != "softmax_regression"
     num_layers = 1 if c.model.model == "released" else c.model.num_layers
     size = f", {num_layers} layer{'s'[: num_layers != 1]}, d = {c.model.hidden_dim}"
-    held_out = f"fold {c.data.fold} of {c.data.folds}" if c.data.folds else f"{c.data.validation_fraction:.0%} of train"
     weights = str(file.recipe.get("weights_sha256", ""))[:12]
     facts = {
         "Model": MODELS[c.model.model] + size * recurrent + f", dropout {c.model.dropout:g}" * recurrent,
@@ -122,7 +121,7 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "Predictions": "means over the steps of a block, then over a clip’s blocks (section 4.2)",
         "Features": f"{Path(features).name}: {file.recipe.get('network')}, "
         f"{' × '.join(map(str, model.feature_shape))}" + f", weights {weights}…" * bool(weights),
-        "Split": f"{split} of {file.split_id}; held out of training: {held_out}",
+        "Split": f"{split} of {file.split_id}; {_about_training_part(model, file)}",
     }
     return {
         "name": model.workdir.resolve().name,
@@ -143,6 +142,17 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "columns": COLUMNS,
         "max_frames": MAX_FRAMES,
     }
+
+
+def _about_training_part(model: trained.TrainedModel, file) -> str:
+    if file.split_id != model.split_id:
+        return f"training was on {model.split_id}: see that no clip is in both"
+    held_out, rest = (file.splits.count(part) for part in ("validation", "train"))
+    data = model.config.data
+    fold = f", fold {data.fold + 1} of {data.folds} (--fold={data.fold})" if data.folds else ""
+    return "held out of training: " + (
+        f"{held_out} of {held_out + rest} training clips{fold}" if held_out else "nothing"
+    )
 
 
 def about_scores(found: VideoPredictions, labels, model: trained.TrainedModel) -> dict:

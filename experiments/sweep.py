@@ -12,6 +12,7 @@ With --retrain_to_cost, the author's own protocol: the best point is trained aga
 cost that it had at its best epoch.
 
 Killed at any moment, the same command goes on; what is done is not done again, also with more values, seeds or epochs.
+With --nokeep_checkpoints that is not so of epochs: more of them begin at the first one again.
 """
 
 from absl import flags
@@ -27,7 +28,10 @@ RETRAIN_TO_COST = flags.DEFINE_boolean(
     "retrain_to_cost", False, "Whether to train the best point again, on everything, down to its training cost."
 )
 KEEP_CHECKPOINTS = flags.DEFINE_boolean(
-    "keep_checkpoints", True, "Whether runs that are done keep their checkpoints: each six times its parameters' size."
+    "keep_checkpoints",
+    True,
+    "Whether runs that are done keep their checkpoints: each six times its parameters' size. A run that has none is "
+    "trained from its first epoch again when more --epochs are asked for.",
 )
 define_run_flags()
 flags.FLAGS.set_default("folds", 5)

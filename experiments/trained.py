@@ -58,11 +58,13 @@ class TrainedModel:
     split_id: str
     has_attention: bool
 
-    def require_attention(self):
-        """Raises `InputError` for a model that has none to show."""
+    def require_attention(self, purpose: str = "to show"):
+        """Raises `InputError` for a model that has none for some purpose."""
         if not self.has_attention:
             name = self.config.model.model
-            raise InputError(f"{self.workdir}: model={name} has no attention to show; train soft_attention or released")
+            raise InputError(
+                f"{self.workdir}: model={name} has no attention {purpose}; train soft_attention or released"
+            )
 
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.

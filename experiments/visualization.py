@@ -1,5 +1,6 @@
 """Where a trained model looks, on the frames of the clips themselves (as in Figs. 1, 4, 6, 8, 10 and 11)."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
     for video, skip, part in zip(videos, skips, parts, strict=True):
         own = slice(begin, begin + len(part))
         begin += len(part)
-        rows, first = np.unique(part.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+        frames, first = seen_frames(file, part)
         by_step = {
             name: found[name][own].reshape(-1, found[name].shape[-1])[first]
             for name in ("step_predictions", "attention")
@@ -128,13 +129,20 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
         }
         result.append(
             Watched(
-                frames=rows - file.first_row[video],
+                frames=frames,
                 predictions=by_step["step_predictions"],
                 attention=by_step.get("attention"),
                 fps=float(file.fps[video] / skip),
             )
         )
     return result
+
+
+def seen_frames(file, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which of its clip's stored frames the blocks of one clip see, sorted, `<int>[n]`, and where each is first
+    seen among all steps of all blocks, `<int>[n]`."""
+    rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+    return rows - file.first_row[blocks.video[0]], first
 
 
 def covering_blocks(file, video: int, num_steps: int, skip: int) -> Blocks:
@@ -200,11 +208,32 @@ def find_clips(names, given) -> list[int]:
     return indices
 
 
-def draw_glimpses(glimpses: Glimpses, folder, prefix: str = "") -> Path:
+def file_stem(name: str, names) -> str:
+    """Returns a clip's name as a part of a file's, such as "waving_ben_01_mp4".
+
+    Where another clip would have the same, or it would be too long for a file's name, it ends with digits of its own.
+
+    Args:
+      name: of the clip.
+      names: of all clips of the features file.
+    """
+
+    def cleaned(text):
+        return re.sub(r"[^\w-]+", "_", text)
+
+    def folded(text):
+        return cleaned(text).casefold()  # There are file systems to which A and a are one.
+
+    stem = cleaned(name)
+    if len(stem.encode()) <= 160 and not any(other != name and folded(other) == folded(name) for other in names):
+        return stem
+    return f"{stem[:40]}_{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:
     """Writes filmstrip (PNG), film (MP4) and animation (GIF) of a clip; returns the path of the first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = prefix + re.sub(r"[^\w-]+", "_", glimpses.name)
     picture = folder / f"{stem}.png"
     filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture)
     for ending in (".mp4", ".gif"):
@@ -241,6 +270,10 @@ def visualize(
         picked = [(f"right_{n}_", i) for n, i in enumerate(most_confident(found, labels, True, count), 1)]
         picked += [(f"wrong_{n}_", i) for n, i in enumerate(most_confident(found, labels, False, count), 1)]
     return [
-        draw_glimpses(glimpse_clip(model, file, found.video[i], found.predictions[i], data_dir), folder, prefix)
+        draw_glimpses(
+            glimpse_clip(model, file, found.video[i], found.predictions[i], data_dir),
+            folder,
+            prefix + file_stem(file.names[found.video[i]], file.names),
+        )
         for prefix, i in picked
     ]

@@ -1,6 +1,5 @@
 """Which figure of the paper shows what, and how each is drawn."""
 
-import re
 from pathlib import Path
 
 from attention_ar.errors import InputError
@@ -10,6 +9,7 @@ from experiments.paper_figures.looking import open_runs
 from experiments.paper_figures.penalties import draw_penalties
 from experiments.paper_figures.random_glimpse import draw_random_glimpse
 from experiments.paper_figures.rates import at_rates, draw_rates
+from experiments.visualization import file_stem
 
 FIGURES = {
     "1": Figure("Figure 1. Attention over time", right=2),
@@ -88,7 +88,8 @@ def draw_figure(
         return paths, remarks + said
     draw = _OF_ONE_CLIP[figure]
     for video in runs[0].clips(split, clips).tolist() if clips else [None]:
-        stem = f"figure{figure}" if video is None else f"figure{figure}_" + _safe(runs[0].file.names[video])
+        names = runs[0].file.names
+        stem = f"figure{figure}" if video is None else f"figure{figure}_{file_stem(names[video], names)}"
         written, said = draw(shows, runs, folder / f"{stem}.png", video, **common, **options)
         paths += written
         remarks += said
@@ -106,8 +107,3 @@ _OF_ONE_CLIP = {
     "7": _figure7,
     "9": lambda shows, runs, path, video, **options: draw_random_glimpse(shows, runs[0], path, video, **options),
 }
-
-
-def _safe(name: str) -> str:
-    """A clip's name as part of a file's."""
-    return re.sub(r"[^\w-]+", "_", name)

@@ -12,7 +12,7 @@ from data_prep.features_file import FeaturesFile
 from data_prep.homes import OnDisk
 from experiments import trained
 from experiments.evaluation import HEALTH, label_of, predict_blocks, videos_of
-from experiments.visualization import covering_blocks, find_clips, original_frames
+from experiments.visualization import covering_blocks, find_clips, original_frames, seen_frames
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class Run:
         """Runs the model over the `blocks` of a clip."""
         blocks = self.blocks(video)
         found = self._predict(blocks, batch_size=8, keep_attention=True)
-        rows, first = np.unique(blocks.rows.ravel(), return_index=True)  # A short clip repeats its last frame.
+        frames, first = seen_frames(self.file, blocks)
         return Look(
-            frames=rows - self.file.first_row[video],
+            frames=frames,
             attention=found["attention"].reshape(-1, found["attention"].shape[-1])[first],
             prediction=found["predictions"].mean(axis=0, dtype=np.float64),
             health=_means(found),

@@ -10,6 +10,7 @@ What is optimised is the cross-entropy of Eq. 7, without penalty and decay, whic
 
 import functools
 import json
+import operator
 import os
 from pathlib import Path
 
@@ -40,25 +41,58 @@ def random_W(params, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(W.min(), W.max(), W.shape).astype(W.dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "objective", "learning_rate"))
-def _update(W, opt_state, frozen, x, labels, model, objective, learning_rate):
-    """One step of `optimise_W`. Returns what is seen under the W given, the next W and the optimiser's state."""
+@functools.partial(jax.jit, static_argnames=("model", "objective"))
+def _share(W, frozen, x, share, labels, model, objective):
+    """Returns what some blocks add to the means over all blocks of what is seen under W, and to the gradient.
+
+    `share` `<float>[B]` is a block's weight in these means: 1 / number of blocks, or 0 for what fills up the batch.
+    """
 
     def loss(W):
         logits, out = model.apply({"params": with_W(frozen, W)}, x)
         health = attention_health(out["attention"])
-        seen = {name: jnp.mean(health[name]) for name in ("entropy", "movement")}
-        seen["probabilities"] = jnp.mean(objective.predictions(logits), axis=(0, 1))
+        seen = {name: jnp.sum(share * health[name]) for name in ("entropy", "movement")}
+        seen["probabilities"] = share @ jnp.mean(objective.predictions(logits), axis=1)
         by_block = jnp.broadcast_to(labels[None], (len(x), len(labels)))
-        return jnp.mean(objective.cross_entropy(logits, by_block)), seen
+        seen["cross_entropy"] = jnp.sum(share * objective.cross_entropy(logits, by_block))
+        return seen["cross_entropy"], seen
 
-    (cross_entropy, seen), gradient = jax.value_and_grad(loss, has_aux=True)(W)
+    gradient, seen = jax.grad(loss, has_aux=True)(W)
+    return seen, gradient
+
+
+@functools.partial(jax.jit, static_argnames="learning_rate")
+def _update(W, gradient, opt_state, learning_rate):
     updates, opt_state = adam(learning_rate).update(gradient, opt_state, W)
-    return {"cross_entropy": cross_entropy, **seen}, optax.apply_updates(W, updates), opt_state
+    return optax.apply_updates(W, updates), opt_state
 
 
-def optimise_W(model, objective, params, x, labels, *, learning_rate: float, max_steps: int, log=lambda line: None):
+def _batches(x, size: int) -> list[tuple]:
+    """Cuts blocks into batches of one size, of which the last is filled up; see `_share`."""
+    size = min(size, len(x))
+    batches = []
+    for start in range(0, len(x), size):
+        own = np.arange(start, start + size)
+        share = np.where(own < len(x), 1 / len(x), 0).astype(np.float32)
+        batches.append((x[np.minimum(own, len(x) - 1)], share))
+    return batches
+
+
+def optimise_W(
+    model,
+    objective,
+    params,
+    x,
+    labels,
+    *,
+    learning_rate: float,
+    max_steps: int,
+    log=lambda line: None,
+    batch_size: int = 16,
+):
     """Optimises W by Adam until a clip is classified correctly; nothing else of the parameters is touched.
+
+    Every step follows the gradient of the mean over all blocks of the clip, whatever their number.
 
     Args:
       model: a `SoftAttentionLSTM`.
@@ -71,6 +105,7 @@ def optimise_W(model, objective, params, x, labels, *, learning_rate: float, max
       log: a function of the line of each step: `step` (updates done), `cross_entropy` (mean over the blocks, in nats),
         `probability` (of the clip's class, of several the most probable), `prediction` (the index of the most probable
         class), `right`, `entropy` and `movement` of the attention.
+      batch_size: blocks at most that are in the memory at a time with all that their gradient needs.
 
     Returns:
       The last parameters, and whether the clip is classified correctly with them.
@@ -82,8 +117,12 @@ def optimise_W(model, objective, params, x, labels, *, learning_rate: float, max
     labels = np.asarray(labels)
     W = jnp.asarray(params["location_softmax"]["kernel"])
     opt_state = adam(learning_rate).init(W)
+    batches = _batches(x, batch_size)
     for step in range(max_steps + 1):
-        seen, next_W, opt_state = _update(W, opt_state, frozen, x, labels, model, objective, learning_rate)
+        seen, gradient = functools.reduce(
+            functools.partial(jax.tree.map, operator.add),
+            (_share(W, frozen, blocks, share, labels, model, objective) for blocks, share in batches),
+        )
         seen = jax.device_get(seen)
         probabilities = seen.pop("probabilities")
         if not np.isfinite(seen["cross_entropy"]):
@@ -95,7 +134,7 @@ def optimise_W(model, objective, params, x, labels, *, learning_rate: float, max
         log(line | {name: float(seen[name]) for name in ("entropy", "movement")})
         if right or step == max_steps:
             return with_W(frozen, W), right
-        W = next_W
+        W, opt_state = _update(W, gradient, opt_state, learning_rate)
 
 
 def draw_random_glimpse(

@@ -46,6 +46,8 @@ def test_more_columns_other_orders_and_a_byte_order_mark_are_fine(tmp_path):
         (HEADER + "run/a.mp4,0,1,2,x,4\n", "line 2: frame must be a whole number"),
         (HEADER + "run/a.mp4,0.5,1,2,3,4\n", "line 2: frame must be a whole number"),
         (HEADER + "run/a.mp4,0,1,2,3\n", "line 2: frame must be a whole number"),
+        ("frame,x0,y0,x1,y1,path\n0,1,2,3,4,a\n1,1,2,3,4\n", "line 3: has no path; must name a clip"),
+        (HEADER + ",0,1,2,3,4\n", "line 2: has no path; must name a clip"),
         (HEADER + "run/a.mp4,-1,1,2,3,4\n", "frame=-1; must be 0 or greater"),
         (HEADER + "run/a.mp4,0,1,2,3,4\nrun/a.mp4,1,3,2,1,4\n", r"line 3: no box, from \(3, 2\) to \(1, 4\)"),
         (HEADER + "run/a.mp4,0,1,2,3,2\n", "must have x0 < x1 and y0 < y1"),

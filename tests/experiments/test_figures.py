@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
+from attention_ar.optimizers import adam
 from experiments import trained
 from experiments.config import build_model, build_objective
 from experiments.paper_figures.drawing import draw_figure
@@ -23,6 +24,7 @@ from experiments.paper_figures.penalties import CLAIMS, check_comparable, judge
 from experiments.paper_figures.random_glimpse import draw_random_glimpse, optimise_W, random_W, with_W
 from experiments.paper_figures.rates import at_rates, parse_rates
 from experiments.sheet import MAX_BYTES, Panel, Row, write_sheet
+from experiments.visualization import file_stem
 
 COLOURS = {"jump": (200, 40, 40), "run": (40, 200, 40), "wave": (40, 40, 200)}
 TEST_CLIPS = [f"{name}/clip {group} (#1).avi" for group in (4, 5) for name in COLOURS]  # of `tiny_features`
@@ -109,6 +111,15 @@ def test_where_there_are_not_enough_it_says_so_and_takes_the_least_sure():
     assert remark == expected
     survey = dataclasses.replace(SURVEY, predictions=LABELS * 0.9)
     assert choose(survey, LABELS, False, 1, Figure(""))[1].startswith("no clips of 6 wrongly classified, 1 wanted")
+
+
+def test_no_two_clips_pictures_have_one_name():
+    names = ["a/b.mp4", "a_b.mp4", "A/b.mp4", "a/c.mp4", "../é 1.avi", "x" * 300 + ".mp4", "x" * 300 + ".avi"]
+    stems = [file_stem(name, names) for name in names]
+    assert stems[3:5] == ["a_c_mp4", "_é_1_avi"]
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    assert all(re.fullmatch(r"[\w-]{1,170}", stem) for stem in stems)
+    assert file_stem(names[0], reversed(names)) == stems[0] == "a_b_mp4_b0a066fc"
 
 
 # --- Fig. 3 -----------------------------------------------------------------------------------------------------------
@@ -343,6 +354,39 @@ def test_only_W_is_optimised_until_the_clip_is_right(wanderer):
             after = after[key.key if hasattr(key, "key") else key.idx]
         same = np.asarray(after).tobytes() == before.tobytes()
         assert same == (path[0].key != "location_softmax"), path
+
+
+def test_a_long_clips_gradient_is_that_of_all_its_blocks(run, wanderer):
+    """Five blocks in batches of two, of which the last is filled up, against the mean over all five at once."""
+    x = np.random.default_rng(3).uniform(0, 2, (5, 4, 9, 8)).astype(np.float32)
+    params = wanderer[0]
+    model, objective = build_model(run.model.config, 3, False), build_objective(run.model.config, False)
+
+    @jax.jit
+    def at_once(W, labels):
+        def loss(W):
+            logits, _ = model.apply({"params": with_W(params, W)}, x)
+            return objective.cross_entropy(logits, labels).mean(), jax.nn.softmax(logits).mean((0, 1))
+
+        return jax.value_and_grad(loss, has_aux=True)(W)
+
+    W = jax.numpy.asarray(params["location_softmax"]["kernel"])
+    labels = np.eye(3, dtype=np.float32)
+    (_, said), _ = at_once(W, labels[[0] * 5])
+    worst = int(said.argmin())
+    lines, expected, state = [], [], adam(0.01).init(W)
+    found, _ = optimise_W(
+        model, objective, params, x, labels[worst], learning_rate=0.01, max_steps=3, log=lines.append, batch_size=2
+    )
+    for _ in lines:
+        (cross_entropy, said), gradient = at_once(W, labels[[worst] * 5])
+        expected.append((float(cross_entropy), float(said[worst])))
+        last = W
+        updates, state = adam(0.01).update(gradient, state, W)
+        W = W + updates
+    assert len(lines) == 4
+    np.testing.assert_allclose([(line["cross_entropy"], line["probability"]) for line in lines], expected, rtol=1e-4)
+    np.testing.assert_allclose(found["location_softmax"]["kernel"], last, atol=1e-5)
 
 
 def test_it_stops_where_told_and_says_that_it_has_not_succeeded(wanderer):

@@ -145,10 +145,10 @@ def test_what_fits_nothing_is_said(clips, write_tiny, write_boxes, capsys):
     file = open_features(write_tiny(data_dir=str(clips)))
     blocks = Blocks(np.array([12]), 12 * FRAMES + np.arange(4)[None])
     box = [1, 2, 3, 4]
-    boxes = write_boxes([TEST_CLIPS[0], 1, *box], [TEST_CLIPS[0], FRAMES, *box], ["jump/else.avi", 0, *box])
+    boxes = write_boxes([TEST_CLIPS[0], 1, *box], [TEST_CLIPS[0], FRAMES, *box], ["jump/\x1b[2Jelse\n.avi", 0, *box])
     Localisation(boxes, file, blocks)
     out = capsys.readouterr().out
-    assert "1 of 2 clips are not in the features file, first jump/else.avi" in out
+    assert "1 of 2 clips are not in the features file, first jump/\\x1b[2Jelse\\n.avi\n" in out
     assert f"{TEST_CLIPS[0]} has a box for frame 7; frames count from 0, and it has 7 at most" in out
     with pytest.raises(
         InputError, match=r"no box in any frame of the 1 clips to be evaluated; its paths must be as in"

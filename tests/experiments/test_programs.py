@@ -55,7 +55,10 @@ def test_help_and_unknown_flags(program):
         (["experiments.train", "--features=none.h5", "--workdir=run", "--model=hard"], "model"),
         (["experiments.train", "--workdir=run"], "--features"),
         (["experiments.train", "--features=none.h5", "--workdir=run", "more"], "error: more: not a flag"),
-        (["experiments.evaluate", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
+        (
+            ["experiments.evaluate", "--workdir=no\x1b[2J\nwhere"],
+            r"error: no\x1b[2J\nwhere/config.json: No such file or directory",
+        ),
         (
             ["experiments.sweep", "--features=none.h5", "--workdir=run", "--grid=num_layers=1,0"],
             "error: --grid=num_layers=1,0: num_layers=0: 0 is not a positive integer",

@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from attention_ar.errors import InputError
 from experiments import trained
 from experiments.html_file import as_json, write_page
-from experiments.reporting import about_scores, as_jpeg, choose_clips, in_bytes, report
+from experiments.reporting import about_run, about_scores, as_jpeg, choose_clips, in_bytes, report
 from experiments.visualization import glimpse_clip
 
 
@@ -52,6 +53,22 @@ def test_page_holds_the_run_and_no_name_is_markup(hostile_report):
     assert shown["name"] == "small" and shown["split"] == "test" and shown["epoch"] == 8 and len(shown["epochs"]) == 8
     assert not any(tag in {"img", "link", "iframe", "object"} and "data:," not in attributes.values()
                    for tag, attributes, _ in page.elements)  # fmt: skip
+
+
+def test_what_was_held_out_is_counted_by_whatever_rule(small_run, write_tiny):
+    def said(features=None, **changes):
+        data = replace(model.config.data, **changes)
+        changed = replace(model, config=replace(model.config, data=data))
+        return dict(about_run(changed, changed.open_features(features), "tiny.h5", "test", "best")["facts"])["Split"]
+
+    model = trained.load(small_run)
+    assert said() == "test of tiny; held out of training: 3 of 12 training clips"
+    assert said(folds=2, fold=1) == "test of tiny; held out of training: 6 of 12 training clips, fold 2 of 2 (--fold=1)"
+    assert said(validation_fraction=0.0) == "test of tiny; held out of training: nothing"
+    own = write_tiny(splits=["validation"] * 6 + ["train"] * 6 + ["test"] * 6)
+    assert said(own) == "test of tiny; held out of training: 6 of 12 training clips"
+    other = write_tiny(split_id="other")
+    assert said(other) == "test of other; training was on tiny: see that no clip is in both"
 
 
 def test_policy_allows_the_pages_own_script_and_style_alone(hostile_report):
@@ -119,8 +136,6 @@ def test_what_is_no_number_becomes_null_and_no_string_ends_the_script():
 
 
 def test_several_labels_have_average_precisions_and_no_confusion(small_run):
-    from dataclasses import replace
-
     from experiments.evaluation import VideoPredictions
     from experiments.protocol import PAPER
 

@@ -62,6 +62,9 @@ def test_a_grid_is_read_as_the_flags_are():
         (["model=hard"], "model=hard: value should be one of"),
         (["attention_penalty=1,1.0"], "attention_penalty=1.0 is given twice"),
         (["fps=6", "fps=30"], "fps is given twice"),
+        (["attention_penalty=0,nan"], "attention_penalty=nan: must be a finite number"),
+        (["attention_penalty=inf"], "attention_penalty=inf: must be a finite number"),
+        (["fps=30,-inf"], "fps=-inf: must be a finite number"),
     ],
 )
 def test_grids_that_are_none(texts, complaint):
@@ -155,6 +158,14 @@ def test_nothing_is_read_of_test(workdir, tiny_features, write_tiny, tmp_path):
     for point in (expected, found):
         del point["seconds"], point["workdirs"]
     assert found == expected
+
+    # Without checkpoints, more epochs begin at the first one again.
+    sweep(tmp_path, regression(poisoned, epochs=4), {"stride": [1]}, 2, 1, keep_checkpoints=False)
+    assert not list(tmp_path.rglob("checkpoints"))
+    (more,) = json.loads((tmp_path / "sweep.json").read_text())["points"]
+    assert len(more["score_by_epoch"]) == 4 and more["score_by_epoch"][:3] == expected["score_by_epoch"]
+    for folds in more["workdirs"]:
+        assert [line["epoch"] for line in read_metrics(f"{folds[0]}/metrics.jsonl")] == [1, 2, 3, 4]
 
 
 def test_intervals_by_hand():
