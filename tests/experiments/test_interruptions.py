@@ -199,10 +199,11 @@ def test_told_to_stop_it_saves_and_ends_well_and_killed_it_goes_on(start, tiny_f
 def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(start, tiny_features, tmp_path):
     """No file may grow beyond 1 kB from some moment on: writing fails half-way, as on a full disk.
 
-    (The signal that comes with it is one that Python ignores.)
+    (The signal that comes with it is one that Python ignores. What is printed goes into no file: it would be the first
+    that is too large.)
     """
     workdir = tmp_path / "run"
-    process = start(tiny_features, workdir, stderr=subprocess.PIPE, text=True)
+    process = start(tiny_features, workdir, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: whole_checkpoints(workdir), process)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 10, resource.RLIM_INFINITY))
     _, errors = process.communicate(timeout=90)
