@@ -1,5 +1,6 @@
 """How every program of this project starts and ends."""
 
+import errno
 import os
 import sys
 import threading
@@ -7,6 +8,8 @@ import threading
 from absl import app, flags, logging
 
 from attention_ar.errors import InputError
+
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 def run(main):
@@ -26,10 +29,15 @@ def run(main):
             print(f"error: {printable(str(error))}", file=sys.stderr)
             return _end_now(1)
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None and error.errno not in _NO_ROOM:
                 raise
-            print(f"error: {printable(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
-            return 1
+            what = error.filename or "what the program prints, or a file, could not be written"
+            print(f"error: {printable(f'{what}: {error.strerror}')}", file=sys.stderr)
+            if error.filename is None:
+                os.dup2(
+                    os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+                )  # What waits to be printed never will be.
+            return _end_now(1)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from what is saved", file=sys.stderr)
             return 130

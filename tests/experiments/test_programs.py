@@ -92,3 +92,15 @@ def test_importing_touches_no_device_and_brings_no_tensorflow():
     )
     found = run("-c", program)
     assert found.stdout.split() == ["False", "False"], found.stderr
+
+
+def test_nowhere_to_print_is_one_line():
+    program = "from data_prep.command_line import run; run(lambda argv: print('result', flush=True))"
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert found.returncode == 1
+    assert found.stderr == (
+        "error: what the program prints, or a file, could not be written: No space left on device\n"
+    )
