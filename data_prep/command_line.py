@@ -34,9 +34,8 @@ def run(main):
             what = error.filename or "what the program prints, or a file, could not be written"
             print(f"error: {printable(f'{what}: {error.strerror}')}", file=sys.stderr)
             if error.filename is None:
-                os.dup2(
-                    os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-                )  # What waits to be printed never will be.
+                # What waits to be printed never will be.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _end_now(1)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from what is saved", file=sys.stderr)
