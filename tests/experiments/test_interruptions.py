@@ -136,7 +136,12 @@ def start(tmp_path):
 
     def start(features, workdir, *flags, epochs=100_000, **options):
         command = [sys.executable, "-m", "experiments.train", f"--features={features}", f"--workdir={workdir}", *FLAGS]
-        environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+        # Without the tests' store of compiled programs, whose files would be too large where a test limits files.
+        environment = {
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0",
+            "JAX_ENABLE_COMPILATION_CACHE": "false",
+        }
         said, complained = (tmp_path / f"{name}_{len(started)}.txt" for name in ("said", "complained"))
         with open(said, "w") as out, open(complained, "w") as err:
             command += [f"--epochs={epochs}", *flags]
