@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="attention_ar",
@@ -12,14 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
     python_requires=">=3.11",
-    packages=[
-        "attention_ar",
-        "attention_ar.released",
-        "data_prep",
-        "experiments",
-        "experiments.benchmarks",
-        "experiments.paper_figures",
-    ],
+    packages=find_packages(include=[f"{name}*" for name in ("attention_ar", "data_prep", "experiments")]),
     package_data={"experiments": ["configs/*.cfg", "report_page/*"]},
     install_requires=[
         "jax>=0.10.2",

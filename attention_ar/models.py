@@ -15,9 +15,9 @@ from attention_ar.attention import checked_glimpse, expected_slice, location_sof
 from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
+from attention_ar.loop.fast import InPlace, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
-from attention_ar.time_loop import InPlace, time_loop
 
 
 def classify(params, h, masks=None):

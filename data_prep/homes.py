@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 from attention_ar.errors import InputError
-from attention_ar.parallel import LARGEST_SHARE
+from attention_ar.training.parallel import LARGEST_SHARE
 from data_prep.batches import GROUP_SIZE, Blocks, full_batches
 from data_prep.progress import Progress
 from data_prep.read_ahead import read_ahead
@@ -35,7 +35,7 @@ class Batch:
     Attributes:
       block: indices of all its blocks, those of other processes too, `<int64>[B]`.
       weight: 1 for a block, 0 for what fills up the batch, `<float32>[B]`.
-      arrays: this process's share on the devices, see `attention_ar.steps`.
+      arrays: this process's share on the devices, see `attention_ar.training.steps`.
     """
 
     block: np.ndarray
@@ -137,7 +137,7 @@ def open_home(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
       file: a FeaturesFile.
       dtype: of the computation: numpy's float32 or float64, or ml_dtypes' bfloat16.
       videos: the videos that blocks will be of.
-      parallel: of `attention_ar.parallel`.
+      parallel: of `attention_ar.training.parallel`.
       batch_bytes: of the features of this process's share of a batch; several of them must have room, too.
     """
     if name not in ("auto", "device", "host", "disk"):
@@ -167,7 +167,7 @@ def load_batches(home, blocks: Blocks, order, batch_size: int, parallel, *, firs
       blocks: of the file that the home has.
       order: indices into `blocks`.
       batch_size: B, of the whole batch.
-      parallel: of `attention_ar.parallel`: which part of a batch this process makes, and how it gets to the devices.
+      parallel: which part of a batch this process makes, and how it gets to the devices.
       first: the number of batches to leave out at the beginning.
       share_frames: whether a batch has each frame once and its blocks refer to them, if there is but one device.
 

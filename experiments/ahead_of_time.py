@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from attention_ar.errors import InputError
-from attention_ar.parallel import LARGEST_SHARE, check_batch_size, choose
-from attention_ar.steps import create_train_state
+from attention_ar.training.parallel import LARGEST_SHARE, check_batch_size, choose
+from attention_ar.training.steps import create_train_state
 from data_prep.features_file import open_features
 from experiments.benchmarks import flops
 from experiments.benchmarks.settings import Settings
@@ -99,7 +99,7 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
     """Returns the training step, lowered for the shapes of a batch; nothing of it need exist.
 
     Args:
-      parallel: of `attention_ar.parallel`.
+      parallel: of `attention_ar.training.parallel`.
       config, shapes: see `compile_for`.
       memory_of_a_chip: in bytes.
     """

@@ -16,8 +16,8 @@ from absl import flags
 import attention_ar as ar
 from attention_ar import released
 from attention_ar.errors import InputError, writing
-from attention_ar.objective import PaperObjective
-from attention_ar.optimizers import adam
+from attention_ar.loss import PaperObjective
+from attention_ar.training.optimizers import adam
 from data_prep.batches import block_skip, cut_blocks
 from data_prep.splits import hold_out_fold, hold_out_validation
 

@@ -159,7 +159,7 @@ def _who() -> str:
 
 
 def _how_to_go_on(workdir) -> str:
-    from attention_ar.checkpoints import last_whole
+    from attention_ar.training.checkpoints import last_whole
 
     where = last_whole(os.path.join(workdir, "checkpoints"))
     return f"started again on all hosts, the same command goes on from {where}"

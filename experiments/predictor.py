@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from attention_ar.parallel import OneDevice
+from attention_ar.training.parallel import OneDevice
 
 SCORED = ("predictions", "cross_entropy", "entropy", "movement", "largest_mass")
 
@@ -14,7 +14,7 @@ class Predictor:
 
     Attributes:
       per_frame: whether the prediction at a step depends on that step's frame alone.
-      parallel: on which devices, see `attention_ar.parallel`.
+      parallel: on which devices, see `attention_ar.training.parallel`.
       dtype: of the features.
     """
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
 from attention_ar.released.checkpoint import read_model, write_model
-from attention_ar.steps import TrainState
+from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.steps import TrainState
 from data_prep.features_file import absolute_path, open_features
 from data_prep.released_conversion import GRID
 from experiments import trained

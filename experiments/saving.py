@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from attention_ar.checkpoints import Checkpoints
+from attention_ar.training.checkpoints import Checkpoints
 
 FIRST = 5  # Steps before the first save, after which the length of a step is known.
 

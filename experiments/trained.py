@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from attention_ar.checkpoints import Checkpoints
 from attention_ar.errors import InputError
-from attention_ar.parallel import choose
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.parallel import choose
 from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
 from experiments.config import RunConfig, build_model, build_objective, feature_dtype, read_config
 from experiments.predictor import Predictor

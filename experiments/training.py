@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from attention_ar.checkpoints import Checkpoints, export_params
 from attention_ar.errors import InputError
-from attention_ar.parallel import check_batch_size, choose
-from attention_ar.steps import create_train_state
+from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.parallel import check_batch_size, choose
+from attention_ar.training.steps import create_train_state
 from data_prep.batches import Blocks, epoch_order
 from data_prep.features_file import absolute_path, open_features, recipe_hash, require_same_recipe
 from data_prep.homes import load_batches, open_home

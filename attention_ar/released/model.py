@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
+from attention_ar.loop.fast import InPlace, time_loop
 from attention_ar.products import accumulator, product
-from attention_ar.time_loop import InPlace, time_loop
 
 _OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", *_OF_LOOKING, "decoder_W_sel", "decoder_b_sel")

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar import loss
-from attention_ar.objective import PaperObjective
+from attention_ar.loss import PaperObjective
 from attention_ar.released.model import sigmoid
 
 EPSILON = 1e-8

@@ -37,8 +37,8 @@ def compile_train_step(model, objective, settings: Settings, batch_size: int, dt
     """
     import jax
 
-    from attention_ar.optimizers import adam
-    from attention_ar.steps import create_train_state, train_step
+    from attention_ar.training.optimizers import adam
+    from attention_ar.training.steps import create_train_state, train_step
 
     batch = device_batch(settings, batch_size, dtype)
     optimizer = adam(1e-4)

@@ -27,8 +27,8 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     """Our evaluation step, compiled."""
     import jax
 
-    from attention_ar.objective import PaperObjective
-    from attention_ar.steps import eval_step
+    from attention_ar.loss import PaperObjective
+    from attention_ar.training.steps import eval_step
     from experiments.benchmarks.batch import device_batch
 
     model, batch = train_step.model(settings, dtype), device_batch(settings, size, dtype)

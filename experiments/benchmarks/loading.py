@@ -65,10 +65,10 @@ def build_home(settings: Settings, size: int, dtype: str, home_name: str) -> Wor
     """Training with batches from one home."""
     import jax
 
-    from attention_ar.objective import PaperObjective
-    from attention_ar.optimizers import adam
-    from attention_ar.parallel import OneDevice
-    from attention_ar.steps import create_train_state
+    from attention_ar.loss import PaperObjective
+    from attention_ar.training.optimizers import adam
+    from attention_ar.training.parallel import OneDevice
+    from attention_ar.training.steps import create_train_state
     from data_prep.batches import cut_blocks, epoch_order
     from data_prep.homes import load_batches, open_home
 
@@ -101,8 +101,8 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     """Evaluation of videos from disk, as many as eight batches need."""
     import jax
 
-    from attention_ar.objective import PaperObjective
-    from attention_ar.parallel import OneDevice
+    from attention_ar.loss import PaperObjective
+    from attention_ar.training.parallel import OneDevice
     from data_prep.batches import cut_blocks
     from data_prep.homes import OnDisk
     from experiments.evaluation import predict_blocks

@@ -25,7 +25,7 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
 
 def build(settings: Settings, size: int, dtype: str) -> Workload:
     """States facts only."""
-    from attention_ar.objective import PaperObjective
+    from attention_ar.loss import PaperObjective
     from experiments.benchmarks.batch import compile_train_step
 
     _, temporary = compile_train_step(train_step.model(settings, dtype), PaperObjective(), settings, size, dtype)

@@ -49,7 +49,7 @@ def model(settings: Settings, dtype: str):
 
 def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
     """Our step, compiled."""
-    from attention_ar.objective import PaperObjective
+    from attention_ar.loss import PaperObjective
     from experiments.benchmarks.batch import compile_train_step
 
     run, temporary = compile_train_step(model(settings, dtype), PaperObjective(), settings, size, dtype)

@@ -21,7 +21,7 @@ import optax
 
 from attention_ar.attention_health import attention_health
 from attention_ar.errors import InputError, writing
-from attention_ar.optimizers import adam
+from attention_ar.training.optimizers import adam
 from experiments.config import build_model, build_objective
 from experiments.evaluation import label_of
 from experiments.paper_figures.filmstrips import WHITE, with_warning

@@ -9,10 +9,10 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import attention_ar as ar
-from attention_ar.objective import PaperObjective
-from attention_ar.optimizers import adam
+from attention_ar.loss import PaperObjective
 from attention_ar.products import product
-from attention_ar.steps import create_train_state, train_step
+from attention_ar.training.optimizers import adam
+from attention_ar.training.steps import create_train_state, train_step
 
 B, T, K2, D, d, C = 4, 5, 9, 16, 12, 3
 MODELS = {

@@ -7,7 +7,7 @@ import pytest
 
 import attention_ar as ar
 from attention_ar.errors import InputError
-from attention_ar.steps import predict
+from attention_ar.training.steps import predict
 
 B, T, K2, D = 2, 3, 4, 6
 SIZES = {"num_classes": 3, "hidden_dim": 5}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attention_ar import InputError, loss
-from attention_ar.objective import PaperObjective
+from attention_ar.loss import PaperObjective
 
 
 def test_cross_entropy_is_summed_over_the_steps():

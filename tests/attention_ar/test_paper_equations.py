@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import attention_ar as ar
-from attention_ar.objective import PaperObjective
+from attention_ar.loss import PaperObjective
 
 # --- The oracle -------------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from attention_ar import parallel as ways
 from attention_ar.errors import InputError
+from attention_ar.training import parallel as ways
 
 SCRIPT = Path(__file__).with_name("twenty_steps.py")
 SPEC = importlib.util.spec_from_file_location("twenty_steps", SCRIPT)

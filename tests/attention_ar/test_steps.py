@@ -9,10 +9,10 @@ import optax
 import pytest
 
 import attention_ar as ar
-from attention_ar.checkpoints import Checkpoints, export_params
-from attention_ar.objective import PaperObjective
-from attention_ar.optimizers import adam
-from attention_ar.steps import TrainState, create_train_state, eval_step, predict, train_step
+from attention_ar.loss import PaperObjective
+from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.optimizers import adam
+from attention_ar.training.steps import TrainState, create_train_state, eval_step, predict, train_step
 
 MODEL = ar.SoftAttentionLSTM(num_classes=3, hidden_dim=6, num_layers=2)
 OBJECTIVE = PaperObjective(attention_penalty=1.0)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attention_ar.loop.fast import InPlace, time_loop
 from attention_ar.products import product
-from attention_ar.time_loop import InPlace, time_loop
 
 B, T, D, d = 3, 4, 5, 2
 

@@ -11,10 +11,10 @@ import numpy as np
 import optax
 
 import attention_ar as ar
-from attention_ar import parallel as ways
-from attention_ar.objective import PaperObjective
+from attention_ar.loss import PaperObjective
 from attention_ar.released.objective import ReleasedObjective
-from attention_ar.steps import TrainState, create_train_state
+from attention_ar.training import parallel as ways
+from attention_ar.training.steps import TrainState, create_train_state
 
 B, T, K2, D, C = 16, 4, 9, 5, 3
 PAPER = ar.SoftAttentionLSTM(num_classes=C, hidden_dim=6, num_layers=2), PaperObjective(1.0, 1e-3)

@@ -5,9 +5,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from attention_ar import parallel as ways
 from attention_ar.errors import InputError
-from attention_ar.steps import look_up
+from attention_ar.training import parallel as ways
+from attention_ar.training.steps import look_up
 from data_prep import homes
 from data_prep.batches import cut_blocks, epoch_order
 from data_prep.features_file import FeaturesFile, open_features, write_features

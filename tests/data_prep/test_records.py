@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from attention_ar.errors import InputError
-from attention_ar.parallel import OneDevice
+from attention_ar.training.parallel import OneDevice
 from data_prep import record_export, records, tfds_builders
 from data_prep.batches import cut_blocks, epoch_order
 from data_prep.features_file import FeaturesFile, open_features

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from attention_ar.checkpoints import last_whole
+from attention_ar.training.checkpoints import last_whole
 
 FEATURES = flags.DEFINE_string("features", None, "Features file.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs are made.", required=True)

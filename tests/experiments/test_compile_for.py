@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from attention_ar.parallel import OneDevice, OverMesh
+from attention_ar.training.parallel import OneDevice, OverMesh
 from experiments import ahead_of_time, pods
 from experiments.ahead_of_time import Shapes, compile_for, describe, lower_train_step, nominal_flops, report
 from experiments.benchmarks import flops

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
-from attention_ar.checkpoints import Checkpoints, last_whole
 from attention_ar.errors import InputError
+from attention_ar.training.checkpoints import Checkpoints, last_whole
 from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.epoch import Position
 from experiments.saving import Saving, Stopped

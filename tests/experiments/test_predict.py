@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attention_ar.checkpoints import Checkpoints
 from attention_ar.errors import InputError
-from attention_ar.steps import TrainState
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.steps import TrainState
 from data_prep.clip_list import Clip, ClipList
 from data_prep.extraction import extract
 from data_prep.features_file import open_features

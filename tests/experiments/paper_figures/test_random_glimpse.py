@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from attention_ar.optimizers import adam
+from attention_ar.training.optimizers import adam
 from experiments.config import build_model, build_objective
 from experiments.paper_figures.drawing import draw_figure
 from experiments.paper_figures.random_glimpse import draw_random_glimpse, optimise_W, random_W, with_W

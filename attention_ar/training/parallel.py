@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from attention_ar.errors import InputError
-from attention_ar.steps import eval_step, look_up, train_step
+from attention_ar.training.steps import eval_step, look_up, train_step
 
 AXIS = "devices"
 LARGEST_SHARE = 0.6  # Of a memory, that features may take.

@@ -1,0 +1,1 @@
+"""The loop over the T steps of a block, batched over blocks."""

@@ -1,0 +1,1 @@
+"""Training and evaluation steps, on one device or many; optimiser and checkpoints."""
