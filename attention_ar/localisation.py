@@ -1,6 +1,6 @@
 """Whether the attention lies where something is known to be.
 
-A region is given by how much of each cell it covers, `<float>[..., K²]` between 0 and 1; see `data_prep.boxes`.
+A region is given by how much of each cell it covers, `<float>[..., K²]` between 0 and 1 (`data_prep.datasets.boxes`).
 Everything is said step by step, and not averaged.
 """
 

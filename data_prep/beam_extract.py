@@ -15,7 +15,8 @@ import functools
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line, dataset_flags
+from data_prep.common import command_line
+from data_prep.datasets import dataset_flags
 
 flags.adopt_module_key_flags(dataset_flags)
 OUTPUT_DIR = flags.DEFINE_string(
@@ -38,15 +39,15 @@ RUNNER = flags.DEFINE_string("runner", "DirectRunner", "FlinkRunner, SparkRunner
 def main(argv):
     clip_list = dataset_flags.listed_clips()
     from data_prep import feature_statistics  # --help need not wait for these.
-    from data_prep.extraction import parse_fps
-    from data_prep.features_file import open_features
-    from data_prep.googlenet_weights import load_googlenet
+    from data_prep.features.extraction import parse_fps
+    from data_prep.features.opening import open_features
+    from data_prep.networks.weights import load_googlenet
 
     fps = parse_fps(FPS.value)
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from data_prep.beam_pipeline import extract_with_beam
+        from data_prep.features.beam_pipeline import extract_with_beam
     except ImportError as error:
         raise InputError(f"{error}: pip install '.[beam]' in an environment of its own") from None
 

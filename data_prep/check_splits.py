@@ -9,9 +9,10 @@ such clips are reported and not refused. Ends with status 0 if the split may be 
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line, dataset_flags
-from data_prep.datasets import find_dataset
-from data_prep.split_report import count_table, find_leaks, validation_line
+from data_prep.common import command_line
+from data_prep.datasets import dataset_flags
+from data_prep.datasets.registry import find_dataset
+from data_prep.datasets.split_report import count_table, find_leaks, validation_line
 
 flags.adopt_module_key_flags(dataset_flags)
 CONTENTS = flags.DEFINE_bool("contents", True, "Compare the clips' decoded frames, not only their groups.")

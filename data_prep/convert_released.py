@@ -10,7 +10,7 @@ numbers are float32; a features file rounds them to float16, by one part in 2048
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line
+from data_prep.common import command_line
 
 FROM_RELEASED = flags.DEFINE_string("from_released", None, "Folder with the authors' files, to be converted.")
 OUTPUT = flags.DEFINE_string("output", None, "The features file to write (.h5).")
@@ -36,7 +36,7 @@ def main(argv):
 
 
 def convert_from(folder, output):
-    from data_prep.released_conversion import from_released  # Imports the decoder, which --help need not wait for.
+    from data_prep.released.conversion import from_released  # Imports the decoder, which --help need not wait for.
 
     made = from_released(folder, output, CLASS_NAMES.value, FPS.value)
     parts = ", ".join(f"{made.splits.count(split)} {split}" for split in dict.fromkeys(made.splits))
@@ -44,7 +44,7 @@ def convert_from(folder, output):
 
 
 def convert_to(features, folder):
-    from data_prep.released_conversion import RELEASED_FPS, to_released
+    from data_prep.released.conversion import RELEASED_FPS, to_released
 
     file = to_released(features, folder)
     print(f"{folder}: classes by number: {', '.join(f'{i} {name}' for i, name in enumerate(file.class_names))}")

@@ -12,9 +12,10 @@ from pathlib import Path
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line, dataset_flags
-from data_prep.datasets import find_dataset
-from data_prep.downloading import download_dataset
+from data_prep.common import command_line
+from data_prep.datasets import dataset_flags
+from data_prep.datasets.downloading import download_dataset
+from data_prep.datasets.registry import find_dataset
 
 flags.declare_key_flag("dataset")
 flags.declare_key_flag("data_dir")

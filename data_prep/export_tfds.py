@@ -12,7 +12,7 @@ import dataclasses
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line
+from data_prep.common import command_line
 
 FEATURES = flags.DEFINE_string("features", "features.h5", "The features file.")
 NAME = flags.DEFINE_string(
@@ -37,10 +37,10 @@ VALIDATION_FRACTION = flags.DEFINE_float(
 def main(argv):
     if len(argv) > 1:
         raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
-    from data_prep.features_file import open_features  # --help need not wait for these.
-    from data_prep.record_export import export_records
-    from data_prep.records import check_name
-    from data_prep.splits import hold_out_validation
+    from data_prep.datasets.splits import hold_out_validation
+    from data_prep.features.opening import open_features
+    from data_prep.features.record_export import export_records
+    from data_prep.features.record_files import check_name
     from data_prep.tfds_builders import check_fits
 
     check_name(NAME.value)

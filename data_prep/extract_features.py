@@ -15,8 +15,9 @@ import time
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line, dataset_flags
-from data_prep.extraction import check_output, extract, parse_fps
+from data_prep.common import command_line
+from data_prep.datasets import dataset_flags
+from data_prep.features.extraction import check_output, extract, parse_fps
 
 flags.adopt_module_key_flags(dataset_flags)
 OUTPUT = flags.DEFINE_string("output", "features.h5", "The file to write.")
@@ -41,8 +42,8 @@ def main(argv):
     output = check_output(OUTPUT.value)
     clip_list = dataset_flags.listed_clips()
     from data_prep import feature_statistics  # Imports that --help need not wait for.
-    from data_prep.features_file import open_features
-    from data_prep.googlenet_weights import load_googlenet
+    from data_prep.features.opening import open_features
+    from data_prep.networks.weights import load_googlenet
 
     network = load_googlenet(GOOGLENET.value)
     if network.recipe["random"]:

@@ -13,8 +13,8 @@ import, and for data sets of other names, `tfds.builder("…", data_dir=DIR)` re
 import tensorflow_datasets as tfds
 
 from attention_ar.errors import InputError
-from data_prep.features_file import FeaturesFile
-from data_prep.records import VERSION, example_spec
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.record_files import VERSION, example_spec
 
 
 class _GoogLeNetFeatures(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -13,9 +13,10 @@ import os
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import command_line, dataset_flags
-from data_prep.datasets import list_clips
-from data_prep.verification import format_faults, summary, verify, videos_below, write_verdicts
+from data_prep.common import command_line
+from data_prep.datasets import dataset_flags
+from data_prep.datasets.registry import list_clips
+from data_prep.datasets.verification import format_faults, summary, verify, videos_below, write_verdicts
 
 flags.declare_key_flag("dataset")
 flags.declare_key_flag("data_dir")

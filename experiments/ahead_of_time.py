@@ -13,7 +13,7 @@ import numpy as np
 from attention_ar.errors import InputError
 from attention_ar.training.parallel import LARGEST_SHARE, check_batch_size, choose
 from attention_ar.training.steps import create_train_state
-from data_prep.features_file import open_features
+from data_prep.features.opening import open_features
 from experiments.benchmarks import flops
 from experiments.benchmarks.settings import Settings
 from experiments.collectives import find_collectives

@@ -10,7 +10,7 @@ contender for TensorBoard, xprof or perfetto.
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.settings import Settings
 from experiments.config import define_flags, from_flags

@@ -15,12 +15,13 @@ import numpy as np
 from attention_ar.blocks import frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
-from data_prep.block_window import BlockWindow
-from data_prep.clip_frames import INPUT_SIZE, kept_every
-from data_prep.homes import aligned_empty, copy_rows
-from data_prep.read_ahead import read_ahead
-from data_prep.video import Pictures, VideoProbe, WholeFrames, probe
-from data_prep.video_sources import find_source, is_endless
+from data_prep.common.read_ahead import read_ahead
+from data_prep.loading.block_window import BlockWindow
+from data_prep.loading.buffers import aligned_empty, copy_rows
+from data_prep.video.clip_frames import INPUT_SIZE, kept_every
+from data_prep.video.frames import Pictures, WholeFrames
+from data_prep.video.probe import VideoProbe, probe
+from data_prep.video.sources import find_source, is_endless
 from experiments.protocol import Protocol
 from experiments.trained import TrainedModel
 
@@ -87,7 +88,7 @@ class ClipPredictor:
 
     Args:
       model: the model.
-      network: the network, see `data_prep.extraction.Network`.
+      network: the network, see `data_prep.features.extraction.Network`.
       stride: frames from the start of one block to that of the next; None is the run's.
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
       frame_batch: frames per call of the network.

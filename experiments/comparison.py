@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
-from data_prep.features_file import absolute_path, open_features
+from data_prep.features.opening import absolute_path, open_features
 from experiments.bootstrap import Difference, accuracies, mean_average_precisions, paired_bootstrap
 from experiments.cells import Cell, run_cell
 from experiments.config import RunConfig

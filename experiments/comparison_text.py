@@ -2,7 +2,7 @@
 
 import statistics
 
-from data_prep.features_file import recipe_hash
+from data_prep.features.recipe import recipe_hash
 from experiments.bootstrap import Difference
 from experiments.comparison import ROWS, Comparison, mean_and_deviation
 from experiments.config import as_flags

@@ -16,7 +16,7 @@ os.environ.update(without_tpu())  # JAX reads it when it is imported.
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 from experiments.config import RunConfig, define_run_flags, from_flags, write_json
 
 TOPOLOGY = flags.DEFINE_string(

@@ -18,8 +18,8 @@ from attention_ar import released
 from attention_ar.errors import InputError, writing
 from attention_ar.loss import PaperObjective
 from attention_ar.training.optimizers import adam
-from data_prep.batches import block_skip, cut_blocks
-from data_prep.splits import hold_out_fold, hold_out_validation
+from data_prep.datasets.splits import hold_out_fold, hold_out_validation
+from data_prep.loading.block_table import block_skip, cut_blocks
 
 flags.disclaim_key_flags()  # The flags belong to the program that defines them through `define_flags`.
 

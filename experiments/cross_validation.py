@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from attention_ar.errors import InputError
-from data_prep.features_file import absolute_path, open_features
+from data_prep.features.opening import absolute_path, open_features
 from experiments.cells import Cell, run_cell
 from experiments.config import DataConfig, RunConfig, build_model
 from experiments.grid import point_name, points, with_flags
@@ -137,7 +137,7 @@ def cross_validate(
       workdir: runs are in its folder `points`; those that are done are not run again.
       config: what all points have in common; its held-out part and seed are not looked at.
       grid: see `grid.parse_grid`.
-      folds: into how many folds the training part is cut, see `data_prep.splits.hold_out_fold`.
+      folds: into how many folds the training part is cut, see `data_prep.datasets.splits.hold_out_fold`.
       num_seeds: how many seeds on each fold.
       keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none. Without them, more
         epochs begin at the first one again.

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.homes import Batch
+from data_prep.loading.batches import Batch
 from experiments.saving import Saving
 
 LOSSES = ("loss", "cross_entropy", "attention_penalty", "weight_decay")

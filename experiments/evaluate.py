@@ -12,7 +12,7 @@ upright frame, from its upper left corner). Frames without a box are left out, a
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from attention_ar import metrics
 from attention_ar.errors import InputError
-from data_prep.batches import Blocks
-from data_prep.csv_file import write_csv
-from data_prep.features_file import recipe_hash
-from data_prep.homes import OnDisk, load_batches
+from data_prep.common.files import write_csv
+from data_prep.features.recipe import recipe_hash
+from data_prep.loading.batches import load_batches
+from data_prep.loading.block_table import Blocks
+from data_prep.loading.feature_stores import OnDisk
 from experiments import confusion_picture, trained
 from experiments.config import write_json
 from experiments.localisation_scores import Localisation
@@ -94,7 +95,7 @@ def predict_blocks(
     Args:
       predictor: of the model.
       params: the model's parameters.
-      home: where the features are that the blocks are of, see `data_prep.homes`.
+      home: where the features are that the blocks are of, see `data_prep.loading.feature_stores`.
       blocks: which blocks.
       batch_size: B; as many more as make it divisible by the number of devices.
       protocol: how steps make the prediction of a block.
@@ -172,7 +173,7 @@ def evaluate(
       protocol: "paper" or "released", see `Protocol`; the latter also cuts videos into blocks by the released rule.
       checkpoint: "best" or "latest".
       stride, batch_size: None is the run's own.
-      boxes: a boxes file, see `data_prep.boxes`; the scores then have an entry `localisation`, see
+      boxes: a boxes file, see `data_prep.datasets.boxes`; the scores then have an entry `localisation`, see
         `Localisation.scores`.
       data_dir: the folder of the clips, for the size of their frames; None is the one they were extracted from.
       output: where the scores go; None is `scores.json` in the folder that is returned.

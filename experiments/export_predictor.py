@@ -15,7 +15,7 @@ import os
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "File to write; by default predictor.jaxexport in the run's folder.")

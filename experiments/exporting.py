@@ -10,7 +10,7 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.training.steps import predict
-from data_prep.features_file import recipe_hash
+from data_prep.features.recipe import recipe_hash
 from experiments import trained
 from experiments.config import RunConfig, build_model, build_objective, feature_dtype, write_json
 

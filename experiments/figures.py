@@ -11,7 +11,7 @@ Without a named clip, the figure chooses one of the split. White regions are whe
 
 from absl import flags
 
-from data_prep.command_line import printable, run
+from data_prep.common.command_line import printable, run
 
 FIGURE = flags.DEFINE_string("figure", None, "Its number in the paper: 1, 3, 4, 5, 6, 7, 8, 9, 10, 11.", required=True)
 WORKDIR = flags.DEFINE_multi_string(

@@ -11,7 +11,7 @@ Hollywood2 scripts have --last_n=16. data_prep.convert_released makes a features
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: to be made, or to be exported.", required=True)
 MODEL = flags.DEFINE_string("model", None, "Checkpoint to import (.npz).")

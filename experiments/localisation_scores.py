@@ -7,12 +7,12 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.localisation import attention_mass_in_box, box_area, pointing_chance, pointing_game
-from data_prep.batches import Blocks
-from data_prep.boxes import box_cell_weights, read_boxes
-from data_prep.command_line import printable
-from data_prep.csv_file import write_csv
-from data_prep.features_file import FeaturesFile
-from data_prep.video import upright_size
+from data_prep.common.command_line import printable
+from data_prep.common.files import write_csv
+from data_prep.datasets.boxes import box_cell_weights, read_boxes
+from data_prep.features.contents import FeaturesFile
+from data_prep.loading.block_table import Blocks
+from data_prep.video.frames import upright_size
 
 MEASURES = ("mass", "area", "pointing", "pointing_chance")
 
@@ -25,8 +25,8 @@ class Localisation:
     as in the metrics, whatever its length and the stride.
 
     Args:
-      path: a boxes file, see `data_prep.boxes`. Its frames are those of the clips, also where extraction has reduced
-        the rate.
+      path: a boxes file, see `data_prep.datasets.boxes`. Its frames are those of the clips, also where
+        extraction has reduced the rate.
       file: the FeaturesFile.
       blocks: all that will be added. Their clips are opened for the size of the frames.
       data_dir: the folder of the clips; by default the one they were extracted from.

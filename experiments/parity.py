@@ -14,7 +14,7 @@ from absl import flags, logging
 from tqdm import tqdm
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 from experiments.parity_cases import find_cases, rows_of, write_json
 from experiments.parity_table import grouped, render, summarize
 

@@ -14,7 +14,7 @@ from attention_ar.blocks import block_frames
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import batches, released_block_table, released_skip
 from attention_ar.released.evaluation import accuracy, average_precisions, mean_average_precision, vote
-from data_prep.released_dataset import NUM_CELLS, parse_frame_counts, parse_labels, read_released_dataset
+from data_prep.released.layout import NUM_CELLS, parse_frame_counts, parse_labels, read_released_dataset
 from experiments.parity_table import Case, compare, refuses, same, stated
 
 

@@ -19,7 +19,7 @@ from attention_ar.released import (
 )
 from attention_ar.released.blocks import released_skip
 from attention_ar.released.evaluation import accuracy, average_precisions, mean_average_precision, vote
-from data_prep.released_dataset import read_released_dataset
+from data_prep.released.layout import read_released_dataset
 from experiments.parity_data import Windows
 from experiments.parity_model import DEAD_GRADIENT, model_options, quick_jit, released_cost
 from experiments.parity_table import FLOAT32, Case, compare, errors, load_arrays, noted, same, stated

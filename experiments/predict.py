@@ -11,7 +11,7 @@ with the clip's result so far.
 
 from absl import flags
 
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")

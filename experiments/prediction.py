@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attention_ar.errors import InputError
-from data_prep.command_line import printable
-from data_prep.distribution import check_name, walk
-from data_prep.extraction import make_recipe
-from data_prep.features_file import differing_fields
-from data_prep.googlenet_weights import load_googlenet
-from data_prep.progress import Progress
-from data_prep.video import EXTENSIONS
+from data_prep.common.command_line import printable
+from data_prep.common.folders import check_name, walk
+from data_prep.common.progress import Progress
+from data_prep.features.extraction import make_recipe
+from data_prep.features.recipe import differing_fields
+from data_prep.networks.weights import load_googlenet
+from data_prep.video.frames import EXTENSIONS
 from experiments import trained
 from experiments.clip_stream import BlockPrediction, ClipPredictor, ClipStream
 from experiments.overlay_movie import OverlayMovie, film_size

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from data_prep.command_line import printable
+from data_prep.common.command_line import printable
 from experiments.clip_stream import BlockPrediction, ClipPrediction, ClipPredictor, ClipStream
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 
 WORKDIR = flags.DEFINE_string("workdir", "quickstart", "Folder for everything that is made.")
 GOOGLENET = flags.DEFINE_string(

@@ -13,8 +13,8 @@ from attention_ar.released.blocks import released_skip
 from attention_ar.released.checkpoint import read_model, write_model
 from attention_ar.training.checkpoints import Checkpoints, export_params
 from attention_ar.training.steps import TrainState
-from data_prep.features_file import absolute_path, open_features
-from data_prep.released_conversion import GRID
+from data_prep.features.opening import absolute_path, open_features
+from data_prep.released.conversion import GRID
 from experiments import trained
 from experiments.config import (
     DataConfig,

@@ -8,7 +8,7 @@ Leaves `run/report.html`, which needs nothing beside it: no network, no other fi
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import printable, run
+from data_prep.common.command_line import printable, run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")

@@ -12,8 +12,8 @@ from PIL import Image
 
 from attention_ar import metrics
 from attention_ar.errors import InputError
-from data_prep.homes import OnDisk
-from data_prep.progress import Progress
+from data_prep.common.progress import Progress
+from data_prep.loading.feature_stores import OnDisk
 from experiments import trained
 from experiments.config import as_flags
 from experiments.evaluation import VideoPredictions, predict_videos, videos_of

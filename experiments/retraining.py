@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attention_ar.errors import InputError
-from data_prep.features_file import open_features
+from data_prep.features.opening import open_features
 from experiments.cells import Cell, run_cell
 from experiments.config import RunConfig
 from experiments.grid import with_flags

@@ -18,7 +18,7 @@ With --nokeep_checkpoints that is not so of epochs: more of them begin at the fi
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 from experiments.config import RunConfig, define_run_flags, from_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)

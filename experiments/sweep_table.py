@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.features_file import recipe_hash
+from data_prep.features.recipe import recipe_hash
 from experiments.config import RunConfig, as_flags
 from experiments.cross_validation import PointResult, Sweep, cross_validate, t_interval
 from experiments.grid import point_name, points, value_text, with_flags

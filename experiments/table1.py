@@ -11,7 +11,7 @@ makes them: evaluate, visualize, figures and report take it.
 Killed at any moment, the same command goes on; what is done is not done again, also with more seeds or epochs.
 """
 
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 from experiments import table_flags
 
 table_flags.define_flags()

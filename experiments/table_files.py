@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attention_ar.errors import writing
-from data_prep.csv_file import write_csv
+from data_prep.common.files import write_csv
 from experiments.config import write_json
 from experiments.whole_file import write_whole
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attention_ar.errors import InputError
-from data_prep.datasets import list_clips
-from data_prep.extraction import extract
-from data_prep.features_file import open_features
-from data_prep.googlenet_weights import load_googlenet
-from data_prep.synthetic_clips import write_synthetic_clips
+from data_prep.datasets.registry import list_clips
+from data_prep.datasets.synthetic_clips import write_synthetic_clips
+from data_prep.features.extraction import extract
+from data_prep.features.opening import open_features
+from data_prep.networks.weights import load_googlenet
 from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.evaluation import evaluate
 from experiments.training import train

@@ -9,7 +9,7 @@ bit. Told to stop (SIGTERM), it saves and ends with status 0.
 from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 from experiments import multihost
 from experiments.config import RunConfig, define_run_flags, from_flags
 

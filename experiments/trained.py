@@ -11,7 +11,9 @@ import numpy as np
 from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints
 from attention_ar.training.parallel import choose
-from data_prep.features_file import FeaturesFile, open_features, require_same_recipe
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.opening import open_features
+from data_prep.features.recipe import require_same_recipe
 from experiments.config import RunConfig, build_model, build_objective, feature_dtype, read_config
 from experiments.predictor import Predictor
 

@@ -16,10 +16,12 @@ from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints, export_params
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
-from data_prep.batches import Blocks, epoch_order
-from data_prep.features_file import absolute_path, open_features, recipe_hash, require_same_recipe
-from data_prep.homes import load_batches, open_home
-from data_prep.splits import check_disjoint_groups
+from data_prep.datasets.splits import check_disjoint_groups
+from data_prep.features.opening import absolute_path, open_features
+from data_prep.features.recipe import recipe_hash, require_same_recipe
+from data_prep.loading.batches import load_batches
+from data_prep.loading.block_table import Blocks, epoch_order
+from data_prep.loading.feature_stores import open_home
 from experiments.config import (
     RunConfig,
     RuntimeConfig,

@@ -10,9 +10,9 @@ from PIL import Image
 
 from attention_ar.blocks import block_frames
 from attention_ar.errors import InputError
-from data_prep.batches import Blocks
-from data_prep.homes import OnDisk
-from data_prep.video import read_frames
+from data_prep.loading.block_table import Blocks
+from data_prep.loading.feature_stores import OnDisk
+from data_prep.video.frames import read_frames
 from experiments import filmstrip, trained
 from experiments.evaluation import label_of, predict_blocks, predict_videos, videos_of
 

@@ -8,7 +8,7 @@ White regions are where the model looks, and the brighter they are the more.
 
 from absl import flags
 
-from data_prep.command_line import run
+from data_prep.common.command_line import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")

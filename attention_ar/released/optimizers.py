@@ -30,9 +30,9 @@ def released_adam() -> optax.GradientTransformation:
     too long: the first is ±7.02e-4 whatever the gradient, where Adam's is ±2e-4, and the excess fades over some
     thousand updates. The learning rate is a part of the function: the program ignores the one it is given.
 
-    `attention_ar.training.optimizers.adam`, `optax.adam` and Algorithm 1 of the paper do it otherwise, as
-    published. In the first version of that paper β₁ = 0.1 and β₂ = 0.001 were the rates, and the corrections those of
-    today; the program mixes the two notations.
+    `attention_ar.training.optimizers.adam`, `optax.adam` and Algorithm 1 of the paper as published do it otherwise. In
+    the first version of that paper β₁ = 0.1 and β₂ = 0.001 were the rates, and the corrections those of today; the
+    program mixes the two notations.
 
     Returns:
       The corresponding `optax.GradientTransformation`; it counts t in int32.

@@ -45,12 +45,12 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
 
 def find_clips(settings: Settings):
     """Returns clips of `BATCHES` batches of frames together, or somewhat more; of a long list, evenly spread ones."""
-    from data_prep.clip_frames import probe_clip
-    from data_prep.datasets import list_clips
+    from data_prep.datasets.registry import list_clips
+    from data_prep.video.clip_frames import probe_clip
 
     folder = settings.clips
     if not folder:
-        from data_prep.synthetic_clips import write_synthetic_clips
+        from data_prep.datasets.synthetic_clips import write_synthetic_clips
 
         folder = tempfile.mkdtemp(prefix="benchmark-clips-")
         write_synthetic_clips(folder)
@@ -67,7 +67,7 @@ def find_clips(settings: Settings):
 
 def decode(clips):
     """Yields the frames of clips, `<uint8>[n, 224, 224, 3]` at a time."""
-    from data_prep.video import read_frames
+    from data_prep.video.frames import read_frames
 
     for clip in clips.clips:
         yield from read_frames(os.path.join(clips.data_dir, clip.path))
@@ -86,7 +86,7 @@ def batch_of_frames(settings: Settings) -> np.ndarray:
 
 def load(settings: Settings):
     """Returns our network; a random one is as fast as a trained one."""
-    from data_prep.googlenet_weights import load_googlenet
+    from data_prep.networks.weights import load_googlenet
 
     return load_googlenet(settings.googlenet or "random")
 
@@ -105,7 +105,7 @@ def build_network(settings: Settings) -> Workload:
 
 def build_whole(settings: Settings) -> Workload:
     """A whole extraction, but for loading and compiling the network."""
-    from data_prep.extraction import extract
+    from data_prep.features.extraction import extract
 
     network, clips = load(settings), find_clips(settings)
 

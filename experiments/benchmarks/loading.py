@@ -36,7 +36,9 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
 
 def made_up_features(settings: Settings, path: Path):
     """Writes a features file of random values, about half of them 0 as behind a ReLU, and opens it."""
-    from data_prep.features_file import FeaturesFile, open_features, write_features
+    from data_prep.features.contents import FeaturesFile
+    from data_prep.features.hdf5_file import write_features
+    from data_prep.features.opening import open_features
 
     count, frames, side = settings.num_videos, 2 * settings.num_steps, round(settings.num_cells**0.5)
     some = np.maximum(np.random.default_rng(0).standard_normal((997, side, side, settings.input_dim)), 0)
@@ -69,8 +71,9 @@ def build_home(settings: Settings, size: int, dtype: str, home_name: str) -> Wor
     from attention_ar.training.optimizers import adam
     from attention_ar.training.parallel import OneDevice
     from attention_ar.training.steps import create_train_state
-    from data_prep.batches import cut_blocks, epoch_order
-    from data_prep.homes import load_batches, open_home
+    from data_prep.loading.batches import load_batches
+    from data_prep.loading.block_table import cut_blocks, epoch_order
+    from data_prep.loading.feature_stores import open_home
 
     parallel, optimizer = OneDevice(), adam(1e-4)
     features = jax.numpy.dtype(dtype)
@@ -103,8 +106,8 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
 
     from attention_ar.loss import PaperObjective
     from attention_ar.training.parallel import OneDevice
-    from data_prep.batches import cut_blocks
-    from data_prep.homes import OnDisk
+    from data_prep.loading.block_table import cut_blocks
+    from data_prep.loading.feature_stores import OnDisk
     from experiments.evaluation import predict_blocks
     from experiments.predictor import Predictor
 

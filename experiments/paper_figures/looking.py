@@ -7,9 +7,9 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.metrics import video_predictions
-from data_prep.batches import Blocks
-from data_prep.features_file import FeaturesFile
-from data_prep.homes import OnDisk
+from data_prep.features.contents import FeaturesFile
+from data_prep.loading.block_table import Blocks
+from data_prep.loading.feature_stores import OnDisk
 from experiments import trained
 from experiments.evaluation import HEALTH, label_of, predict_blocks, videos_of
 from experiments.visualization import covering_blocks, find_clips, original_frames, seen_frames

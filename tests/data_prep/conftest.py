@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.datasets import list_clips
-from data_prep.ucf11 import official_clips
+from data_prep.datasets.registry import list_clips
+from data_prep.datasets.ucf11 import official_clips
 
 _CODECS = {
     "avi": "mpeg4",

@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 from absl import app, flags
 
-from data_prep.features_file import DATA_OFFSET
-from data_prep.partial_features import ROW_BYTES
+from data_prep.features.hdf5_file import DATA_OFFSET
+from data_prep.features.partial_features import ROW_BYTES
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of clips.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the two files are made.", required=True)

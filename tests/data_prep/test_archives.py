@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep import archives
-from data_prep.archives import unpack_archives
-from data_prep.datasets import list_clips
+from data_prep.datasets.registry import list_clips
+from data_prep.downloads import archives
+from data_prep.downloads.archives import unpack_archives
 
 try:
     import libarchive  # noqa: F401
@@ -213,7 +213,7 @@ def test_killed_in_the_middle_goes_on(tmp_path):
     """The first archive is done, the second one half: only the second is unpacked again."""
     write_zip(tmp_path / "a.zip", CONTENT)
     write_tar(tmp_path / "b.tar", {f"film/{index}.avi": bytes(200_000) for index in range(400)})
-    code = f"from data_prep.archives import unpack_archives; unpack_archives({str(tmp_path)!r})"
+    code = f"from data_prep.downloads.archives import unpack_archives; unpack_archives({str(tmp_path)!r})"
     repository = Path(__file__).resolve().parents[2]
     process = subprocess.Popen([sys.executable, "-c", code], cwd=repository, stdout=subprocess.DEVNULL)
     staging = tmp_path / ".b.tar.unpacking" / "film"
@@ -360,8 +360,8 @@ def test_hmdb51_packed_as_it_comes(miniature, tmp_path):
 
 
 def test_a_whole_data_set_leaves_other_archives_alone(make_ucf11, tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.ucf11._CLIPS", (("biking", "biking", "1"),))
-    monkeypatch.setattr("data_prep.ucf11.require_counts", lambda *arguments: None)
+    monkeypatch.setattr("data_prep.datasets.ucf11._CLIPS", (("biking", "biking", "1"),))
+    monkeypatch.setattr("data_prep.datasets.ucf11.require_counts", lambda *arguments: None)
     make = tmp_path / "UCF11_updated_mpg/biking/v_biking_01"
     make.mkdir(parents=True)
     (make / "v_biking_01_01.mpg").write_bytes(b"clip")

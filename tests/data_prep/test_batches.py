@@ -5,8 +5,8 @@ import pytest
 
 from attention_ar.blocks import block_frames, block_starts, frame_skip
 from attention_ar.errors import InputError
-from data_prep.batches import cut_blocks, epoch_order, full_batches
-from data_prep.features_file import FeaturesFile
+from data_prep.features.contents import FeaturesFile
+from data_prep.loading.block_table import cut_blocks, epoch_order, full_batches
 
 
 def features_file(num_frames, fps, num_classes=3, cells=2, maps=4):

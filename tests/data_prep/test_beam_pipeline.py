@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.extraction import extract
-from data_prep.features_file import open_features
+from data_prep.features.extraction import extract
+from data_prep.features.opening import open_features
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     beam = pytest.importorskip("apache_beam", reason="needs apache_beam, in an environment of its own: see the README")
-    from data_prep import beam_pipeline
-    from data_prep.beam_pipeline import cut_shards, extract_with_beam
+    from data_prep.features import beam_pipeline
+    from data_prep.features.beam_pipeline import cut_shards, extract_with_beam
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's own
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -212,8 +212,8 @@ import os, signal, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from data_prep.beam_pipeline import extract_with_beam
-from data_prep.datasets import list_clips
+from data_prep.features.beam_pipeline import extract_with_beam
+from data_prep.datasets.registry import list_clips
 
 class Network:
     recipe = {"network": "fake", "weights_sha256": "", "random": True}

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_prep.batches import cut_blocks
-from data_prep.block_window import BlockWindow
+from data_prep.loading.block_table import cut_blocks
+from data_prep.loading.block_window import BlockWindow
 
 
 def stream(num_frames, *arguments, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.boxes import box_cell_weights, read_boxes
+from data_prep.datasets.boxes import box_cell_weights, read_boxes
 
 HEADER = "path,frame,x0,y0,x1,y1\n"
 SIZES = {"run/a.mp4": (320, 240), "jump/b (1).avi": (64, 48)}

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep import released_conversion
-from data_prep.features_file import FeaturesFile, open_features, write_features
-from data_prep.released_conversion import from_released, to_released
-from data_prep.released_dataset import ReleasedDataset, write_released_dataset
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.hdf5_file import write_features
+from data_prep.features.opening import open_features
+from data_prep.released import conversion
+from data_prep.released.conversion import from_released, to_released
+from data_prep.released.layout import ReleasedDataset, write_released_dataset
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 T191 = GOLDEN / "t191_ucf11_adam/data/ucf11/dataset"
@@ -257,7 +259,7 @@ def test_nothing_in_a_folder_is_overwritten(tmp_path, small):
 
 def test_too_small_a_disk(tmp_path, small, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=2000)
-    monkeypatch.setattr(released_conversion.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(conversion.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(InputError, match=r"f.h5 needs 0.00 GB and .* has 0.00 GB free; make room"):
         from_released(small, tmp_path / "f.h5")
 

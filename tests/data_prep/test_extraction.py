@@ -12,11 +12,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from attention_ar.errors import InputError
-from data_prep import extract_features, extraction
-from data_prep.datasets import list_clips
-from data_prep.extraction import check_output, extract
-from data_prep.features_file import open_features
-from data_prep.video import read_frames
+from data_prep import extract_features
+from data_prep.datasets.registry import list_clips
+from data_prep.features import extraction
+from data_prep.features.extraction import check_output, extract
+from data_prep.features.opening import open_features
+from data_prep.video.frames import read_frames
 
 LENGTHS = (7, 1, 40, 3, 2, 33, 5, 9)  # frames of the clips that `data_dir` holds
 
@@ -151,7 +152,7 @@ def test_a_network_of_another_kind_is_a_bug_and_not_bad_input(clips, fake_networ
 @pytest.fixture
 def run_main(fake_network, monkeypatch):
     """Runs the program with these flags, the fake network in the real one's place."""
-    weights = pytest.importorskip("data_prep.googlenet_weights")
+    weights = pytest.importorskip("data_prep.networks.weights")
     monkeypatch.setattr(weights, "load_googlenet", lambda spec: fake_network)
 
     def run(**values):

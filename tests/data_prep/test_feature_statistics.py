@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from attention_ar.googlenet import GoogLeNet
-from data_prep import feature_statistics
-from data_prep.feature_statistics import FeatureStatistics, deviations, drawn_pictures, measure, network_fault, sample
-from data_prep.googlenet_weights import read_googlenet
+from data_prep.features import statistics
+from data_prep.features.statistics import FeatureStatistics, deviations, drawn_pictures, measure, network_fault, sample
+from data_prep.networks.weights import read_googlenet
 
 BVLC = {"network": "bvlc_googlenet"}
 MEAN = np.array([104, 117, 123], np.float32)
@@ -85,14 +85,14 @@ def test_the_sample_is_spread_evenly():
 def test_report(tmp_path, capsys):
     rows = np.zeros((20, 1, 1, 10), np.float16)
     rows[..., :2] = 4
-    feature_statistics.report(Contents(rows, np.array([20])), tmp_path / "my.features.h5")
+    statistics.report(Contents(rows, np.array([20])), tmp_path / "my.features.h5")
     assert capsys.readouterr().out == (
         "features of 8 frames: mean 0.800, 80.0 % zeros, 8 of 10 maps dead, cells' means 0.80 to 0.80\n"
         "that is as expected of bvlc_googlenet\n"
     )
     kept = json.loads((tmp_path / "my.features.statistics.json").read_text())
     assert (kept["num_frames"], kept["dead_maps"], kept["cell_means"], kept["unexpected"]) == (8, 8, [[0.8]], [])
-    feature_statistics.report(Contents(rows / 2, np.array([20])), tmp_path)
+    statistics.report(Contents(rows / 2, np.array([20])), tmp_path)
     printed = capsys.readouterr().out
     assert "NOTE: unlike real video through bvlc_googlenet: mean 0.4 instead of 0.5 to 0.95. Drawn clips" in printed
     assert json.loads((tmp_path / "statistics.json").read_text())["unexpected"] == ["mean 0.4 instead of 0.5 to 0.95"]
@@ -172,7 +172,7 @@ def test_photographs(mistaken, shared):
 
 def test_real_video_is_as_expected(mistaken, shared):
     """Four frames of a real clip, decoded as the extraction does."""
-    from data_prep.video import read_frames
+    from data_prep.video.frames import read_frames
 
     clip = shared("data/clips/v_biking_01_01.mpg")
     frames = np.concatenate(list(read_frames(clip, every=40)))[:4]

@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.features_file import (
-    DATA_OFFSET,
-    FeaturesFile,
-    absolute_path,
-    open_features,
-    recipe_hash,
-    require_same_recipe,
-    write_features,
-    write_layout,
-)
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.hdf5_file import DATA_OFFSET, write_features, write_layout
+from data_prep.features.opening import absolute_path, open_features
+from data_prep.features.recipe import recipe_hash, require_same_recipe
 
 
 def make_contents(**changes) -> FeaturesFile:

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep import fetch as fetch_module
-from data_prep.clip_list import Clip, Dataset, Download, NothingHere
-from data_prep.distribution import make_clip_list
-from data_prep.downloading import download_dataset
-from data_prep.fetch import Source, fetch
+from data_prep.datasets.clip_list import Clip, Dataset, Download, NothingHere
+from data_prep.datasets.downloading import download_dataset
+from data_prep.datasets.official_lists import make_clip_list
+from data_prep.downloads import fetch as fetch_module
+from data_prep.downloads.fetch import Source, fetch
 
 BODY = bytes(range(256)) * 1000
 OTHER = BODY[::-1]
@@ -116,7 +116,7 @@ def test_a_killed_download_goes_on(server, tmp_path):
     server.seconds_per_chunk = 0.05
     target = tmp_path / "clips.rar"
     code = (
-        "from pathlib import Path; from data_prep.fetch import *;"
+        "from pathlib import Path; from data_prep.downloads.fetch import *;"
         f"fetch(Path({str(target)!r}), [Source({server.url!r}, sha256={SHA256!r})])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)

@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.clip_list import Clip
-from data_prep.datasets import DATASETS, list_clips
+from data_prep.datasets.clip_list import Clip
+from data_prep.datasets.registry import DATASETS, list_clips
 
 
 @pytest.fixture

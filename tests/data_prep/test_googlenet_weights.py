@@ -15,8 +15,8 @@ from PIL import Image
 
 from attention_ar.errors import InputError
 from attention_ar.googlenet import INCEPTIONS, GoogLeNet, preprocess
-from data_prep.googlenet_weights import cache_directory, download, load_googlenet, random_googlenet
-from data_prep.weight_files import layer_shapes
+from data_prep.networks.arrays import layer_shapes
+from data_prep.networks.weights import cache_directory, download, load_googlenet, random_googlenet
 
 
 @pytest.fixture(scope="module")

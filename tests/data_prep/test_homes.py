@@ -8,10 +8,14 @@ import pytest
 from attention_ar.errors import InputError
 from attention_ar.training import parallel as ways
 from attention_ar.training.steps import look_up
-from data_prep import homes
-from data_prep.batches import cut_blocks, epoch_order
-from data_prep.features_file import FeaturesFile, open_features, write_features
-from data_prep.homes import AHEAD, InMemory, OnDevice, OnDisk, copy_rows, load_batches, open_home, widen
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.hdf5_file import write_features
+from data_prep.features.opening import open_features
+from data_prep.loading import feature_stores
+from data_prep.loading.batches import AHEAD, load_batches
+from data_prep.loading.block_table import cut_blocks, epoch_order
+from data_prep.loading.buffers import copy_rows, widen
+from data_prep.loading.feature_stores import InMemory, OnDevice, OnDisk, open_home
 
 CELLS, MAPS, STEPS = 2, 4, 4
 
@@ -158,7 +162,7 @@ class CountingRows(np.ndarray):
 
 @pytest.mark.parametrize("held", [1, 3, 600])
 def test_every_video_is_read_once_an_epoch_and_few_are_held(monkeypatch, held):
-    monkeypatch.setattr(homes, "HELD", held)
+    monkeypatch.setattr(feature_stores, "HELD", held)
     file = features_file([5] * 40)
     rows = np.asarray(file.features).view(CountingRows)
     rows.reads = []
@@ -226,7 +230,7 @@ def test_auto_takes_the_first_home_that_has_room(monkeypatch, device_memory, hos
     parallel = ways.OneDevice()
     monkeypatch.setattr(parallel, "free_memory", lambda: device_memory)
     memory = type("Memory", (), {"available": host_memory})
-    monkeypatch.setattr(homes.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(feature_stores.psutil, "virtual_memory", lambda: memory)
     assert open_home("auto", FILE, np.float32, VIDEOS, parallel).name == name
 
 

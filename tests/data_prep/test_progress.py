@@ -1,4 +1,4 @@
-from data_prep import progress
+from data_prep.common import progress
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):

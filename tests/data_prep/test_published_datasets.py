@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.datasets import list_clips
-from data_prep.extraction import extract
-from data_prep.features_file import open_features
-from data_prep.splits import hold_out_validation
-from data_prep.ucf11 import official_clips
+from data_prep.datasets.registry import list_clips
+from data_prep.datasets.splits import hold_out_validation
+from data_prep.datasets.ucf11 import official_clips
+from data_prep.features.extraction import extract
+from data_prep.features.opening import open_features
 from experiments.config import (
     DataConfig,
     ModelConfig,

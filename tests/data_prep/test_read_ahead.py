@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from data_prep.read_ahead import read_ahead
+from data_prep.common.read_ahead import read_ahead
 
 
 def test_read_ahead_is_a_plain_loop():

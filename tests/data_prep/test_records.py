@@ -15,11 +15,14 @@ import tensorflow_datasets as tfds
 
 from attention_ar.errors import InputError
 from attention_ar.training.parallel import OneDevice
-from data_prep import record_export, records, tfds_builders
-from data_prep.batches import cut_blocks, epoch_order
-from data_prep.features_file import FeaturesFile, open_features
-from data_prep.homes import OnDisk, load_batches
-from data_prep.record_export import export_records
+from data_prep import tfds_builders
+from data_prep.features import record_export, record_files
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.opening import open_features
+from data_prep.features.record_export import export_records
+from data_prep.loading.batches import load_batches
+from data_prep.loading.block_table import cut_blocks, epoch_order
+from data_prep.loading.feature_stores import OnDisk
 
 CLASSES = [f"class {index:02d}" for index in range(11)]
 SPLITS = ["train", "test", "train", "validation", "train", "test", "train"]  # not one after the other
@@ -255,7 +258,7 @@ def test_a_killed_export_goes_on(exported, tmp_path, monkeypatch):
 
     def write_two(path, examples, spec):
         if len(written) == 2:
-            with records.appears_whole(path) as beside:
+            with record_files.appears_whole(path) as beside:
                 beside.write_bytes(b"half a shard")
                 raise _Stopped
         written.append(path.name)
@@ -314,7 +317,7 @@ def test_too_long_a_video_is_refused():
     with pytest.raises(
         InputError, match=r"run/ä#\(0\)!&.avi: 20000 frames are 2.0 GB, and a record holds 2 GB; extract"
     ):
-        records.example(make_contents(), 0, rows)
+        record_files.example(make_contents(), 0, rows)
 
 
 def change(about, *path, value):
@@ -405,14 +408,14 @@ def test_buckets_are_not_taken_for_files(monkeypatch):
         def __str__(self):
             return self.path
 
-    monkeypatch.setattr("data_prep.record_rows.epath.Path", Bucket)
+    monkeypatch.setattr("data_prep.features.record_rows.epath.Path", Bucket)
     with pytest.raises(InputError, match=r"gs://lab/features/ucf11_googlenet/1.0.0: no such file or folder"):
         open_features("gs://lab/features/ucf11_googlenet/1.0.0")
     assert asked == ["gs://lab/features/ucf11_googlenet/1.0.0"]
 
 
 def test_program(exported, tmp_path):
-    from data_prep.features_file import write_features
+    from data_prep.features.hdf5_file import write_features
 
     write_features(tmp_path / "features.h5", exported[0])
 
@@ -443,11 +446,11 @@ def test_a_kill_before_the_plan_was_written(exported, tmp_path):
 
 
 def test_an_address_that_cannot_be_read_is_not_a_damaged_shard(tmp_path, monkeypatch):
-    from data_prep import records
+    from data_prep.features import record_files
 
-    shard = records.epath.Path(tmp_path / "shard")
+    shard = record_files.epath.Path(tmp_path / "shard")
     shard.write_bytes(b"no records")
-    assert records.count_records(shard) is None
-    monkeypatch.setattr(records, "on_bucket", lambda path: True)
+    assert record_files.count_records(shard) is None
+    monkeypatch.setattr(record_files, "on_bucket", lambda path: True)
     with pytest.raises(InputError, match="shard: array_record cannot read it"):
-        records.count_records(shard)
+        record_files.count_records(shard)

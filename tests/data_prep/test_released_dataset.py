@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.released_dataset import (
+from data_prep.released.layout import (
     parse_frame_counts,
     parse_labels,
     read_released_dataset,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep import extraction, partial_features
-from data_prep.extraction import extract
-from data_prep.partial_features import PartialFeatures
+from data_prep.features import extraction, partial_features
+from data_prep.features.extraction import extract
+from data_prep.features.partial_features import PartialFeatures
 
 
 def content(path) -> str:
@@ -22,8 +22,9 @@ def content(path) -> str:
 _KILLED = """
 import os, signal, sys, time
 import numpy as np
-from data_prep import extraction, partial_features
-from data_prep.datasets import list_clips
+from data_prep.features import extraction
+from data_prep.features import partial_features
+from data_prep.datasets.registry import list_clips
 
 data_dir, output = sys.argv[1:]
 clips = list_clips("folder", data_dir)

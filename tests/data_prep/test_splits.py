@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.splits import check_disjoint_groups, cut_folds, hold_out, hold_out_fold, hold_out_validation
+from data_prep.datasets.splits import check_disjoint_groups, cut_folds, hold_out, hold_out_fold, hold_out_validation
 
 
 def one_hot(classes):

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
-from data_prep import synthetic_clips
-from data_prep.boxes import box_cell_weights, read_boxes
-from data_prep.datasets import list_clips
-from data_prep.synthetic_clips import ACTIONS, HEIGHT, WIDTH, write_synthetic_clips
-from data_prep.synthetic_scenes import SUPERSAMPLING, Pen
-from data_prep.video import probe, read_frames
+from data_prep.datasets import synthetic_clips
+from data_prep.datasets.boxes import box_cell_weights, read_boxes
+from data_prep.datasets.registry import list_clips
+from data_prep.datasets.synthetic_clips import ACTIONS, HEIGHT, WIDTH, write_synthetic_clips
+from data_prep.datasets.synthetic_scenes import SUPERSAMPLING, Pen
+from data_prep.video.frames import read_frames
+from data_prep.video.probe import probe
 
 FRAMES = 14
 

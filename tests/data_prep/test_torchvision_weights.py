@@ -9,7 +9,7 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.googlenet import INCEPTIONS, GoogLeNet, preprocess
-from data_prep.googlenet_weights import load_googlenet
+from data_prep.networks.weights import load_googlenet
 
 torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 nn = torch.nn

@@ -16,11 +16,11 @@ from absl.testing import flagsaver
 
 from attention_ar.errors import InputError
 from data_prep import check_splits as check_splits_program
-from data_prep.datasets import find_dataset, list_clips
-from data_prep.scan import same_contents, scan_clips
-from data_prep.split_report import count_table, find_leaks, validation_line
-from data_prep.verification import format_faults, summary, verify, videos_below
-from data_prep.video import read_frames
+from data_prep.datasets.registry import find_dataset, list_clips
+from data_prep.datasets.split_report import count_table, find_leaks, validation_line
+from data_prep.datasets.verification import format_faults, summary, verify, videos_below
+from data_prep.video.frames import read_frames
+from data_prep.video.scan import same_contents, scan_clips
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.video import Pictures, VideoError, WholeFrames, probe, read_frames, upright_size
-from data_prep.video_sources import Camera, Pipe, find_source, open_video
+from data_prep.video.frames import Pictures, VideoError, WholeFrames, read_frames, upright_size
+from data_prep.video.probe import probe
+from data_prep.video.sources import Camera, Pipe, find_source, open_video
 
 CONTAINERS = ("avi", "mpg", "mp4", "mov", "mkv", "webm")
 

@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.features_file import FeaturesFile, write_features
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.hdf5_file import write_features
 from experiments import trained
 from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.html_file import write_page

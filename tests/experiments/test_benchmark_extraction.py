@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_prep.googlenet_weights import read_googlenet
+from data_prep.networks.weights import read_googlenet
 from experiments.benchmarks import extraction
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.features_file import open_features, recipe_hash
+from data_prep.features.opening import open_features
+from data_prep.features.recipe import recipe_hash
 from experiments import trained
 from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, build_model, feature_dtype
 from experiments.exporting import export_model, export_predictor

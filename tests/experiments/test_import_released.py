@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.features_file import open_features, write_features
-from data_prep.homes import OnDisk
-from data_prep.released_conversion import from_released
+from data_prep.features.hdf5_file import write_features
+from data_prep.features.opening import open_features
+from data_prep.loading.feature_stores import OnDisk
+from data_prep.released.conversion import from_released
 from experiments import trained
 from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, read_config
 from experiments.evaluation import evaluate, predict_blocks

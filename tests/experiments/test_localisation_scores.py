@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.batches import Blocks
-from data_prep.features_file import open_features
-from data_prep.homes import OnDisk
-from data_prep.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
+from data_prep.datasets.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
+from data_prep.features.opening import open_features
+from data_prep.loading.block_table import Blocks
+from data_prep.loading.feature_stores import OnDisk
 from experiments import trained
 from experiments.evaluation import evaluate, predict_blocks
 from experiments.localisation_scores import Localisation, describe_localisation

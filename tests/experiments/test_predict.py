@@ -19,9 +19,9 @@ from PIL import Image
 from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints
 from attention_ar.training.steps import TrainState
-from data_prep.clip_list import Clip, ClipList
-from data_prep.extraction import extract
-from data_prep.features_file import open_features
+from data_prep.datasets.clip_list import Clip, ClipList
+from data_prep.features.extraction import extract
+from data_prep.features.opening import open_features
 from experiments import prediction, trained
 from experiments.clip_stream import ClipPredictor, ClipStream
 from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, build_model, write_json

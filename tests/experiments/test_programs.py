@@ -86,7 +86,7 @@ def test_bad_input_is_one_line(arguments, message, tmp_path):
 
 def test_importing_touches_no_device_and_brings_no_tensorflow():
     program = (
-        "import sys, attention_ar, data_prep.extraction, experiments.training, experiments.visualization\n"
+        "import sys, attention_ar, data_prep.features.extraction, experiments.training, experiments.visualization\n"
         "from jax._src import xla_bridge\n"
         "print(xla_bridge.backends_are_initialized(), 'tensorflow' in sys.modules)"
     )
@@ -95,7 +95,7 @@ def test_importing_touches_no_device_and_brings_no_tensorflow():
 
 
 def test_nowhere_to_print_is_one_line():
-    program = "from data_prep.command_line import run; run(lambda argv: print('result', flush=True))"
+    program = "from data_prep.common.command_line import run; run(lambda argv: print('result', flush=True))"
     with open("/dev/full", "w") as full:
         found = subprocess.run(
             [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
-from data_prep.features_file import open_features
+from data_prep.features.opening import open_features
 from experiments import trained
 from experiments.config import TrainingConfig
 from experiments.reporting import gather
@@ -86,8 +86,8 @@ def test_pictures_of_named_clips(workdir, tmp_path):
 
 def test_frames_of_a_picture_are_those_of_the_features(workdir):
     """The random network is deterministic: its features of the frames that are shown are the stored ones."""
-    from data_prep.googlenet_weights import load_googlenet
-    from data_prep.video import read_frames
+    from data_prep.networks.weights import load_googlenet
+    from data_prep.video.frames import read_frames
 
     file = open_features(workdir / "features.h5")
     frames = original_frames(file, 2, np.array([3, 7]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.features_file import open_features
+from data_prep.features.opening import open_features
 from experiments import cells, trained
 from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.cross_validation import t_interval

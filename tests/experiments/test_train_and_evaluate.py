@@ -10,8 +10,8 @@ import pytest
 
 from attention_ar import released
 from attention_ar.errors import InputError
-from data_prep.features_file import open_features
-from data_prep.record_export import export_records
+from data_prep.features.opening import open_features
+from data_prep.features.record_export import export_records
 from experiments import trained
 from experiments.config import (
     DataConfig,

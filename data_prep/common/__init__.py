@@ -1,0 +1,1 @@
+"""What every room here uses: how programs start and end, files, progress."""

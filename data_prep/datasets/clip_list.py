@@ -1,0 +1,96 @@
+"""What a data set is to the rest of the program: a list of labelled clips."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attention_ar.errors import InputError
+from data_prep.downloads.fetch import Source
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled video file.
+
+    Attributes:
+      path: relative to the data set's folder, with forward slashes.
+      labels: its class names; one, or for a multi-label data set any number.
+      group: what clips that must not be torn apart have in common (a person, a source video); "" where unknown.
+      split: one of `SPLITS`.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    group: str
+    split: str
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """A data set as it lies on disk.
+
+    Attributes:
+      dataset: its name in `data_prep.datasets.registry.DATASETS`.
+      data_dir: the folder that the clips' paths are relative to.
+      clips: in the order in which they are extracted.
+      class_names: sorted; a label's index is its place here.
+      multi_label: whether a clip may have several labels.
+      split_id: names the split, so that two results can be seen to be of the same one.
+      missing: clips that the data set's lists name and that are not on disk; they are not among `clips`.
+    """
+
+    dataset: str
+    data_dir: str
+    clips: tuple[Clip, ...]
+    class_names: tuple[str, ...]
+    multi_label: bool
+    split_id: str
+    missing: tuple[Clip, ...] = ()
+
+    @property
+    def groups(self) -> list[str]:
+        return [clip.group for clip in self.clips]
+
+    @property
+    def splits(self) -> list[str]:
+        return [clip.split for clip in self.clips]
+
+
+class NothingHere(InputError):
+    """A folder lacks what a data set needs; perhaps it is still packed."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file that a data set is made of.
+
+    Attributes:
+      what: what is in it.
+      sources: where it is to be had, tried one after the other; none for a file that no server gives any more.
+      by_hand: what a user does when no source gives it.
+    """
+
+    what: str
+    sources: tuple[Source, ...]
+    by_hand: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the programs know of a data set.
+
+    Attributes:
+      list_clips: function of (folder, split, seed) that returns all clips which the data set's lists name, whether
+        they are on disk or not. `split` is what --split says: "" or the name of an official split. It raises
+        `NothingHere` for a folder that does not hold the data set.
+      official_split: its makers published train and test: what is wrong with them is reported, and not refused.
+      known_bad: names of files, without their ending, that are bad in the copies in circulation, and how.
+      downloads: its files.
+    """
+
+    list_clips: Callable[[Path, str, int], ClipList]
+    official_split: bool = False
+    known_bad: Mapping[str, str] = field(default_factory=dict)
+    downloads: tuple[Download, ...] = ()

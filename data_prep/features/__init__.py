@@ -1,0 +1,1 @@
+"""Features of clips: extraction, and the two formats in which they are kept."""

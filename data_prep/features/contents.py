@@ -1,0 +1,98 @@
+"""What a features file holds, in whatever format it lies on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from attention_ar.errors import InputError
+from data_prep.datasets.clip_list import SPLITS
+
+FEATURE_SHAPE = (7, 7, 1024)
+
+
+@dataclass(frozen=True)
+class FeaturesFile:
+    """The contents of a features file of F rows and N clips.
+
+    Attributes:
+      features: <float16>[F, K, K, D]; from `open_features` a read-only memory map, or `record_rows.RecordRows`.
+      names: N paths of clips, relative to data_dir.
+      first_row: <int64>[N].
+      num_frames: <int64>[N], at least 1 each.
+      native_fps: <float64>[N], frames per second of the clips.
+      fps: <float64>[N], frames per second of the rows, the "stored rate" of `attention_ar.blocks.frame_skip`.
+      labels: <uint8>[N, C], ones and zeros.
+      groups: N names, "" where unknown.
+      splits: N of "train", "validation", "test".
+      truncated: <bool>[N], of clips that are cut short on disk.
+      class_names: C names, sorted.
+      multi_label: whether a clip may have several labels.
+      recipe: all that the features' values depend on.
+      split_id: names the split.
+      data_dir: the folder that held the clips.
+      plan_sha256: of the extraction's plan; "" for a file that was not extracted.
+    """
+
+    features: np.ndarray
+    names: list[str]
+    first_row: np.ndarray
+    num_frames: np.ndarray
+    native_fps: np.ndarray
+    fps: np.ndarray
+    labels: np.ndarray
+    groups: list[str]
+    splits: list[str]
+    truncated: np.ndarray
+    class_names: list[str]
+    multi_label: bool
+    recipe: dict
+    split_id: str
+    data_dir: str
+    plan_sha256: str = ""
+
+    def clip_path(self, video: int, data_dir=None) -> Path:
+        """Returns where the clip of a video is on disk, in the folder of its extraction unless another is given.
+
+        Raises:
+          InputError: where it is not there.
+        """
+        path = Path(data_dir or self.data_dir) / self.names[video]
+        if not path.is_file():
+            raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
+        return path
+
+    def stored_every(self, video: int) -> int:
+        """Returns k: row n of a video is frame n·k of its clip. 1 unless extraction has reduced the rate."""
+        return round(self.native_fps[video] / self.fps[video])
+
+
+def check_consistent(path, contents: FeaturesFile):
+    """Raises `InputError`, which names `path`, where the parts of `contents` contradict each other."""
+
+    def require(holds, what: str):
+        if not holds:
+            raise InputError(f"{path}: contradicts itself: {what}; extract it again")
+
+    num_frames, num_clips = contents.num_frames, len(contents.names)
+    for name in contents.names:
+        path_in_folder = PurePosixPath(name)
+        inside = path_in_folder.parts and not path_in_folder.is_absolute() and ".." not in path_in_folder.parts
+        require(inside, f"the clip {name!r} leaves the folder of clips")
+    names = contents.class_names
+    require(
+        isinstance(names, list) and all(isinstance(name, str) for name in names),
+        "class_names is no list of names",
+    )
+    require(isinstance(contents.recipe, dict), "the recipe is no table")
+    require(isinstance(contents.recipe.get("random"), bool), "the recipe does not say whether the network is random")
+    require(contents.labels.shape == (num_clips, len(names)), f"labels do not fit {len(names)} classes")
+    require(num_frames.ndim == 1 and np.all(num_frames >= 1), "a clip has no frames")
+    require(num_frames.sum() == len(contents.features), "the clips' frames do not add up to the rows")
+    first_row = np.cumsum(num_frames) - num_frames
+    require(np.array_equal(contents.first_row, first_row), "first_row does not follow from num_frames")
+    for fps in (contents.native_fps, contents.fps):
+        require(fps.shape == (num_clips,) and np.all(np.isfinite(fps) & (fps > 0)), "a frame rate is not positive")
+    require(np.all(contents.labels <= 1), "a label is neither 0 nor 1")
+    require(contents.multi_label or np.all(contents.labels.sum(axis=1) == 1), "a clip has not exactly one label")
+    require(set(contents.splits) <= set(SPLITS), f"a split is none of {', '.join(SPLITS)}")

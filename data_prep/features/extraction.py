@@ -1,0 +1,313 @@
+"""From clips to a features file: decode, GoogLeNet, store; resumable, and the same to the bit however often resumed."""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from attention_ar.errors import InputError
+from data_prep.common.files import write_csv
+from data_prep.common.progress import Progress
+from data_prep.common.read_ahead import read_ahead
+from data_prep.datasets.clip_list import ClipList
+from data_prep.features.contents import FEATURE_SHAPE, FeaturesFile
+from data_prep.features.hdf5_file import FORMAT_VERSION
+from data_prep.features.opening import open_features
+from data_prep.features.partial_features import (
+    ROW_BYTES,
+    PartialFeatures,
+    partial_folder,
+    refuse_other_plan,
+)
+from data_prep.features.recipe import recipe_hash, require_same_recipe
+from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
+
+_COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting waits for the disk
+
+
+class Network(Protocol):
+    """What turns frames into features.
+
+    Attributes:
+      recipe: all that its values depend on (network, weights_sha256, whether random, colour order, mean, input
+        size), as JSON keeps it.
+    """
+
+    recipe: dict
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Takes <uint8>[B, 224, 224, 3] in BGR order and returns <float16>[B, 7, 7, 1024]."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What came of an extraction.
+
+    Attributes:
+      num_clips: all that were to be extracted.
+      num_lost: of which not one frame could be had.
+      num_cut_short: of which the rest is missing.
+      num_frames: rows in the file.
+      already_complete: the file was there before, and nothing was done.
+    """
+
+    num_clips: int
+    num_lost: int
+    num_cut_short: int
+    num_frames: int
+    already_complete: bool = False
+
+
+def make_recipe(network: Network, fps: float | None) -> dict:
+    """Returns all that the features' values depend on: the network's recipe, the decoder, the sampling.
+
+    Args:
+      network: see `Network`.
+      fps: the frame rate to which clips are reduced, None for their own.
+    """
+    libraries = ", ".join(
+        f"{name} {'.'.join(map(str, av.library_versions[name]))}"
+        for name in ("libavcodec", "libavformat", "libswscale")
+    )
+    recipe = {
+        **network.recipe,
+        "format_version": FORMAT_VERSION,
+        "decoder": f"PyAV {av.__version__} ({libraries})",
+        "resize": "{}x{} bilinear (libswscale)".format(*INPUT_SIZE),
+        "extraction_fps": "native" if fps is None else float(fps),
+    }
+    return json.loads(json.dumps(recipe))
+
+
+def parse_fps(text: str) -> float | None:
+    """Returns what --fps says: frames per second, or None for `native`."""
+    if text == "native":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
+
+
+def check_output(output) -> Path:
+    """Returns `output` as a path, or raises `InputError` if no features file can come to be there."""
+    output = Path(os.path.abspath(output))
+    if output.suffix != ".h5":
+        raise InputError(f"output={output}: must end in .h5")
+    if output.is_dir():
+        raise InputError(f"output={output}: is a folder; name a file")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output={output}: its folder cannot be made ({error.strerror})") from None
+    if not os.access(output.parent, os.W_OK | os.X_OK):
+        raise InputError(f"output={output}: no permission to write into {output.parent}")
+    return output
+
+
+def extract(
+    clip_list: ClipList,
+    network: Network,
+    output,
+    *,
+    fps: float | None = None,
+    frame_batch: int = 32,
+    decode_workers: int = 2,
+) -> Extraction:
+    """Extracts the features of every clip and writes them to one file.
+
+    Killed and called again with the same arguments, it goes on after the last finished clip. The file is the same
+    to the bit as without the interruption: every frame sits in the same place of the same batch. Clips that cannot
+    be read are left out; they and those cut short are listed in `skipped.csv` beside the output.
+
+    Args:
+      clip_list: the clips, in the order in which they are stored.
+      network: see `Network`.
+      output: the features file, ending in .h5.
+      fps: keep every k-th frame, k = round(native / fps); a slower clip keeps all. None keeps all of every clip.
+      frame_batch: B, frames per call of the network. Batches span clips; the last is filled up.
+      decode_workers: clips that are decoded at a time, in threads.
+
+    Raises:
+      InputError: for an output that cannot be written, exists already with other contents or was begun with another
+        plan; for too small a disk; and if not one frame could be had of any clip.
+    """
+    if frame_batch < 1 or decode_workers < 1:
+        raise InputError(f"frame_batch={frame_batch}, decode_workers={decode_workers}: both must be at least 1")
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps={fps:g}: must be a positive number of frames per second, or native")
+    output = check_output(output)
+    recipe = make_recipe(network, fps)
+    plan = make_plan(clip_list, recipe, frame_batch)
+    if output.exists():
+        return _already_complete(output, plan)
+    refuse_other_plan(output, plan)
+
+    sources = [
+        probe_clip(clip_list.data_dir, clip.path, fps)
+        for clip in tqdm(clip_list.clips, "looking at the clips", unit="clip", disable=None, leave=False)
+    ]
+    num_frames = sum(source.num_rows for source in sources)
+    size = num_frames * ROW_BYTES
+    print(f"{len(sources)} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
+    _check_disk(output, size)
+
+    with PartialFeatures(output, plan) as partial:
+        if partial.records:
+            print(f"going on after {len(partial.records)} of {len(sources)} clips", flush=True)
+        rest = sources[len(partial.records) :]
+        with (
+            Progress(num_frames, partial.num_rows, "frame") as progress,
+            contextlib.closing(read_ahead(rest, decode_clip, workers=decode_workers)) as decoded,
+        ):
+            batches = _Batches(network, partial, frame_batch, progress)
+            for item in decoded:
+                if isinstance(item, ClipRecord):
+                    batches.end_clip(item)
+                else:
+                    batches.add(item)
+            batches.close()
+        write_skipped(output.with_name("skipped.csv"), partial.records)
+        lost = sum(record.num_frames == 0 for record in partial.records)
+        if lost == len(partial.records):
+            partial.discard()
+            raise InputError(f"not one frame could be had of {lost} clips; see {output.with_name('skipped.csv')}")
+        partial.finish(describe_clips(clip_list, partial.records, recipe, recipe_hash(plan)))
+        return Extraction(
+            num_clips=len(partial.records),
+            num_lost=lost,
+            num_cut_short=sum(record.num_frames > 0 and record.reason != "" for record in partial.records),
+            num_frames=partial.num_rows,
+        )
+
+
+def make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
+    """Returns all that the features file's contents depend on, as JSON keeps it."""
+    plan = {**asdict(clip_list), "recipe": recipe, "frame_batch": frame_batch}
+    del plan["missing"]  # when some of them turn up, the clips are others
+    plan["clips"] = [[clip.path, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
+    return json.loads(json.dumps(plan))
+
+
+def _already_complete(output: Path, plan: dict) -> Extraction:
+    contents = open_features(output)
+    if contents.plan_sha256 != recipe_hash(plan):
+        require_same_recipe(plan["recipe"], contents.recipe, what=str(output))
+        raise InputError(
+            f"{output} exists, made of other clips or with another split (it has {len(contents.names)} clips, split "
+            f"{contents.split_id}) or another --frame_batch; name another output, or delete it to start afresh"
+        )
+    if partial_folder(output).is_dir():  # killed just before it was removed
+        shutil.rmtree(partial_folder(output))
+    return Extraction(
+        num_clips=len(plan["clips"]),
+        num_lost=len(plan["clips"]) - len(contents.names),
+        num_cut_short=int(contents.truncated.sum()),
+        num_frames=len(contents.features),
+        already_complete=True,
+    )
+
+
+def _check_disk(output: Path, size: int):
+    rows = partial_folder(output) / "rows"
+    there = rows.stat().st_blocks * 512 if rows.exists() else 0
+    free = shutil.disk_usage(output.parent).free
+    if size - there > free:
+        raise InputError(
+            f"{output} needs {(size - there) / 1e9:.2f} GB and {output.parent} has {free / 1e9:.2f} GB free; "
+            "make room, choose another folder or a lower --fps"
+        )
+
+
+class _Batches:
+    """Frames in, rows and records out: fills batches across clips and notes a clip once its last row is stored."""
+
+    def __init__(self, network: Network, partial: PartialFeatures, frame_batch: int, progress: Progress):
+        self._network = network
+        self._partial = partial
+        self._progress = progress
+        self._batch = np.zeros((frame_batch, *INPUT_SIZE, 3), np.uint8)
+        self._begin = self._end = partial.num_rows % frame_batch  # after a restart, the slots before are dummies
+        self._num_taken = partial.num_rows
+        self._waiting: deque[tuple[int, ClipRecord]] = deque()  # clips with the row at which each ends
+        self._last_commit = time.monotonic()
+
+    def add(self, frames: np.ndarray):
+        while len(frames):
+            taken = min(len(self._batch) - self._end, len(frames))
+            self._batch[self._end : self._end + taken] = frames[:taken]
+            self._end += taken
+            self._num_taken += taken
+            frames = frames[taken:]
+            if self._end == len(self._batch):
+                self._run_network()
+
+    def end_clip(self, record: ClipRecord):
+        self._waiting.append((self._num_taken, record))
+        self._commit(at_least_after=_COMMIT_SECONDS)
+
+    def close(self):
+        """Runs what is left as a batch of its own, filled up with black frames."""
+        if self._end > self._begin:
+            self._batch[self._end :] = 0
+            self._run_network()
+        self._commit()
+
+    def _run_network(self):
+        features = self._network(self._batch)
+        if features.shape != (len(self._batch), *FEATURE_SHAPE) or features.dtype != np.float16:
+            raise TypeError(f"the network gave {features.dtype}{list(features.shape)}")
+        self._partial.add_rows(features[self._begin : self._end])
+        self._progress.advance(self._end - self._begin)
+        self._begin = self._end = 0
+        self._commit(at_least_after=_COMMIT_SECONDS)
+
+    def _commit(self, at_least_after: float = 0.0):
+        if time.monotonic() - self._last_commit < at_least_after:
+            return
+        stored = []
+        while self._waiting and self._waiting[0][0] <= self._partial.num_rows:
+            stored.append(self._waiting.popleft()[1])
+        if stored:
+            self._partial.record(stored)
+            self._last_commit = time.monotonic()
+
+
+def write_skipped(path: Path, records: list[ClipRecord]):
+    """Writes the table of the clips that are lost or cut short."""
+    rows = [(record.path, record.reason, record.num_frames) for record in records if record.reason]
+    write_csv(path, ("path", "reason", "kept_frames"), rows)
+
+
+def describe_clips(clip_list: ClipList, records: list[ClipRecord], recipe: dict, plan_sha256: str) -> FeaturesFile:
+    """Returns everything about a features file but its rows; clips without a frame are left out."""
+    kept = [(clip, record) for clip, record in zip(clip_list.clips, records, strict=True) if record.num_frames]
+    num_frames = np.array([record.num_frames for _, record in kept])
+    return FeaturesFile(
+        features=np.broadcast_to(np.float16(0), (num_frames.sum(), *FEATURE_SHAPE)),
+        names=[clip.path for clip, _ in kept],
+        first_row=np.cumsum(num_frames) - num_frames,
+        num_frames=num_frames,
+        native_fps=np.array([record.native_fps for _, record in kept]),
+        fps=np.array([record.fps for _, record in kept]),
+        labels=np.array([[name in clip.labels for name in clip_list.class_names] for clip, _ in kept], np.uint8),
+        groups=[clip.group for clip, _ in kept],
+        splits=[clip.split for clip, _ in kept],
+        truncated=np.array([record.reason != "" for _, record in kept]),
+        class_names=list(clip_list.class_names),
+        multi_label=clip_list.multi_label,
+        recipe=recipe,
+        split_id=clip_list.split_id,
+        data_dir=clip_list.data_dir,
+        plan_sha256=plan_sha256,
+    )

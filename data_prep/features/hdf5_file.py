@@ -1,0 +1,165 @@
+"""The features file: what GoogLeNet saw in every frame, once per frame, in one HDF5 file.
+
+    features                 <float16>[frames, 7, 7, 1024]   contiguous and uncompressed; clip after clip
+    videos/name              <str>[N]        path of the clip, relative to data_dir
+    videos/first_row         <int64>[N]      its first row in `features`
+    videos/num_frames        <int64>[N]      its rows
+    videos/native_fps        <float64>[N]    frames per second of the clip
+    videos/fps               <float64>[N]    frames per second of the rows: native_fps, or what it was reduced to
+    videos/labels            <uint8>[N, C]   ones and zeros, C as in class_names
+    videos/group, split      <str>[N]
+    videos/truncated         <bool>[N]       the clip is cut short on disk
+    attributes: class_names, recipe (JSON), multi_label, split_id, data_dir, plan_sha256
+
+Rows are read through a memory map at the dataset's place in the file: several times as fast as through HDF5, and
+safe after a fork, which an open h5py handle is not.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from attention_ar.errors import InputError
+from data_prep.features.contents import FeaturesFile, check_consistent
+
+FORMAT_VERSION = 1
+DATA_OFFSET = 1 << 16  # where the rows begin
+
+_COLUMNS = ("name", "first_row", "num_frames", "native_fps", "fps", "labels", "group", "split", "truncated")
+
+
+def read_features(path) -> FeaturesFile:
+    """Opens a features file for reading; nothing stays open but the memory map.
+
+    Raises:
+      InputError: where the file is missing, no HDF5, cut off, laid out in another way, or contradicts itself.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; data_prep.extract_features makes one")
+    try:
+        with h5py.File(path, "r") as file:
+            contents = _read(file, path)
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(
+            f"{path}: not a features file ({_line(error)}); data_prep.extract_features makes one"
+        ) from None
+    except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise InputError(f"{path}: not a whole features file ({_line(error)}); extract it again") from None
+    check_consistent(path, contents)
+    return contents
+
+
+def write_features(path, contents: FeaturesFile):
+    """Writes a features file beside its place and moves it there when it is whole."""
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".unfinished")
+    offset = write_layout(unfinished, contents)
+    rows = np.memmap(unfinished, "<f2", "r+", offset=offset, shape=contents.features.shape)
+    for start in range(0, len(rows), 1024):
+        rows[start : start + 1024] = contents.features[start : start + 1024]
+    rows.flush()
+    os.replace(unfinished, path)
+
+
+def write_layout(path, contents: FeaturesFile) -> int:
+    """Writes a features file with everything but the rows, whose place is left open, and returns where that begins.
+
+    The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
+    rows of at least 64 KiB begin at `DATA_OFFSET`, however many clips there are.
+    """
+    with h5py.File(path, "w", alignment_threshold=DATA_OFFSET, alignment_interval=DATA_OFFSET) as file:
+        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        creation.set_layout(h5py.h5d.CONTIGUOUS)
+        creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        creation.set_obj_track_times(False)  # the same contents, the same bytes
+        space = h5py.h5s.create_simple(contents.features.shape)
+        # The first thing in the file, so that alignment alone decides where it lies.
+        dataset = h5py.h5d.create(file.id, b"features", h5py.h5t.IEEE_F16LE, space, creation)
+        offset = dataset.get_offset()
+
+        videos = file.create_group("videos")
+        for name, strings in (
+            ("name", contents.names),
+            ("group", contents.groups),
+            ("split", contents.splits),
+        ):
+            videos.create_dataset(name, data=strings, dtype=h5py.string_dtype())
+        for name, dtype in (
+            ("first_row", "<i8"),
+            ("num_frames", "<i8"),
+            ("native_fps", "<f8"),
+            ("fps", "<f8"),
+            ("labels", "u1"),
+            ("truncated", "?"),
+        ):
+            videos.create_dataset(name, data=np.asarray(getattr(contents, name), dtype))
+        file.attrs["class_names"] = json.dumps(list(contents.class_names))
+        file.attrs["recipe"] = json.dumps(contents.recipe, sort_keys=True)
+        file.attrs["multi_label"] = contents.multi_label
+        file.attrs["split_id"] = contents.split_id
+        file.attrs["data_dir"] = contents.data_dir
+        file.attrs["plan_sha256"] = contents.plan_sha256
+    return offset
+
+
+def _read(file: h5py.File, path: Path) -> FeaturesFile:
+    features = _own_dataset(file, "features")
+    if features.dtype != np.dtype("<f2") or features.ndim != 4 or features.shape[1] != features.shape[2]:
+        raise InputError(
+            f"{path}: features is {features.dtype}{list(features.shape)}; must be float16 [frames, K, K, D]"
+        )
+    creation = features.id.get_create_plist()
+    plain = creation.get_layout() == h5py.h5d.CONTIGUOUS and creation.get_external_count() == 0
+    if not plain:
+        raise InputError(f"{path}: features is chunked, compressed or kept elsewhere; must be contiguous and plain")
+    if features.size == 0:
+        raise InputError(f"{path}: holds no frames; extract it again")
+    if features.id.get_offset() is None:
+        raise InputError(f"{path}: its rows were never written; extract it again")
+
+    videos = file["videos"] if isinstance(file.get("videos", getlink=True), h5py.HardLink) else {}
+    columns = {name: _own_dataset(videos, name) for name in _COLUMNS}
+    num_clips = columns["name"].shape[0]
+    for name, column in columns.items():
+        if column.shape[:1] != (num_clips,) or num_clips > features.shape[0]:
+            raise InputError(f"{path}: videos/{name} has another number of clips than videos/name; extract it again")
+    strings = {name: list(columns[name].asstr()[...]) for name in ("name", "group", "split")}
+    return FeaturesFile(
+        features=np.memmap(path, "<f2", "r", offset=features.id.get_offset(), shape=features.shape),
+        names=strings["name"],
+        first_row=columns["first_row"][...].astype(np.int64),
+        num_frames=columns["num_frames"][...].astype(np.int64),
+        native_fps=columns["native_fps"][...].astype(np.float64),
+        fps=columns["fps"][...].astype(np.float64),
+        labels=columns["labels"][...].astype(np.uint8),
+        groups=strings["group"],
+        splits=strings["split"],
+        truncated=columns["truncated"][...].astype(bool),
+        class_names=json.loads(file.attrs["class_names"]),
+        multi_label=bool(file.attrs["multi_label"]),
+        recipe=json.loads(file.attrs["recipe"]),
+        split_id=str(file.attrs["split_id"]),
+        data_dir=str(file.attrs["data_dir"]),
+        plan_sha256=str(file.attrs["plan_sha256"]),
+    )
+
+
+def _own_dataset(group, name: str) -> h5py.Dataset:
+    """A dataset that lies in this very file: a link could point to any other on the disk."""
+    if not group or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise KeyError(f"no {name}")
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise KeyError(f"no {name} of its own")
+    return dataset
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,181 @@
+"""A features file in the making, which survives being killed at any moment.
+
+    features.h5.partial/
+      plan.json      what is being made; another plan is refused
+      rows           the file to be: room for HDF5's head, then the rows of float16, clip after clip
+      journal.jsonl  one line per finished clip, written when its rows are safely on disk
+      lock           held by the process at work
+
+What the journal does not name never happened: on opening, rows beyond it are cut off. In the end HDF5's own head
+and tail are written around the rows where they lie, and the file is moved to its name. So no row is moved or kept
+twice, and every step can be done again.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from attention_ar.errors import InputError
+from data_prep.features.contents import FEATURE_SHAPE, FeaturesFile
+from data_prep.features.hdf5_file import DATA_OFFSET, write_layout
+from data_prep.features.recipe import differing_fields
+from data_prep.video.clip_frames import ClipRecord
+
+ROW_BYTES = 2 * int(np.prod(FEATURE_SHAPE))
+
+
+def partial_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".partial")
+
+
+def refuse_other_plan(output: Path, plan: dict):
+    """Raises `InputError` if an unfinished extraction to `output` has another plan than `plan`."""
+    folder = partial_folder(output)
+    try:
+        begun = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}/plan.json: not readable ({error}); delete {folder} to start afresh") from None
+    if begun != plan:
+        raise InputError(
+            f"{folder} was begun with another plan: {_plan_differences(begun, plan)}; "
+            f"go on with the old command, or delete {folder} to start afresh"
+        )
+
+
+class PartialFeatures:
+    """The folder beside the output while it is being made.
+
+    Attributes:
+      records: of the clips that are finished, in the plan's order.
+      num_rows: rows written so far, those of unfinished clips included.
+    """
+
+    def __init__(self, output: Path, plan: dict):
+        """Creates the folder, or takes up what a killed process left.
+
+        Args:
+          output: the features file to be.
+          plan: a table that JSON keeps as it is, with "clips" a list whose items begin with the clip's path.
+
+        Raises:
+          InputError: if the folder has another plan, is in use or cannot be written.
+        """
+        refuse_other_plan(output, plan)
+        self._output = output
+        self._folder = partial_folder(output)
+        with contextlib.ExitStack() as files:
+            try:
+                self._folder.mkdir(exist_ok=True)
+                lock = files.enter_context(open(self._folder / "lock", "w"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not (self._folder / "plan.json").exists():
+                    beside = self._folder / "plan.json.unfinished"
+                    beside.write_text(json.dumps(plan), encoding="utf-8")
+                    os.replace(beside, self._folder / "plan.json")
+                self._rows = files.enter_context(open(self._folder / "rows", "a+b", buffering=0))
+                self._journal = files.enter_context(open(self._folder / "journal.jsonl", "a+b", buffering=0))
+            except BlockingIOError:
+                raise InputError(
+                    f"{self._folder}: another extraction is at work in it; wait for it or end it"
+                ) from None
+            except OSError as error:
+                raise InputError(f"{self._folder}: cannot be written ({error.strerror})") from None
+            self._files = files.pop_all()
+        self.records = self._recover([clip[0] for clip in plan["clips"]])
+        self.num_rows = sum(record.num_frames for record in self.records)
+        self._rows.truncate(DATA_OFFSET + self.num_rows * ROW_BYTES)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._files.close()
+
+    def add_rows(self, rows: np.ndarray):
+        """Appends <float16>[n, 7, 7, 1024]."""
+        with self._disk_errors():
+            unwritten = memoryview(np.ascontiguousarray(rows, "<f2")).cast("B")
+            while unwritten:  # an unbuffered file may take less than it is given
+                unwritten = unwritten[self._rows.write(unwritten) :]
+        self.num_rows += len(rows)
+
+    def record(self, records: list[ClipRecord]):
+        """Notes clips as finished, once and for all; all their rows have been added."""
+        with self._disk_errors():
+            os.fsync(self._rows.fileno())
+            self._journal.write(b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in records))
+            os.fsync(self._journal.fileno())
+        self.records += records
+
+    def finish(self, contents: FeaturesFile):
+        """Makes the rows a features file, moves it to its place and removes the folder.
+
+        Args:
+          contents: everything about the file; of `features` only the shape counts.
+        """
+        layout = self._folder / "layout.h5"
+        rows_end = DATA_OFFSET + self.num_rows * ROW_BYTES
+        with self._disk_errors():
+            if write_layout(layout, contents) != DATA_OFFSET:
+                raise RuntimeError(f"this HDF5 does not put the rows at byte {DATA_OFFSET}")
+            with open(layout, "rb") as source, open(self._folder / "rows", "r+b") as target:
+                target.write(source.read(DATA_OFFSET))
+                source.seek(rows_end)
+                target.seek(rows_end)
+                shutil.copyfileobj(source, target)
+                target.truncate()
+                target.flush()
+                os.fsync(target.fileno())
+            os.replace(self._folder / "rows", self._output)
+        self.discard()
+
+    def discard(self):
+        """Removes the folder."""
+        shutil.rmtree(self._folder)
+
+    def _recover(self, paths: list[str]) -> list[ClipRecord]:
+        """Reads the journal as far as it is sound and the rows are there; cuts off what is not."""
+        self._journal.seek(0)
+        records, sound, num_rows = [], 0, 0
+        rows_there = (os.fstat(self._rows.fileno()).st_size - DATA_OFFSET) // ROW_BYTES
+        for line, path in zip(self._journal.read().splitlines(keepends=True), paths, strict=False):
+            try:
+                record = ClipRecord(**json.loads(line))
+            except (ValueError, TypeError):
+                break
+            num_rows += record.num_frames
+            if not line.endswith(b"\n") or record.path != path or num_rows > rows_there:
+                break
+            records.append(record)
+            sound += len(line)
+        self._journal.truncate(sound)
+        return records
+
+    @contextlib.contextmanager
+    def _disk_errors(self):
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self._folder}: cannot be written ({error.strerror or error}); "
+                "when that is mended, the same command goes on"
+            ) from None
+
+
+def _plan_differences(begun: dict, plan: dict) -> str:
+    begun, plan = ({**table, **table["recipe"], "recipe": None} for table in (begun, plan))
+    old_clips, new_clips = begun.pop("clips"), plan.pop("clips")
+    phrases = differing_fields(plan, begun)
+    if old_clips != new_clips:
+        changed = [old[0] for old, new in zip(old_clips, new_clips, strict=False) if old != new]
+        first = f", the first at {changed[0]}" if changed else ""
+        phrases.append(f"the list of clips differs ({len(old_clips)} instead of {len(new_clips)}{first})")
+    return "; ".join(phrases)

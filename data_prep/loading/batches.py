@@ -1,0 +1,96 @@
+"""Batches: blocks put together ahead of the step that wants them."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.common.read_ahead import read_ahead
+from data_prep.loading.block_table import Blocks, full_batches
+from data_prep.loading.buffers import AHEAD, aligned_empty, copy_rows
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of blocks.
+
+    Attributes:
+      block: indices of all its blocks, those of other processes too, `<int64>[B]`.
+      weight: 1 for a block, 0 for what fills up the batch, `<float32>[B]`.
+      arrays: this process's share on the devices, see `attention_ar.training.steps`.
+    """
+
+    block: np.ndarray
+    weight: np.ndarray
+    arrays: dict
+
+
+def load_batches(home, blocks: Blocks, order, batch_size: int, parallel, *, first=0, share_frames=False):
+    """Yields the blocks in `order` as batches that lie on the devices. A thread prepares them ahead of their use.
+
+    A batch may be used until the next but one is asked for; then its buffer is filled again.
+
+    Args:
+      home: where the features are.
+      blocks: of the file that the home has.
+      order: indices into `blocks`.
+      batch_size: B, of the whole batch.
+      parallel: which part of a batch this process makes, and how it gets to the devices.
+      first: the number of batches to leave out at the beginning.
+      share_frames: whether a batch has each frame once and its blocks refer to them, if there is but one device.
+
+    Yields:
+      A `Batch` each.
+    """
+    made = _make(home, blocks, order, batch_size, parallel, first, share_frames and parallel.num_devices == 1)
+    return read_ahead([made], iter, workers=1, depth=AHEAD)
+
+
+def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Iterator[Batch]:
+    index, count = parallel.share
+    share = slice(index * batch_size // count, (index + 1) * batch_size // count)
+    block, weight = (dealt[first:] for dealt in full_batches(order, batch_size))
+    labels = home.file.labels.astype(np.promote_types(np.float32, home.dtype))
+    eighth = -(-len(range(batch_size)[share]) * blocks.rows.shape[1] // 8)
+    buffers = _buffers((8 * eighth, *home.frame_shape), home.dtype)
+    sources = home.sources(blocks.video[block[:, share]].reshape(-1).tolist())
+    for these, weights in zip(block, weight, strict=True):
+        mine = these[share]
+        video, rows = blocks.video[mine], blocks.rows[mine]
+        of_video = {v: next(sources) for v in video.tolist()}
+        arrays = {
+            "labels": labels[video],
+            "weight": weights[share].astype(labels.dtype),
+            "index": np.arange(batch_size, dtype=np.int32)[share],
+        }
+        if share_frames:
+            shape = rows.shape
+            rows, where = np.unique(rows, return_inverse=True)
+            arrays["where"] = where.reshape(shape).astype(np.int32)
+            # One of eight sizes, so that few programs are compiled.
+            rows = np.pad(rows, (0, -len(rows) % eighth), mode="edge")
+        if home.table is not None:
+            arrays |= {**home.table, "rows": home.place[rows]}
+        else:
+            features = next(buffers)[: rows.size].reshape(*rows.shape, *home.frame_shape)
+            if share_frames:
+                video = np.searchsorted(home.file.first_row, rows, side="right") - 1
+                firsts = np.flatnonzero(np.diff(video, prepend=-1))
+                runs = [slice(a, b) for a, b in itertools.pairwise([*firsts, len(rows)])]
+                video = video[firsts]
+            else:
+                runs = range(len(rows))
+            for run, v in zip(runs, video.tolist(), strict=True):
+                copy_rows(of_video[v], rows[run] - home.file.first_row[v], features[run])
+            arrays["frames" if share_frames else "features"] = features
+        yield Batch(these, weights, parallel.put(arrays))
+
+
+def _buffers(shape, dtype) -> Iterator[np.ndarray]:
+    """Yields arrays that are used in turn: one is being filled, `AHEAD` wait, and two are in use."""
+    made = []
+    for _ in range(AHEAD + 3):
+        made.append(aligned_empty(shape, dtype))
+        yield made[-1]
+    yield from itertools.cycle(made)

@@ -1,0 +1,1 @@
+"""The networks that make features of frames, and their weights."""

@@ -1,0 +1,180 @@
+"""The trained GoogLeNet: found on disk or downloaded, read, and made into a function from frames to feature cubes."""
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from attention_ar.errors import InputError
+from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
+from data_prep.downloads.fetch import Source, fetch
+from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
+from data_prep.networks.torchvision import read_torchvision
+
+ENVIRONMENT_VARIABLE = "ATTENTION_AR_GOOGLENET"
+MIRRORS = (
+    "https://huggingface.co/onnxmodelzoo/googlenet-12/resolve/main/googlenet-12.onnx",
+    "https://github.com/onnx/models/raw/main/validated/vision/classification/inception_and_googlenet/googlenet/"
+    "model/googlenet-12.onnx",
+)
+SHA256 = "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e"
+NUM_BYTES = 28_021_836
+
+_WAYS_OUT = (
+    f"name the file with --googlenet=PATH or in ${ENVIRONMENT_VARIABLE}, or take --googlenet=random, "
+    "a random network, for trying things"
+)
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+
+
+class GoogLeNetFeatures:
+    """Frames in, feature cubes X_t out: a GoogLeNet with its weights, compiled once per batch size.
+
+    Attributes:
+      params: of `GoogLeNet`.
+      recipe: what the features depend on, for the file that holds them: `network` ("bvlc_googlenet",
+        "torchvision_googlenet" or "random_googlenet"), `weights_sha256` (of the file's bytes; "" for the random
+        network, which has a `seed` instead), `random`, and the input: `colour`, `mean`, `scale`, `input_size`.
+    """
+
+    def __init__(self, network: str, params: dict, *, variant: str = "bvlc", weights_sha256: str, **seed: int):
+        self.params = jax.device_put(params)
+        self.recipe = {
+            "network": network,
+            "weights_sha256": weights_sha256,
+            "random": network == "random_googlenet",
+            **seed,
+            "colour": VARIANTS[variant].colour,
+            "mean": list(VARIANTS[variant].mean),
+            "scale": VARIANTS[variant].scale,
+            "input_size": [224, 224],
+        }
+
+        def features(params, frames):
+            _, out = GoogLeNet(variant).apply({"params": params}, preprocess(frames, variant))
+            return out["features"].astype(jnp.float16)
+
+        def probabilities(params, frames):
+            logits, _ = GoogLeNet(variant).apply({"params": params}, preprocess(frames, variant))
+            return jax.nn.softmax(logits)
+
+        self._features, self._probabilities = jax.jit(features), jax.jit(probabilities)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the weights are random: then everything made with them has to say so."""
+        return self.recipe["random"]
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the feature cubes `<float16>[B, 7, 7, 1024]` of `frames` `<uint8>[B, 224, 224, 3]`, BGR."""
+        return np.asarray(self._features(self.params, frames))
+
+    def classify(self, frames: np.ndarray) -> np.ndarray:
+        """Returns ImageNet's class probabilities `<float32>[B, 1000]` of `frames` `<uint8>[B, 224, 224, 3]`, BGR."""
+        return np.asarray(self._probabilities(self.params, frames))
+
+
+def load_googlenet(spec: str | os.PathLike | None = None) -> GoogLeNetFeatures:
+    """Finds and reads the network.
+
+    Args:
+      spec: the path of an ONNX file with BVLC GoogLeNet, or of torchvision's weights (.pth, .pt); or "random".
+        None: the value of $ATTENTION_AR_GOOGLENET, which may be the same; without it the file in the user's cache
+        directory, which is downloaded first if it is not there.
+
+    Raises:
+      InputError: the file cannot be had, or is not what it should be.
+    """
+    spec = spec or os.environ.get(ENVIRONMENT_VARIABLE)
+    if spec == "random":
+        return random_googlenet()
+    if spec:
+        return read_googlenet(spec)
+    cached = cache_directory() / "googlenet-12.onnx"
+    if not cached.exists():
+        download(cached)
+    return read_googlenet(cached)
+
+
+def random_googlenet(seed: int = 0) -> GoogLeNetFeatures:
+    """Returns an untrained network, the same for the same seed: for trying programs, not for results.
+
+    Distributed like the initial values of `GoogLeNet` (He-normal kernels, biases 0), but drawn by NumPy: at once, and
+    with the same bits on every device.
+    """
+    rng = np.random.default_rng(seed)
+    layers = {}
+    for layer, shape in layer_shapes("bvlc").items():
+        fan_in = math.prod(shape[1:])
+        layers[layer] = (rng.normal(0.0, math.sqrt(2 / fan_in), shape), np.zeros(shape[:1]))
+    return GoogLeNetFeatures("random_googlenet", as_params(layers), weights_sha256="", seed=seed)
+
+
+def read_googlenet(path: str | os.PathLike) -> GoogLeNetFeatures:
+    """Reads a file of weights: torchvision's if it is called .pth or .pt, else ONNX.
+
+    Raises:
+      InputError: there is no such file, or it holds something else; the line names every array that is wrong.
+    """
+    path = Path(path).expanduser()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: GoogLeNet cannot be read ({error.strerror}); {_WAYS_OUT}") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    if path.suffix in (".pth", ".pt"):
+        params = read_torchvision(data, path)
+        return GoogLeNetFeatures("torchvision_googlenet", params, variant="torchvision", weights_sha256=sha256)
+    return GoogLeNetFeatures("bvlc_googlenet", _read_onnx(data, path), weights_sha256=sha256)
+
+
+def _read_onnx(data: bytes, path: Path) -> dict:
+    """Returns the parameters of `GoogLeNet`; see `read_googlenet`."""
+    try:
+        # From bytes: nothing beside them is opened, whatever the file says of external data.
+        tensors = onnx.load_model_from_string(data).graph.initializer
+        external = [tensor.name for tensor in tensors if onnx.external_data_helper.uses_external_data(tensor)]
+        if external:
+            raise InputError(f"{path}: keeps {', '.join(external)} in other files; one file with everything is needed")
+        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors if tensor.data_type in _FLOATS}
+    except InputError:
+        raise
+    except (DecodeError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({' '.join(str(error).split())})") from None
+
+    shapes = layer_shapes("bvlc")
+    expected = {f"{layer}_w_0": shape for layer, shape in shapes.items()}
+    expected |= {f"{layer}_b_0": shape[:1] for layer, shape in shapes.items()}
+    check_arrays(path, "BVLC GoogLeNet", arrays, expected)
+    return as_params({layer: (arrays[f"{layer}_w_0"], arrays[f"{layer}_b_0"]) for layer in shapes})
+
+
+def cache_directory() -> Path:
+    """Returns where downloads are kept for this user: $XDG_CACHE_HOME/attention_ar or ~/.cache/attention_ar."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attention_ar"
+
+
+def download(target: Path, mirrors: Sequence[str] = MIRRORS, sha256: str = SHA256, num_bytes: int = NUM_BYTES) -> None:
+    """Downloads a file from the first mirror that has it whole; `target` appears complete or not at all.
+
+    Args:
+      target: where it is to be.
+      mirrors: addresses, tried one after the other.
+      sha256: of the file, in hexadecimal digits.
+      num_bytes: the file's size.
+
+    Raises:
+      InputError: no mirror gave the file; the line says why, and what to do without a network.
+    """
+    sources = [Source(url, num_bytes=num_bytes, sha256=sha256) for url in mirrors]
+    try:
+        fetch(target, sources)
+    except InputError as error:
+        raise InputError(f"no GoogLeNet in {target.parent}, and none to be had ({error}); {_WAYS_OUT}") from None

@@ -1,0 +1,1 @@
+"""The authors' data layout, read and written."""

@@ -1,0 +1,1 @@
+"""Video files: what may be opened, frame rates, decoded frames."""
