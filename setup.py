@@ -13,7 +13,7 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=find_packages(include=[f"{name}*" for name in ("attention_ar", "data_prep", "experiments")]),
-    package_data={"experiments": ["configs/*.cfg", "report_page/*"]},
+    package_data={"experiments": ["configs/*.cfg"], "experiments.html_report": ["page/*"]},
     install_requires=[
         "jax>=0.10.2",
         "jaxlib>=0.10.2",

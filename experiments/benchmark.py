@@ -13,7 +13,8 @@ from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.settings import Settings
-from experiments.config import define_flags, from_flags
+from experiments.runs.config import from_flags
+from experiments.runs.flags import define_flags
 
 OUTPUT = flags.DEFINE_string("output", "benchmark", "Folder for benchmark.md and benchmark.json.")
 ONLY = flags.DEFINE_list("only", list(BENCHMARKS), "Which benchmarks.")

@@ -9,7 +9,7 @@ such as --epochs, is ignored. Needs libtpu (pip install libtpu), but no TPU.
 
 import os
 
-from experiments.pods import without_tpu
+from experiments.compilation.tpu_topologies import without_tpu
 
 os.environ.update(without_tpu())  # JAX reads it when it is imported.
 
@@ -17,7 +17,8 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-from experiments.config import RunConfig, define_run_flags, from_flags, write_json
+from data_prep.common.files import write_json
+from experiments.runs.config import RunConfig, define_run_flags, from_flags
 
 TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Generation and grid of chips, such as v4:2x2x4, v5e:4x4, v5p:2x2x4, v6e:4x4.", required=True
@@ -36,7 +37,7 @@ define_run_flags()
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    from experiments.ahead_of_time import Shapes, compile_for, describe, shapes_of
+    from experiments.compilation.ahead_of_time import Shapes, compile_for, describe, shapes_of
 
     config = from_flags(RunConfig)
     if config.data.features:

@@ -31,9 +31,9 @@ OUTPUT = flags.DEFINE_string("output", None, "JSON file for the scores; by defau
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    from experiments.evaluation import evaluate
-    from experiments.localisation_scores import describe_localisation
-    from experiments.run_log import describe_health, describe_score
+    from experiments.runs.evaluation import evaluate
+    from experiments.runs.localisation_scores import describe_localisation
+    from experiments.runs.metrics_log import describe_health, describe_score
 
     scores, folder, output = evaluate(
         WORKDIR.value,

@@ -25,7 +25,7 @@ CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which 
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    from experiments.exporting import export_predictor  # Imports JAX, which --help need not wait for.
+    from experiments.runs.exporting import export_predictor  # Imports JAX, which --help need not wait for.
 
     output = OUTPUT.value or os.path.join(WORKDIR.value, "predictor.jaxexport")
     about = export_predictor(WORKDIR.value, output, CHECKPOINT.value)

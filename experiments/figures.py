@@ -40,7 +40,7 @@ LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Figure 9: Adam's; by 
 
 
 def main(argv):
-    from experiments.paper_figures.drawing import draw_figure
+    from experiments.paper_figures.registry import draw_figure
 
     paths, remarks = draw_figure(
         FIGURE.value,

@@ -40,7 +40,7 @@ def main(argv):
 
 
 def import_(model, features, workdir, options):
-    from experiments.released_run import import_checkpoint  # Imports JAX, which --help need not wait for.
+    from experiments.runs.released_checkpoints import import_checkpoint  # Imports JAX, which --help need not wait for.
 
     config = import_checkpoint(model, workdir, features, **options)
     found = {"hidden_dim": config.model.hidden_dim, "init_layers": config.model.init_layers, **vars(config.released)}
@@ -50,7 +50,7 @@ def import_(model, features, workdir, options):
 
 
 def export(workdir, path):
-    from experiments.released_run import export_checkpoint
+    from experiments.runs.released_checkpoints import export_checkpoint
 
     config = export_checkpoint(workdir, path)
     untold = {

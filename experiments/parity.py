@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-from experiments.parity_cases import find_cases, rows_of, write_json
-from experiments.parity_table import grouped, render, summarize
+from experiments.parity_checks.cases import find_cases, rows_of, write_json
+from experiments.parity_checks.table import grouped, render, summarize
 
 GOLDEN_DIR = flags.DEFINE_string("golden_dir", None, "Folder of recorded cases.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for all comparisons, array by array.")

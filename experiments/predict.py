@@ -53,7 +53,7 @@ FRAME_BATCH = flags.DEFINE_integer(
 
 
 def main(argv):
-    from experiments.prediction import predict
+    from experiments.prediction.predict_clips import predict
 
     return predict(
         WORKDIR.value,

@@ -24,7 +24,7 @@ OUTPUT = flags.DEFINE_string("output", None, "The HTML file; by default report.h
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    from experiments.reporting import report
+    from experiments.html_report.contents import report
 
     path, notes = report(
         WORKDIR.value,

@@ -19,7 +19,7 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-from experiments.config import RunConfig, define_run_flags, from_flags
+from experiments.runs.config import RunConfig, define_run_flags, from_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)
 GRID = flags.DEFINE_multi_string("grid", [], "A flag and its values, name=value,value,…; may be given several times.")
@@ -41,10 +41,10 @@ flags.mark_flag_as_required("features")
 def main(argv):
     if argv[1:]:
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    from experiments.grid import parse_grid
+    from experiments.tables.grid import parse_grid
 
     grid = parse_grid(GRID.value)
-    from experiments.sweep_table import sweep  # Imports JAX, which --help need not wait for.
+    from experiments.tables.sweep_table import sweep  # Imports JAX, which --help need not wait for.
 
     config = from_flags(RunConfig)
     paths, retrained = sweep(

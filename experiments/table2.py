@@ -9,13 +9,13 @@ Killed at any moment, the same command goes on; what is done is not done again, 
 """
 
 from data_prep.common.command_line import run
-from experiments import table_flags
+from experiments.tables import table_flags
 
 table_flags.define_flags()
 
 
 def main(argv):
-    from experiments.paper_tables import table2  # Imports JAX, which --help need not wait for.
+    from experiments.tables.paper_tables import table2  # Imports JAX, which --help need not wait for.
 
     table_flags.make(argv, table2)
 

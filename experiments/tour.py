@@ -10,10 +10,10 @@ from data_prep.datasets.synthetic_clips import write_synthetic_clips
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
 from data_prep.networks.weights import load_googlenet
-from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.evaluation import evaluate
-from experiments.training import train
-from experiments.visualization import visualize
+from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.evaluation import evaluate
+from experiments.runs.training import train
+from experiments.runs.visualization import visualize
 
 MODELS = {"soft_attention": "soft attention", "average_pool": "average pooling"}
 

@@ -10,8 +10,8 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-from experiments import multihost
-from experiments.config import RunConfig, define_run_flags, from_flags
+from experiments.runs import multihost
+from experiments.runs.config import RunConfig, define_run_flags, from_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and parameters.", required=True)
 define_run_flags()
@@ -24,7 +24,7 @@ def main(argv):
         raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
 
     def train_here():
-        from experiments.training import train  # Imports JAX, which --help need not wait for.
+        from experiments.runs.training import train  # Imports JAX, which --help need not wait for.
 
         train(from_flags(RunConfig), WORKDIR.value)
 

@@ -20,7 +20,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for the pictures; by defaul
 
 
 def main(argv):
-    from experiments.visualization import visualize
+    from experiments.runs.visualization import visualize
 
     pictures = visualize(
         WORKDIR.value,

@@ -108,8 +108,8 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     from attention_ar.training.parallel import OneDevice
     from data_prep.loading.block_table import cut_blocks
     from data_prep.loading.feature_stores import OnDisk
-    from experiments.evaluation import predict_blocks
-    from experiments.predictor import Predictor
+    from experiments.runs.predictor import Predictor
+    from experiments.runs.video_predictions import predict_blocks
 
     features = jax.numpy.dtype(dtype)
     folder = tempfile.TemporaryDirectory(prefix="benchmark-features-")

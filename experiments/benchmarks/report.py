@@ -3,10 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from data_prep.common.files import markdown_table, write_json, write_whole
 from experiments.benchmarks.framework import Row, load
-from experiments.config import write_json
-from experiments.table_files import markdown_table
-from experiments.whole_file import write_whole
 
 
 def title(benchmark: str) -> str:

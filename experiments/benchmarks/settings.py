@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attention_ar.errors import InputError
-from experiments.config import option
+from experiments.runs.flags import option
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_ar.errors import InputError
-from experiments.paper_figures.looking import Look, Run, rank
-from experiments.sheet import Panel, Row, evenly_spaced, write_sheet
+from experiments.paper_figures.runs_shown import Look, Run, rank
+from experiments.pictures.sheet import Panel, Row, evenly_spaced, write_sheet
 
 MOST_CLIPS = 12  # on a sheet
 WHITE = "White is where the model looks, and the whiter the more."

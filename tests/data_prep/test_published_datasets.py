@@ -14,7 +14,7 @@ from data_prep.datasets.splits import hold_out_validation
 from data_prep.datasets.ucf11 import official_clips
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
-from experiments.config import (
+from experiments.runs.config import (
     DataConfig,
     ModelConfig,
     ObjectiveConfig,
@@ -22,7 +22,7 @@ from experiments.config import (
     RunConfig,
     TrainingConfig,
 )
-from experiments.training import train
+from experiments.runs.training import train
 
 OFFICIAL = {  # (data set, split): train, test, classes
     ("ucf11", ""): (975, 625, 11),

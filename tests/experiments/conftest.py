@@ -10,11 +10,11 @@ import pytest
 
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.hdf5_file import write_features
-from experiments import trained
-from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.html_file import write_page
-from experiments.reporting import gather
-from experiments.training import train
+from experiments.html_report.contents import gather
+from experiments.html_report.page_file import write_page
+from experiments.runs import trained
+from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.training import train
 
 CLASSES = ["jump", "run", "wave"]
 CELLS, MAPS, FRAMES = 3, 8, 7

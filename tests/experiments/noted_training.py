@@ -7,7 +7,7 @@ import runpy
 import sys
 import time
 
-from experiments.epoch import Position
+from experiments.runs.train_epoch import Position
 
 
 def note_steps(notes):

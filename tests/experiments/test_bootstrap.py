@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attention_ar import metrics
-from experiments.bootstrap import accuracies, mean_average_precisions, paired_bootstrap
+from experiments.tables.bootstrap import accuracies, mean_average_precisions, paired_bootstrap
 
 LABELS = np.eye(2)[np.arange(200) % 2]
 

@@ -12,13 +12,13 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training.parallel import OneDevice, OverMesh
-from experiments import ahead_of_time, pods
-from experiments.ahead_of_time import Shapes, compile_for, describe, lower_train_step, nominal_flops, report
 from experiments.benchmarks import flops
 from experiments.benchmarks.settings import Settings
-from experiments.collectives import Collective, find_collectives
-from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.pods import find_pod
+from experiments.compilation import ahead_of_time, tpu_topologies
+from experiments.compilation.ahead_of_time import Shapes, compile_for, describe, lower_train_step, nominal_flops, report
+from experiments.compilation.collectives import Collective, find_collectives
+from experiments.compilation.tpu_topologies import find_pod
+from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
 
 HLO = """\
 HloModule jit_step, entry_computation_layout={(f32[8,4]{1,0})->f32[]}
@@ -199,7 +199,7 @@ def test_what_cannot_be_compiled_is_refused(monkeypatch):
     assert "needs --num_frames" in refused(lambda: compile_for("v5e:4x4", on_device, SHAPES))
     pmap = dataclasses.replace(config(), runtime=RuntimeConfig("pmap"))
     assert refused(lambda: compile_for("v5e:4x4", pmap, SHAPES)) == "parallel=pmap: only auto is compiled ahead of time"
-    monkeypatch.setattr(pods.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tpu_topologies.importlib.util, "find_spec", lambda name: None)
     assert refused(lambda: compile_for("v5e:4x4", config(), SHAPES)) == (
         "libtpu is not installed, the compiler for TPUs, which needs no TPU; pip install 'jax[tpu]' brings it"
     )
@@ -218,7 +218,7 @@ def test_too_little_memory_is_one_line(monkeypatch, words):
         raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {words}")
 
     monkeypatch.setattr(ahead_of_time, "lower_train_step", no_room)
-    monkeypatch.setattr(pods.Pod, "devices", lambda pod: jax.devices())
+    monkeypatch.setattr(tpu_topologies.Pod, "devices", lambda pod: jax.devices())
     assert refused(lambda: compile_for("v5e:2x4", config(batch_size=80), SHAPES)) == (
         "batch_size=80: 10 blocks a chip do not fit the memory of a chip of v5e:2x4 (20.1GiB of 15.75GiB); take a "
         "smaller batch or more chips"

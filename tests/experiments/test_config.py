@@ -10,8 +10,8 @@ from absl import flags
 
 import attention_ar as ar
 from attention_ar.errors import InputError
-from experiments import config
-from experiments.cells import lasting_flags
+from experiments.runs import config
+from experiments.tables.trials import lasting_flags
 from experiments.tour import Sizes
 
 CONFIGS = sorted((Path(config.__file__).parent / "configs").glob("*.cfg"))

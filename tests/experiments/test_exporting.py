@@ -13,9 +13,10 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
 from data_prep.features.recipe import recipe_hash
-from experiments import trained
-from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, build_model, feature_dtype
-from experiments.exporting import export_model, export_predictor
+from experiments.runs import trained
+from experiments.runs.build import build_model, feature_dtype
+from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
+from experiments.runs.exporting import export_model, export_predictor
 
 ALONE = """
 import json, os, sys
@@ -125,7 +126,7 @@ def test_bad_input_is_one_line(small_run, tmp_path):
 def test_a_failure_leaves_the_old_file(small_run, exported, tmp_path, monkeypatch):
     path = tmp_path / "predictor"
     path.write_bytes(b"old")
-    monkeypatch.setattr("experiments.exporting.write_json", lambda *_: 1 / 0)
+    monkeypatch.setattr("experiments.runs.exporting.write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_predictor(small_run, path)
     assert path.read_bytes() == b"old"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from attention_ar.errors import InputError
-from experiments.filmstrip import attention_movie, filmstrip
+from experiments.pictures.filmstrip import attention_movie, filmstrip
 
 
 def clip(num_frames=12, height=48, width=64):

@@ -16,12 +16,13 @@ from data_prep.features.hdf5_file import write_features
 from data_prep.features.opening import open_features
 from data_prep.loading.feature_stores import OnDisk
 from data_prep.released.conversion import from_released
-from experiments import trained
-from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, read_config
-from experiments.evaluation import evaluate, predict_blocks
-from experiments.released_run import export_checkpoint, import_checkpoint
-from experiments.training import train
-from experiments.visualization import visualize
+from experiments.runs import trained
+from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, read_config
+from experiments.runs.evaluation import evaluate
+from experiments.runs.released_checkpoints import export_checkpoint, import_checkpoint
+from experiments.runs.training import train
+from experiments.runs.video_predictions import predict_blocks
+from experiments.runs.visualization import visualize
 
 T191 = Path(__file__).parents[1] / "golden/t191_ucf11_adam"
 PARTS = {"train": "TestTrainProto", "validation": "TestValidProto", "test": "TestTestProto"}

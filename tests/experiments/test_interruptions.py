@@ -16,10 +16,10 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints, last_whole
-from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.epoch import Position
-from experiments.saving import Saving, Stopped
-from experiments.training import train
+from experiments.runs.autosave import Saving, Stopped
+from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.train_epoch import Position
+from experiments.runs.training import train
 
 FLAGS = [
     "--num_steps=4",
@@ -102,7 +102,7 @@ def test_told_to_stop_while_it_evaluates_it_saves_at_once(tiny_features, tmp_pat
         time.sleep(60)
 
     with monkeypatch.context() as patch:
-        patch.setattr("experiments.training.predict_videos", told_to_stop)
+        patch.setattr("experiments.runs.training.predict_videos", told_to_stop)
         begun = time.monotonic()
         with pytest.raises(Stopped):
             train(config(tiny_features, save_seconds=1e6), tmp_path / "run")

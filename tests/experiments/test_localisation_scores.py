@@ -12,9 +12,10 @@ from data_prep.datasets.synthetic_clips import HEIGHT, WIDTH, write_synthetic_cl
 from data_prep.features.opening import open_features
 from data_prep.loading.block_table import Blocks
 from data_prep.loading.feature_stores import OnDisk
-from experiments import trained
-from experiments.evaluation import evaluate, predict_blocks
-from experiments.localisation_scores import Localisation, describe_localisation
+from experiments.runs import trained
+from experiments.runs.evaluation import evaluate
+from experiments.runs.localisation_scores import Localisation, describe_localisation
+from experiments.runs.video_predictions import predict_blocks
 
 CELLS, FRAMES = 3, 7  # Of the tiny features.
 TEST_CLIPS = [f"{name}/clip {group} (#1).avi" for group in (4, 5) for name in ("jump", "run", "wave")]

@@ -5,7 +5,7 @@ import os
 import av
 from PIL import Image
 
-from experiments.mp4 import Mp4
+from experiments.pictures.mp4 import Mp4
 
 
 def test_a_name_with_a_colon_is_a_file(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from attention_ar.errors import InputError
-from experiments.overlay import overlay, upsample_attention
+from experiments.pictures.overlay import overlay, upsample_attention
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from experiments.clip_stream import BlockPrediction
-from experiments.overlay_movie import OverlayMovie, film_size
+from experiments.prediction.clip_stream import BlockPrediction
+from experiments.prediction.overlay_movie import OverlayMovie, film_size
 
 
 def block(first, attention, number=0):

@@ -9,15 +9,15 @@ import pytest
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
-from experiments import cells
-from experiments.cells import Cell
-from experiments.comparison import ATTENTION, ROWS, Comparison
-from experiments.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.evaluation import evaluate, read_predictions
-from experiments.paper_tables import table1, table2, write_table1, write_table2
-from experiments.published import TABLE_1, TABLE_2, dataset_of
-from experiments.run_log import read_metrics
-from experiments.saving import Stopped
+from experiments.runs.autosave import Stopped
+from experiments.runs.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.evaluation import evaluate, read_predictions
+from experiments.runs.metrics_log import read_metrics
+from experiments.tables import trials
+from experiments.tables.comparison import ATTENTION, ROWS, Comparison
+from experiments.tables.paper_tables import table1, table2, write_table1, write_table2
+from experiments.tables.published import TABLE_1, TABLE_2, dataset_of
+from experiments.tables.trials import Cell
 
 SCORES = {  # Of two seeds; how many of the six test clips are right.
     "softmax_regression": (3, 3),
@@ -188,13 +188,13 @@ def config(tiny_features):
 def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path, monkeypatch):
     trained = []
 
-    def train(config, workdir, really=cells.train):
+    def train(config, workdir, really=trials.train):
         trained.append((config.model.model, config.objective.attention_penalty, config.training.seed))
         if len(trained) == 2:
             raise Stopped
         return really(config, workdir)
 
-    monkeypatch.setattr(cells, "train", train)
+    monkeypatch.setattr(trials, "train", train)
     rows = ("softmax_regression", "attention_0")
     with pytest.raises(Stopped):
         table1(tmp_path, config, 1, rows=rows)

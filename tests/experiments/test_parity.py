@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.parity_cases import find_cases, rows_of
-from experiments.parity_table import Row, compare, errors, grouped, render, same, summarize
+from experiments.parity_checks.cases import find_cases, rows_of
+from experiments.parity_checks.table import Row, compare, errors, grouped, render, same, summarize
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -19,15 +19,18 @@ from PIL import Image
 from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints
 from attention_ar.training.steps import TrainState
+from data_prep.common.files import write_json
 from data_prep.datasets.clip_list import Clip, ClipList
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
-from experiments import prediction, trained
-from experiments.clip_stream import ClipPredictor, ClipStream
-from experiments.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, build_model, write_json
-from experiments.evaluation import evaluate
-from experiments.mp4 import Mp4
-from experiments.prediction import film_paths, list_clips, predict
+from experiments.pictures.mp4 import Mp4
+from experiments.prediction import predict_clips
+from experiments.prediction.clip_stream import ClipPredictor, ClipStream
+from experiments.prediction.predict_clips import film_paths, list_clips, predict
+from experiments.runs import trained
+from experiments.runs.build import build_model
+from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
+from experiments.runs.evaluation import evaluate
 
 LENGTHS = {"run/a.mp4": 41, "run/b.mp4": 3, "jump/c.mp4": 30}
 
@@ -111,8 +114,8 @@ def load():
 def network(load, monkeypatch):
     """The network that is found; tests may put another there."""
     found = SimpleNamespace(network=FakeNetwork())
-    monkeypatch.setattr(prediction, "load_googlenet", lambda spec: found.network)
-    monkeypatch.setattr(prediction.trained, "load", load)
+    monkeypatch.setattr(predict_clips, "load_googlenet", lambda spec: found.network)
+    monkeypatch.setattr(predict_clips.trained, "load", load)
     return found
 
 
@@ -303,27 +306,27 @@ def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, c
         predict(attention_run, [str(clips)])
     network.network = FakeNetwork()
     model = load(attention_run, "best")
-    prediction.matching_network(model)
+    predict_clips.matching_network(model)
     assert capsys.readouterr() == ("", "")
     older = replace(model, recipe=model.recipe | {"decoder": "PyAV 1"})
-    prediction.matching_network(older)
+    predict_clips.matching_network(older)
     out, err = capsys.readouterr()
     assert (
         out == "" and err.startswith("NOTE: the run's features were decoded by PyAV 1, here") and err.count("\n") == 1
     )
     network.network = FakeNetwork(random=True)
     with pytest.raises(InputError, match="random is True instead of False"):
-        prediction.matching_network(model)
+        predict_clips.matching_network(model)
     converted = replace(model, recipe={"network": "released layout", "random": False})
     with pytest.raises(InputError, match=r"released layout\) were not made by data_prep.extract_features"):
-        prediction.matching_network(converted)
+        predict_clips.matching_network(converted)
 
 
 def test_without_a_named_network_a_random_run_gets_its_own(attention_run, load, monkeypatch):
     asked = []
-    monkeypatch.setattr(prediction, "load_googlenet", lambda spec: asked.append(spec) or FakeNetwork(random=True))
+    monkeypatch.setattr(predict_clips, "load_googlenet", lambda spec: asked.append(spec) or FakeNetwork(random=True))
     model = load(attention_run, "best")
-    prediction.matching_network(replace(model, recipe=model.recipe | {"random": True}))
+    predict_clips.matching_network(replace(model, recipe=model.recipe | {"random": True}))
     assert asked == ["random"]
 
 
@@ -358,7 +361,7 @@ def test_a_film_that_fails_takes_no_prediction_with_it(attention_run, network, c
 def test_a_random_network_is_said_everywhere(attention_run, load, network, clips, tmp_path, capsys, monkeypatch):
     model = load(attention_run, "best")
     model = replace(model, recipe=model.recipe | {"random": True})
-    monkeypatch.setattr(prediction.trained, "load", lambda *_: model)
+    monkeypatch.setattr(predict_clips.trained, "load", lambda *_: model)
     network.network = FakeNetwork(random=True)
     clip = str(clips / "run/b.mp4")
     assert predict(attention_run, [clip], overlay=str(tmp_path / "film.mp4")) == 0

@@ -86,7 +86,8 @@ def test_bad_input_is_one_line(arguments, message, tmp_path):
 
 def test_importing_touches_no_device_and_brings_no_tensorflow():
     program = (
-        "import sys, attention_ar, data_prep.features.extraction, experiments.training, experiments.visualization\n"
+        "import sys, attention_ar, data_prep.features.extraction\n"
+        "import experiments.runs.training, experiments.runs.visualization\n"
         "from jax._src import xla_bridge\n"
         "print(xla_bridge.backends_are_initialized(), 'tensorflow' in sys.modules)"
     )

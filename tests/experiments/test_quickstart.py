@@ -10,11 +10,11 @@ from PIL import Image
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
-from experiments import trained
-from experiments.config import TrainingConfig
-from experiments.reporting import gather
+from experiments.html_report.contents import gather
+from experiments.runs import trained
+from experiments.runs.config import TrainingConfig
+from experiments.runs.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
 from experiments.tour import Sizes, summarise, tour
-from experiments.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
 
 SMALL = Sizes(
     clips={"num_groups": 3, "clips_per_group": 1, "num_frames": 9},

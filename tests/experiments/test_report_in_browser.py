@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.html_file import write_page
-from experiments.overlay import overlay, upsample_attention
+from experiments.html_report.page_file import write_page
+from experiments.pictures.overlay import overlay, upsample_attention
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[browser]'")
 Error, expect = playwright.Error, playwright.expect

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
-from experiments import trained
-from experiments.html_file import as_json, write_page
-from experiments.reporting import about_run, about_scores, as_jpeg, choose_clips, in_bytes, report
-from experiments.visualization import glimpse_clip
+from experiments.html_report.contents import about_run, about_scores, as_jpeg, choose_clips, in_bytes, report
+from experiments.html_report.page_file import as_json, write_page
+from experiments.runs import trained
+from experiments.runs.visualization import glimpse_clip
 
 
 class Page(html.parser.HTMLParser):
@@ -136,8 +136,8 @@ def test_what_is_no_number_becomes_null_and_no_string_ends_the_script():
 
 
 def test_several_labels_have_average_precisions_and_no_confusion(small_run):
-    from experiments.evaluation import VideoPredictions
-    from experiments.protocol import PAPER
+    from experiments.runs.protocol import PAPER
+    from experiments.runs.video_predictions import VideoPredictions
 
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
     found = VideoPredictions(

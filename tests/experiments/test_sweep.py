@@ -9,15 +9,16 @@ import pytest
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
-from experiments import cells, trained
-from experiments.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
-from experiments.cross_validation import t_interval
-from experiments.grid import parse_grid, point_name, points, with_flags
-from experiments.retraining import Retraining, retrain_to_cost
-from experiments.run_log import read_metrics
-from experiments.saving import Stopped
-from experiments.sweep_table import sweep
-from experiments.training import choose_videos, train
+from experiments.runs import trained
+from experiments.runs.autosave import Stopped
+from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.metrics_log import read_metrics
+from experiments.runs.training import choose_videos, train
+from experiments.tables import trials
+from experiments.tables.cross_validation import t_interval
+from experiments.tables.grid import parse_grid, point_name, points, with_flags
+from experiments.tables.retraining import Retraining, retrain_to_cost
+from experiments.tables.sweep_table import sweep
 
 
 def regression(features, **training) -> RunConfig:
@@ -91,7 +92,7 @@ def workdir(tiny_features, tmp_path_factory):
         return train(config, workdir)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "train", counted)
+        patch.setattr(trials, "train", counted)
         with pytest.raises(SystemExit) as stopped:
             sweep(*arguments)
         assert stopped.value.code == 0
@@ -217,7 +218,7 @@ def test_a_run_is_trained_again_down_to_its_cost(workdir):
     lines = {line["epoch"]: line for line in read_metrics(folder / "metrics.jsonl")}
     best = lines[trained.load(folder).epoch]
     config = trained.read_config(folder)
-    found = retrain_to_cost(config, cells.Cell(folder, best, None, 1.0))
+    found = retrain_to_cost(config, trials.Cell(folder, best, None, 1.0))
     assert found.cost == best["loss"]
     assert found.cell.folder == folder / f"retrained_to_{best['loss']:.6g}"
     assert trained.read_config(found.cell.folder).training.stop_at_cost == best["loss"]
@@ -229,7 +230,7 @@ def test_a_run_is_trained_again_down_to_its_cost(workdir):
 
 
 def test_a_cost_that_is_not_reached_is_said(tmp_path):
-    cell = cells.Cell(tmp_path, {}, None, 1.0)
+    cell = trials.Cell(tmp_path, {}, None, 1.0)
     text = Retraining(cell, cost=0.5, epochs=3, lowest_cost=0.75, most_epochs=3).describe()
     assert "3 epochs, WITHOUT reaching the noted cost of 0.5: it is at 0.75 after --epochs=3" in text
     assert "down to a cost of 0.25 (noted: 0.5)" in Retraining(cell, 0.5, 2, 0.25, 3).describe()

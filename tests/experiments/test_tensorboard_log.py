@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from attention_ar.errors import InputError
-from experiments import tensorboard_log
-from experiments.config import DataConfig, RunConfig, RuntimeConfig
-from experiments.run_log import MetricsLog, read_metrics
-from experiments.tensorboard_log import scalars
-from experiments.training import train
+from experiments.runs import tensorboard_log
+from experiments.runs.config import DataConfig, RunConfig, RuntimeConfig
+from experiments.runs.metrics_log import MetricsLog, read_metrics
+from experiments.runs.tensorboard_log import scalars
+from experiments.runs.training import train
 
 LINE = {
     "epoch": 2,

@@ -12,8 +12,8 @@ from attention_ar import released
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
 from data_prep.features.record_export import export_records
-from experiments import trained
-from experiments.config import (
+from experiments.runs import trained
+from experiments.runs.config import (
     DataConfig,
     ModelConfig,
     ObjectiveConfig,
@@ -23,10 +23,10 @@ from experiments.config import (
     TrainingConfig,
     read_config,
 )
-from experiments.evaluation import evaluate
-from experiments.protocol import Protocol
-from experiments.run_log import read_metrics
-from experiments.training import train
+from experiments.runs.evaluation import evaluate
+from experiments.runs.metrics_log import read_metrics
+from experiments.runs.protocol import Protocol
+from experiments.runs.training import train
 
 HEALTH = {"entropy", "movement", "largest_mass"}
 PARTS = (DataConfig, ModelConfig, ReleasedConfig, ObjectiveConfig, TrainingConfig, RuntimeConfig)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import trained
-from experiments.paper_figures.looking import open_runs
-from experiments.sheet import MAX_BYTES
+from experiments.paper_figures.runs_shown import open_runs
+from experiments.pictures.sheet import MAX_BYTES
+from experiments.runs import trained
 
 
 @pytest.fixture(scope="session")

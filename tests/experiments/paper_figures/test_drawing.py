@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.paper_figures.drawing import draw_figure
 from experiments.paper_figures.filmstrips import Figure, choose, with_warning
-from experiments.paper_figures.looking import Survey, rank
-from experiments.sheet import Panel, Row, write_sheet
-from experiments.visualization import file_stem
+from experiments.paper_figures.registry import draw_figure
+from experiments.paper_figures.runs_shown import Survey, rank
+from experiments.pictures.sheet import Panel, Row, write_sheet
+from experiments.runs.visualization import file_stem
 
 LABELS = np.eye(3, dtype=np.uint8)[[0, 0, 1, 2, 1, 2]]
 SAID = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0.7, 0.3], [0.6, 0, 0.4], [0, 0.95, 0.05], [0, 0.51, 0.49]])
@@ -100,7 +100,7 @@ def test_more_runs_than_a_figure_is_of_and_models_without_attention(small_run, r
     with pytest.raises(InputError, match="name clips with one --workdir"):
         draw_figure("1", [small_run, small_run], output=tmp_path, clips=["x"])
     pooled = dataclasses.replace(run.model, has_attention=False)
-    monkeypatch.setattr("experiments.trained.load", lambda workdir, checkpoint: pooled)
+    monkeypatch.setattr("experiments.runs.trained.load", lambda workdir, checkpoint: pooled)
     with pytest.raises(InputError, match=r"small: model=soft_attention has no attention to show; train soft_attention"):
         draw_figure("1", ["run_p"], output=tmp_path)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.config import build_model
-from experiments.paper_figures.drawing import draw_figure
-from experiments.paper_figures.glimpse import GivenGlimpse, parse_glimpse
+from experiments.paper_figures.figure5_glimpse import GivenGlimpse, parse_glimpse
+from experiments.paper_figures.registry import draw_figure
+from experiments.runs.build import build_model
 
 
 def test_a_cell_and_a_box_as_glimpses():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.paper_figures.drawing import draw_figure
-from experiments.paper_figures.looking import Survey
-from experiments.paper_figures.penalties import CLAIMS, check_comparable, judge
+from experiments.paper_figures.figure3_penalties import CLAIMS, check_comparable, judge
+from experiments.paper_figures.registry import draw_figure
+from experiments.paper_figures.runs_shown import Survey
 
 
 def surveyed(health, **by_video):

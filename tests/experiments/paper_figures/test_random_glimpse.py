@@ -9,9 +9,9 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training.optimizers import adam
-from experiments.config import build_model, build_objective
-from experiments.paper_figures.drawing import draw_figure
-from experiments.paper_figures.random_glimpse import draw_random_glimpse, optimise_W, random_W, with_W
+from experiments.paper_figures.figure9_random_glimpse import draw_random_glimpse, optimise_W, random_W, with_W
+from experiments.paper_figures.registry import draw_figure
+from experiments.runs.build import build_model, build_objective
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.paper_figures.drawing import draw_figure
-from experiments.paper_figures.rates import at_rates, parse_rates
+from experiments.paper_figures.figure7_rates import at_rates, parse_rates
+from experiments.paper_figures.registry import draw_figure
 
 
 def test_rates(run):

@@ -1,0 +1,30 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from attention_ar.errors import writing
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yields a path beside `path` to write to. Its file takes the place of `path` when the block ends without an error.
+
+    It reaches the disk before it takes its place: after a crash there is the old file, or the new one. Where the block
+    fails, nothing is left behind.
+
+    Raises:
+      InputError: where the file cannot be written.
+    """
+    path = Path(path)
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        with writing(path):
+            yield beside
+            with open(beside, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()

@@ -1,0 +1,1 @@
+"""Ours against recordings of the authors' program."""

@@ -1,0 +1,1 @@
+"""Predictions of video files and streams by a trained run."""

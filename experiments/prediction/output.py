@@ -1,0 +1,135 @@
+"""What `experiments.predict` prints: for people, or as JSON, one object a line."""
+
+import json
+
+import numpy as np
+
+from data_prep.common.command_line import printable
+from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipPredictor, ClipStream
+
+
+def most_probable(class_names, probabilities, count: int) -> str:
+    """Returns for example "wave1 0.91, wave2 0.05"."""
+    order = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
+    return ", ".join(f"{class_names[i]} {probabilities[i]:.2f}" for i in order)
+
+
+class TextReport:
+    """For people.
+
+    Args:
+      predictor: whose predictions these are.
+      top: how many classes are named.
+      seconds: of video from one block's line to the next; 0 prints every block.
+    """
+
+    def __init__(self, predictor: ClipPredictor, top: int = 3, seconds: float = 1.0):
+        self._predictor, self._top, self._seconds = predictor, top, seconds
+        model, data = predictor.model, predictor.model.config.data
+        votes = predictor.protocol.name == "released" and not model.multi_label
+        _print(
+            f"model {model.config.model.model}, epoch {model.epoch}: blocks of {data.num_steps} frames at "
+            f"{data.fps:g} fps, stride {predictor.stride}, {predictor.protocol.name} protocol"
+            + (" (a clip's numbers are its blocks' votes)" if votes else "")
+        )
+        if model.recipe["random"]:
+            _print("NOTE: the network is RANDOM: this shows how things work, not how well")
+
+    def begin(self, stream: ClipStream):
+        found = stream.found
+        _print(f"{stream.name} ({found.width}×{found.height}, {found.fps:.4g} fps)")
+        if not found.rate_known:
+            _print(f"  NOTE: it does not say its frame rate; {found.fps:g} frames per second are assumed")
+        self._next = 0.0
+
+    def block(self, stream: ClipStream, block: BlockPrediction):
+        begin, end = block.seconds
+        if begin >= self._next - 1e-6:
+            self._next = begin + self._seconds
+            _print(f"  {begin:.1f} to {end:.1f} s: {self._describe(block.probabilities)}")
+
+    def clip(self, stream: ClipStream, result: ClipPrediction):
+        blocks = f"{result.num_blocks} block{'s' * (result.num_blocks > 1)}"
+        details = [blocks, f"{result.num_frames / stream.found.fps:.1f} s"]
+        if result.padded:
+            details.append("shorter than one block: its last frame was repeated")
+        if result.cut_short:
+            details.append(result.cut_short)
+        if result.stopped:
+            details.append("stopped there")
+        if self._predictor.model.recipe["random"]:
+            details.append("features of a RANDOM network")
+        _print(f"  whole clip: {self._describe(result.probabilities)}  ({'; '.join(details)})")
+
+    def film(self, path):
+        _print(f"  film: {path}")
+
+    def failure(self, name: str, error: Exception):
+        pass  # The line on the standard error says it.
+
+    def _describe(self, probabilities) -> str:
+        return most_probable(self._predictor.model.class_names, probabilities, self._top)
+
+
+class JsonReport:
+    """One JSON object a line, and nothing else, so that it appears while an endless video runs and jq can read it.
+
+    Every object has a `type`, "block", "clip" or "error", and says of which `clip` it is.
+
+    Args:
+      predictor: whose predictions these are.
+    """
+
+    def __init__(self, predictor: ClipPredictor):
+        self._predictor = predictor
+
+    def begin(self, stream: ClipStream):
+        pass
+
+    def block(self, stream: ClipStream, block: BlockPrediction):
+        begin, end = block.seconds
+        about = {"block": block.number, "begin_seconds": round(begin, 3), "end_seconds": round(end, 3)}
+        self._say("block", stream.name, **about, **self._probabilities(block.probabilities))
+
+    def clip(self, stream: ClipStream, result: ClipPrediction):
+        model, data = self._predictor.model, self._predictor.model.config.data
+        self._say(
+            "clip",
+            stream.name,
+            **self._probabilities(result.probabilities),
+            num_blocks=result.num_blocks,
+            num_frames=result.num_frames,
+            frames_per_second=stream.found.fps,
+            frame_rate_known=stream.found.rate_known,
+            shorter_than_one_block=result.padded,
+            cut_short=result.cut_short,
+            stopped=result.stopped,
+            model=model.config.model.model,
+            epoch=model.epoch,
+            multi_label=model.multi_label,
+            protocol=self._predictor.protocol.name,
+            num_steps=data.num_steps,
+            fps=data.fps,
+            stride=self._predictor.stride,
+        )
+
+    def film(self, path):
+        pass
+
+    def failure(self, name: str, error: Exception):
+        self._say("error", name, error=str(error))
+
+    def _probabilities(self, probabilities) -> dict:
+        names = self._predictor.model.class_names
+        return {
+            "predicted": names[int(np.argmax(probabilities))],
+            "probabilities": {name: round(float(p), 6) for name, p in zip(names, probabilities, strict=True)},
+        }
+
+    def _say(self, kind: str, clip: str, **about):
+        about["random_network"] = self._predictor.model.recipe["random"]
+        print(json.dumps({"type": kind, "clip": clip, **about}), flush=True)
+
+
+def _print(line: str):
+    print(printable(line), flush=True)

@@ -1,0 +1,264 @@
+"""Predictions for videos that are in no features file: files, folders, pipes and cameras."""
+
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from attention_ar.errors import InputError
+from data_prep.common.command_line import printable
+from data_prep.common.folders import check_name, walk
+from data_prep.common.progress import Progress
+from data_prep.features.extraction import make_recipe
+from data_prep.features.recipe import differing_fields
+from data_prep.networks.weights import load_googlenet
+from data_prep.video.frames import EXTENSIONS
+from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
+from experiments.prediction.output import JsonReport, TextReport, most_probable
+from experiments.prediction.overlay_movie import OverlayMovie, film_size
+from experiments.runs import trained
+
+_FILM_CLASSES = 2  # that a film's line names
+_MAX_STEM = 124  # bytes of a film's name: with all that is added at most 143, which encrypted home folders allow
+
+
+def predict(
+    workdir,
+    names,
+    *,
+    checkpoint: str = "best",
+    googlenet: str | None = None,
+    stride: int | None = None,
+    protocol: str | None = None,
+    frame_batch: int = 8,
+    overlay: str | None = None,
+    as_json: bool = False,
+    top: int = 3,
+    seconds: float = 1.0,
+) -> int:
+    """Predicts videos, one after the other, and prints what is found as soon as it is known.
+
+    Told to stop (SIGINT, which is Ctrl-C, or SIGTERM), it ends with the current clip's result so far; told again, at
+    once.
+
+    Args:
+      workdir: of the run.
+      names: what the user named, see `list_clips`.
+      checkpoint: "best" or "latest".
+      googlenet: see `load_googlenet`; where the run's network was random, None is the same random network.
+      stride, protocol, frame_batch: see `ClipPredictor`.
+      overlay: where films go, see `film_paths`; None makes none.
+      as_json, top, seconds: see `JsonReport`, `TextReport`.
+
+    Returns:
+      The exit status: 1 where a clip could not be read, else 0.
+
+    Raises:
+      InputError: where not one clip can be predicted with this run and this network.
+    """
+    clips = list_clips(names)
+    films = film_paths(overlay, clips) if overlay else {}
+    model = trained.load(workdir, checkpoint)
+    if overlay:
+        model.require_attention()
+    network = matching_network(model, googlenet)
+    _make_folders(overlay, films)
+    predictor = ClipPredictor(
+        model, network, stride=stride, protocol=protocol, frame_batch=frame_batch, keep_attention=bool(overlay)
+    )
+    status = 0
+    try:
+        report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
+        with told_to_stop() as stop:
+            for clip in clips:
+                try:
+                    _predict_clip(predictor, clip, report, stop, films.get(clip))
+                except InputError as error:
+                    print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+                    report.failure(clip, error)
+                    status = 1
+                if stop.is_set():
+                    break
+    except BrokenPipeError:  # Whoever read this has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.Event, film):
+    check_name(clip, "the clip")
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(ClipStream(predictor, clip, stop))
+        report.begin(stream)
+        movie = stack.enter_context(_open_film(predictor, stream, film)) if film else None
+        found = stream.blocks(movie.add_frame, film_size) if film else stream.blocks()
+        for block in _with_progress(stream, stack.enter_context(contextlib.closing(found))):
+            if film:
+                movie.add_block(block)
+            if block.counts:
+                report.block(stream, block)
+    if stream.result is None:
+        print(f"{printable(clip)}: stopped before its first frame", file=sys.stderr)
+        return
+    report.clip(stream, stream.result)
+    if film and movie.failure:
+        raise movie.failure
+    if film:
+        report.film(film)
+
+
+def list_clips(names) -> list[str]:
+    """Returns the clips that a user means: of a folder all its video files, also in folders below, sorted; else
+    the name.
+
+    Raises:
+      InputError: where there is none, or the standard input is named twice.
+    """
+    if not names:
+        raise InputError("no clip is named; name video files, folders of them, - for a pipe, or a camera (/dev/video0)")
+    clips = []
+    for name in names:
+        if not os.path.isdir(name):
+            clips.append(name)
+            continue
+        videos = (path for path in walk(name, check_names=False) if path.suffix[1:].lower() in EXTENSIONS)
+        found = [path for path in (os.path.join(name, video) for video in videos) if not _is_special(path)]
+        if not found:
+            raise InputError(f"{name}: no video in this folder; there should be files of {', '.join(EXTENSIONS)}")
+        clips += found
+    if clips.count("-") > 1:
+        raise InputError("-: named twice; the standard input can be read once")
+    return list(dict.fromkeys(clips))
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is there but no file, such as a named pipe, which is read only where the user named it."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def film_paths(overlay: str, clips) -> dict[str, Path]:
+    """Returns each clip's film: the file `overlay` if it ends in .mp4, else a file in the folder of that name.
+
+    Raises:
+      InputError: for one file and several clips, and where the film would be written over a clip.
+    """
+    if overlay.lower().endswith(".mp4"):
+        if len(clips) > 1:
+            raise InputError(
+                f"overlay={overlay}: one film, and {len(clips)} clips; name a folder (without .mp4) for their films"
+            )
+        films = {clips[0]: Path(overlay)}
+    else:
+        common = os.path.commonpath([os.path.dirname(os.path.abspath(clip)) for clip in clips])
+        films = {}
+        for clip in clips:
+            name = "standard_input" if clip == "-" else os.path.relpath(os.path.abspath(clip), common)
+            films[clip] = _unused(Path(overlay), _stem(name), films.values())
+    for film in films.values():
+        for clip in clips:
+            if film.exists() and os.path.exists(clip) and os.path.samefile(film, clip):
+                raise InputError(f"overlay={overlay}: would be written over the clip {clip}; name another place")
+    return films
+
+
+def _make_folders(overlay: str | None, films: dict[str, Path]):
+    for folder in {film.parent for film in films.values()}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
+
+
+def _stem(name: str) -> str:
+    """Returns a file's name, without the extension, for a path of any length."""
+    stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "clip"
+    if len(stem.encode()) <= _MAX_STEM:
+        return stem
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    return f"{stem.encode()[: _MAX_STEM - 13].decode(errors='ignore')}_{digest}"
+
+
+def _unused(folder: Path, stem: str, taken) -> Path:
+    path, n = folder / f"{stem}.mp4", 2
+    while path in taken:
+        path, n = folder / f"{stem}_{n}.mp4", n + 1
+    return path
+
+
+def matching_network(model: trained.TrainedModel, googlenet: str | None = None):
+    """Returns the network that a run's features were made with, and notes on the standard error what differs slightly.
+
+    Raises:
+      InputError: where the network that is found is another one, or the features came from elsewhere.
+    """
+    recipe = model.recipe
+    if "extraction_fps" not in recipe:
+        raise InputError(
+            f"{model.workdir}: its features ({recipe['network']}) were not made by data_prep.extract_features, "
+            "so no frame of a video can be given the like"
+        )
+    network = load_googlenet(googlenet or ("random" if recipe["random"] else None))
+    kept = recipe["extraction_fps"]
+    here = make_recipe(network, None if kept == "native" else kept)
+    decoder, own_decoder = recipe.get("decoder"), here.pop("decoder")
+    if differing := differing_fields({k: v for k, v in recipe.items() if k != "decoder"}, here):
+        raise InputError(
+            f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}; "
+            "name that network with --googlenet"
+        )
+    if decoder != own_decoder:
+        print(
+            f"NOTE: the run's features were decoded by {decoder}, here it is {own_decoder}: "
+            "frames, and so probabilities, may differ slightly",
+            file=sys.stderr,
+        )
+    return network
+
+
+@contextlib.contextmanager
+def told_to_stop() -> Iterator[threading.Event]:
+    """Yields an event that SIGINT or SIGTERM sets; the second such signal ends the program at once."""
+    stop, before = threading.Event(), {}
+
+    def hear(*_):
+        stop.set()
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_film(predictor: ClipPredictor, stream: ClipStream, path) -> OverlayMovie:
+    model = predictor.model
+    return OverlayMovie(
+        path,
+        fps=stream.found.fps,
+        every=stream.every,
+        skip=stream.skip,
+        stride=predictor.stride,
+        describe=lambda probabilities: most_probable(model.class_names, probabilities, _FILM_CLASSES),
+        note="features of a RANDOM network" if model.recipe["random"] else "",
+    )
+
+
+def _with_progress(stream: ClipStream, blocks) -> Iterator[BlockPrediction]:
+    """Shows how far it is where the end is known and the lines about blocks do not show it on the same terminal."""
+    if not stream.num_frames_expected or sys.stdout.isatty():
+        yield from blocks
+        return
+    with Progress(stream.num_frames_expected, 0, "frame") as progress:
+        done = 0
+        for block in blocks:
+            yield block
+            progress.advance(stream.num_frames - done)
+            done = stream.num_frames

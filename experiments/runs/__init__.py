@@ -1,0 +1,1 @@
+"""What a run is: its flags, training, evaluation, predictions."""

@@ -1,0 +1,226 @@
+"""What a run is: frozen dataclasses that the flags fill and that the work folder keeps as JSON.
+
+Each field is a flag of the same name. A run can be repeated from its `config.json` alone.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+
+from attention_ar import released
+from attention_ar.errors import InputError
+from data_prep.datasets.splits import hold_out_fold, hold_out_validation
+from data_prep.loading.block_table import block_skip, cut_blocks
+from experiments.runs.flags import define_flags, option
+
+flags.disclaim_key_flags()  # The flags belong to the program that defines them through `define_flags`.
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which videos, and how they are cut into blocks (section 4.2)."""
+
+    features: str = option(None, "Features file (.h5), or folder of a data set, that a program of data_prep made.")
+    validation_fraction: float = option(
+        0.15, "Share of the training part that is held out to choose the best epoch; 0: none.", minimum=0, maximum=0.9
+    )
+    folds: int = option(
+        0, "Cut the training part into this many folds, by group, and hold one out instead; 0: don't.", minimum=0
+    )
+    fold: int = option(0, "Which of the --folds is held out, from 0.", minimum=0)
+    num_steps: int = option(30, "T, the frames of a block.", minimum=1)
+    fps: float = option(30.0, "Rate at which a block samples the video, in frames per second.")
+    stride: int = option(1, "Stored frames from the start of one block to that of the next.", minimum=1)
+    block_rule: str = option(
+        "paper",
+        "Where blocks begin: as in the paper, or as in the authors' program.",
+        choices=["paper", "released"],
+    )
+
+    def hold_out(self, file, seed: int) -> list[str]:
+        """Returns the splits of a features file in which "validation" is what these flags hold out, and not trained on.
+
+        That is a fold; or the file's own validation part; or, where it has none, a share of the training part. With
+        `validation_fraction` 0 nothing is held out, not even the file's own part. Test is never touched.
+
+        Args:
+          file: a FeaturesFile.
+          seed: of the share.
+        """
+        if self.folds:
+            return hold_out_fold(file.labels, file.groups, file.splits, folds=self.folds, fold=self.fold)
+        if self.fold:
+            raise InputError(f"fold={self.fold}: of how many? --folds must say")
+        if not self.validation_fraction:
+            return ["train" if split == "validation" else split for split in file.splits]
+        fraction = self.validation_fraction
+        return hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed)
+
+    def skip(self, file, video: int) -> int:
+        """Returns k: of a video's stored frames, blocks have every k-th."""
+        return block_skip(file, video, self.fps, self.block_rule)
+
+    def cut(self, file, videos, stride=None, rule=None):
+        """Cuts videos of a features file into `Blocks` as these flags say, unless another stride or rule is given."""
+        return cut_blocks(file, videos, self.num_steps, self.fps, stride or self.stride, rule or self.block_rule)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model (sections 3.2 and 4.2.1)."""
+
+    model: str = option(
+        "soft_attention",
+        "soft_attention is the paper's; released is that of the authors' released program; the others are baselines.",
+        choices=["soft_attention", "average_pool", "max_pool", "softmax_regression", "released"],
+    )
+    hidden_dim: int = option(512, "d, of the LSTM's state and of the classifier's hidden layer.", minimum=1)
+    num_layers: int = option(3, "LSTM layers; the released model always has one.", minimum=1)
+    dropout: float = option(
+        0.5,
+        "Dropout rate on non-recurrent connections; the released model knows 0 and 0.5.",
+        minimum=0,
+        maximum=0.99,
+    )
+    init_layers: int = option(1, "Layers of the perceptrons that give the first state (Eq. 6).", minimum=1)
+    compute_dtype: str = option(
+        "float32",
+        "Number type of features and matrix products; the rest stays float32.",
+        choices=["float32", "bfloat16"],
+    )
+
+
+@dataclass(frozen=True)
+class ReleasedConfig:
+    """The options that only --model=released has, under the authors' names."""
+
+    dim_out: int = option(512, "Released model: width of the classifier's hidden layers.", minimum=1)
+    n_layers_att: int = option(1, "Released model: affine maps of each cell under the location softmax.", minimum=1)
+    n_layers_out: int = option(1, "Released model: layers of the classifier after its tanh layer.", minimum=1)
+    ctx2out: bool = option(False, "Released model: whether the classifier sees the attended input too.")
+    selector: bool = option(False, "Released model: whether a gate scales the attended input.")
+    temperature_inverse: float = option(1.0, "Released model: factor on the scores under the location softmax.")
+    last_n: int = option(30, "Released protocol: last steps of a block that make its prediction.", minimum=1)
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """The coefficients of the loss (Eq. 7), or of the released program's cost: alpha_c and decay_c."""
+
+    attention_penalty: float = option(0.0, "λ, coefficient of the doubly stochastic penalty.", minimum=0)
+    weight_decay: float = option(1e-5, "γ, coefficient of the squared parameters.", minimum=0)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How it is trained."""
+
+    batch_size: int = option(128, "Blocks in a batch.", minimum=1)
+    epochs: int = option(15, "Times that every block is seen.", minimum=1)
+    optimizer: str = option(
+        "adam",
+        "adam is the paper's; the others are the released program's, of which only sgd heeds the learning rate.",
+        choices=["adam", *(f"released_{name}" for name in released.OPTIMIZERS)],
+    )
+    learning_rate: float = option(2e-4, "Step size.", minimum=0)
+    stop_at_cost: float = option(
+        0.0, "Training ends after the first epoch whose mean loss is not above this; 0: never.", minimum=0
+    )
+    seed: int = option(0, "Of the initial weights, the order of the blocks, dropout and the held-out part.", minimum=0)
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """On what it runs, and how often it saves. A run may go on with other values: the numbers do not depend on them."""
+
+    parallel: str = option(
+        "auto",
+        "jit: one device; pmap: all of them, through jax.pmap; auto: a mesh of all of them, or jit where there is one.",
+        choices=["auto", "jit", "pmap"],
+    )
+    features_on: str = option(
+        "auto",
+        "Where features lie in training: on the device, in the host's memory, on disk; auto: the first that has room.",
+        choices=["auto", "device", "host", "disk"],
+    )
+    save_seconds: float = option(
+        60.0, "Seconds of work between two checkpoints within an epoch: what a crash can cost.", minimum=0
+    )
+    tensorboard: bool = option(
+        False, "Whether to write each epoch's numbers to WORKDIR/tensorboard too; needs tensorboardX."
+    )
+
+
+YOUNGER = {"compute_dtype", "folds", "fold", "stop_at_cost"}
+"""Flags that older versions did not have, and worked as by their defaults; so with all of RuntimeConfig."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    released: ReleasedConfig = ReleasedConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    training: TrainingConfig = TrainingConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+def define_run_flags(flag_values=flags.FLAGS):
+    """Defines the flags of a whole `RunConfig`."""
+    define_flags(*(f.type for f in dataclasses.fields(RunConfig)), flag_values=flag_values)
+
+
+def from_flags(config_class, flag_values=flags.FLAGS):
+    """Returns the `config_class` (a dataclass of options, or a RunConfig of such) that the flags say."""
+    fields = dataclasses.fields(config_class)
+    if config_class is RunConfig:
+        return RunConfig(**{f.name: from_flags(f.type, flag_values) for f in fields})
+    return config_class(**{f.name: flag_values[f.name].value for f in fields})
+
+
+def as_flags(config: RunConfig) -> dict:
+    """Returns the values of all fields under the names of their flags."""
+    parts = dataclasses.asdict(config).values()
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def read_config(workdir) -> RunConfig:
+    """Returns the configuration that a run left in its work folder.
+
+    Raises:
+      InputError: where there is none, or it has other fields than this version knows.
+    """
+    path = Path(workdir) / "config.json"
+    try:
+        saved = dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; --workdir must name a trained run") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a run's configuration ({error}); --workdir must name a trained run") from None
+    parts = {}
+    for part in dataclasses.fields(RunConfig):
+        known = {f.name for f in dataclasses.fields(part.type)}
+        values = saved.pop(part.name, None)
+        if part.type is RuntimeConfig:
+            values = {} if values is None else values
+        if isinstance(values, dict):
+            old = known if part.type is RuntimeConfig else known & YOUNGER
+            values = {f.name: f.default for f in dataclasses.fields(part.type) if f.name in old} | values
+        if not isinstance(values, dict) or values.keys() != known:
+            given = set(values) if isinstance(values, dict) else set()
+            raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")
+        for f in dataclasses.fields(part.type):
+            value = values[f.name]
+            if isinstance(value, bool) != (f.type is bool) or not isinstance(
+                value, (f.type, int if f.type is float else f.type)
+            ):
+                raise InputError(f"{path}: {f.name} is {value!r}; must be of type {f.type.__name__}")
+        parts[part.name] = part.type(**values)
+    if saved:
+        raise InputError(f"{path}: unknown entries {sorted(saved)}")
+    return RunConfig(**parts)

@@ -1,0 +1,104 @@
+"""A trained model as one file that JAX alone can run: StableHLO with the parameters in it."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import jax
+import jax.export
+import numpy as np
+
+from attention_ar.errors import InputError
+from attention_ar.training.steps import predict
+from data_prep.common.files import write_json
+from data_prep.features.recipe import recipe_hash
+from experiments.runs import trained
+from experiments.runs.build import build_model, build_objective, feature_dtype
+from experiments.runs.config import RunConfig
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+RESULTS = {
+    "predictions": "class probabilities of every step, <float32>[B, T, C]",
+    "block_predictions": "class probabilities of the block, the mean over its steps, <float32>[B, C]",
+    "attention": "location softmax of every step, <float32>[B, T, K²]",
+}
+
+
+def export_model(config: RunConfig, params, feature_shape, num_classes: int, multi_label: bool):
+    """Returns a model with its parameters as a `jax.export.Exported` function.
+
+    It takes features `<float32>[B, T, K², D]`, for any B, and returns those of the `RESULTS` that the model has.
+
+    Args:
+      config: of the model.
+      params: its parameters, which become constants.
+      feature_shape: [K, K, D].
+      num_classes: C.
+      multi_label: whether a clip may have several labels.
+    """
+    model = build_model(config, num_classes, multi_label)
+    objective = build_objective(config, multi_label)
+    dtype = feature_dtype(config.model)
+    params = jax.tree.map(np.asarray, params)
+
+    def predictor(features):
+        logits, out = predict(model, params, {"features": features.astype(dtype)})
+        probabilities = objective.predictions(logits)
+        results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}
+        return results | ({"attention": out["attention"]} if "attention" in out else {})
+
+    side, _, num_maps = feature_shape
+    (batch_size,) = jax.export.symbolic_shape("batch_size")
+    shape = batch_size, config.data.num_steps, side * side, num_maps
+    return jax.export.export(jax.jit(predictor), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, np.float32))
+
+
+def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
+    """Writes a run's predictor to the file `output`, and what it is to `output`.json, both atomically.
+
+    The file is `jax.export`'s, for batches of any size, and for CPUs, CUDA GPUs and TPUs.
+
+    Args:
+      workdir: the run.
+      output: the file.
+      checkpoint: "best" or "latest".
+
+    Returns:
+      What the JSON file says.
+
+    Raises:
+      InputError: where there is no run, or no folder for the file.
+    """
+    output = Path(output)
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"output={output}: there is no folder {output.parent}; make it, or name another file")
+    if output.is_dir():
+        raise InputError(f"output={output}: is a folder; name a file, such as {output / 'predictor.jaxexport'}")
+    run = trained.load(workdir, checkpoint)
+    exported = export_model(run.config, run.params, run.feature_shape, len(run.class_names), run.multi_label)
+    serialized = exported.serialize()
+    about = {
+        "sha256": hashlib.sha256(serialized).hexdigest(),
+        "features": {"shape": ["B", *exported.in_avals[0].shape[1:]], "dtype": "float32"},
+        "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
+        "class_names": run.class_names,
+        "multi_label": run.multi_label,
+        "num_steps": run.config.data.num_steps,
+        "fps": run.config.data.fps,
+        "recipe_sha256": recipe_hash(run.recipe),
+        "recipe": run.recipe,
+        "model": run.config.model.model,
+        "checkpoint": checkpoint,
+        "epoch": run.epoch,
+        "platforms": list(exported.platforms),
+        "jax": jax.__version__,
+        "calling_convention_version": exported.calling_convention_version,
+    }
+    beside = f"{output}.partial"
+    with open(beside, "wb") as file:
+        file.write(serialized)
+        file.flush()
+        os.fsync(file.fileno())
+    write_json(f"{output}.json", about)
+    os.replace(beside, output)
+    return about

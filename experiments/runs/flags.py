@@ -1,0 +1,28 @@
+"""Dataclasses whose fields are flags."""
+
+import dataclasses
+from dataclasses import field
+
+from absl import flags
+
+
+def option(default, help, choices=None, minimum=None, maximum=None):
+    """A dataclass field that is also a flag."""
+    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
+
+
+def define_flags(*config_classes, flag_values=flags.FLAGS):
+    """Defines one flag a field, with the field's default, help and bounds."""
+    for config_class in config_classes:
+        for f in dataclasses.fields(config_class):
+            bounds = {"lower_bound": f.metadata["minimum"], "upper_bound": f.metadata["maximum"]}
+            if f.metadata["choices"]:
+                flags.DEFINE_enum(f.name, f.default, f.metadata["choices"], f.metadata["help"], flag_values)
+            elif f.type is bool:
+                flags.DEFINE_boolean(f.name, f.default, f.metadata["help"], flag_values)
+            elif f.type is int:
+                flags.DEFINE_integer(f.name, f.default, f.metadata["help"], flag_values=flag_values, **bounds)
+            elif f.type is float:
+                flags.DEFINE_float(f.name, f.default, f.metadata["help"], flag_values=flag_values, **bounds)
+            else:
+                flags.DEFINE_string(f.name, f.default, f.metadata["help"], flag_values)

@@ -1,0 +1,134 @@
+"""A trained model, as it is taken from its work folder."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from attention_ar.errors import InputError
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.parallel import choose
+from data_prep.features.contents import FeaturesFile
+from data_prep.features.opening import open_features
+from data_prep.features.recipe import require_same_recipe
+from experiments.runs.build import build_model, build_objective, feature_dtype
+from experiments.runs.config import RunConfig, read_config
+from experiments.runs.predictor import Predictor
+
+
+def about_features(file: FeaturesFile) -> dict:
+    """Returns what a checkpoint keeps of the features that its model was trained on."""
+    return {
+        "class_names": list(file.class_names),
+        "multi_label": file.multi_label,
+        "recipe": file.recipe,
+        "split_id": file.split_id,
+        "feature_shape": list(file.features.shape[1:]),
+        "videos_sha256": hashlib.sha256(repr((file.names, file.num_frames.tolist())).encode()).hexdigest(),
+    }
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with its parameters and what they were trained on.
+
+    Attributes:
+      workdir: its folder.
+      config: its flags.
+      params: its parameters.
+      predictor: predicts batches of blocks with these parameters.
+      epoch: of the checkpoint.
+      class_names: C names, in the order of the logits.
+      multi_label: whether a clip may have several labels.
+      recipe: of the features it was trained on.
+      feature_shape: [K, K, D].
+      split_id: of the split it was trained on.
+      has_attention: whether there is a location softmax.
+    """
+
+    workdir: Path
+    config: RunConfig
+    params: dict
+    predictor: Predictor
+    epoch: int
+    class_names: list[str]
+    multi_label: bool
+    recipe: dict
+    feature_shape: list[int]
+    split_id: str
+    has_attention: bool
+
+    def require_attention(self, purpose: str = "to show"):
+        """Raises `InputError` for a model that has none for some purpose."""
+        if not self.has_attention:
+            name = self.config.model.model
+            raise InputError(
+                f"{self.workdir}: model={name} has no attention {purpose}; train soft_attention or released"
+            )
+
+    def open_features(self, path=None) -> FeaturesFile:
+        """Opens features for this model; by default the file that it was trained on.
+
+        Labels come back in the order of this model's classes, and what its training held out as "validation".
+
+        Raises:
+          InputError: where the features are of another recipe or shape, or have classes that the model does not know,
+            or several labels where it knows one.
+        """
+        file = open_features(path or self.config.data.features)
+        require_same_recipe(self.recipe, file.recipe)
+        if file.recipe["random"]:
+            print("NOTE: these features are of a RANDOM network: they show how things work, not how well")
+        found = list(file.features.shape[1:])
+        if found != self.feature_shape:
+            raise InputError(f"features of shape {found} a frame: this model has weights for {self.feature_shape}")
+        if file.multi_label != self.multi_label:
+            has, knows = ("several labels", "one label") if file.multi_label else ("one label", "several labels")
+            raise InputError(f"features of clips that have {has} each: this model was trained for {knows}")
+        unknown = sorted(set(file.class_names) - set(self.class_names))
+        if unknown:
+            raise InputError(f"unknown classes {', '.join(unknown)}: the model knows {', '.join(self.class_names)}")
+        labels = np.zeros((len(file.labels), len(self.class_names)), np.uint8)
+        labels[:, [self.class_names.index(name) for name in file.class_names]] = file.labels
+        splits = file.splits
+        if file.split_id == self.split_id:
+            splits = self.config.data.hold_out(file, self.config.training.seed)
+        else:
+            print("NOTE: these features have another split than those of the training: see that no clip is in both")
+        return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
+
+
+def load(workdir, checkpoint: str = "best") -> TrainedModel:
+    """Loads the "best" or the "latest" checkpoint of a run.
+
+    Raises:
+      InputError: where there is none, or it does not fit the configuration beside it.
+    """
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
+        about = checkpoints.about(checkpoint)
+        model = build_model(config, len(about["class_names"]), about["multi_label"])
+        objective = build_objective(config, about["multi_label"])
+        side, _, num_maps = about["feature_shape"]
+        x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
+        variables = jax.eval_shape(model.init, jax.random.key(0), x)
+        parallel = choose("auto")
+        params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
+        _, out = jax.eval_shape(model.apply, variables, x)
+    return TrainedModel(
+        workdir=workdir,
+        config=config,
+        params=params,
+        predictor=Predictor(model, objective, parallel, feature_dtype(config.model)),
+        epoch=about["epoch"],
+        class_names=about["class_names"],
+        multi_label=about["multi_label"],
+        recipe=about["recipe"],
+        feature_shape=about["feature_shape"],
+        split_id=about["split_id"],
+        has_attention="attention" in out,
+    )

@@ -1,0 +1,274 @@
+"""Training of one model, from top to bottom: data, model, checkpoint to go on from, epochs, export."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from attention_ar.errors import InputError
+from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.parallel import check_batch_size, choose
+from attention_ar.training.steps import create_train_state
+from data_prep.common.files import write_json
+from data_prep.datasets.splits import check_disjoint_groups
+from data_prep.features.opening import absolute_path, open_features
+from data_prep.features.recipe import recipe_hash, require_same_recipe
+from data_prep.loading.batches import load_batches
+from data_prep.loading.block_table import Blocks, epoch_order
+from data_prep.loading.feature_stores import open_home
+from experiments.runs.autosave import Saving
+from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
+from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config
+from experiments.runs.metrics_log import MetricsLog, describe_epoch
+from experiments.runs.predictor import Predictor
+from experiments.runs.tensorboard_log import require_tensorboard
+from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
+from experiments.runs.trained import about_features
+from experiments.runs.video_predictions import NotFiniteError, predict_videos
+
+WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
+
+
+def train(config: RunConfig, workdir) -> dict:
+    """Trains a model, or goes on where the last call with the same arguments was stopped.
+
+    Leaves in `workdir`: `config.json`, `metrics.jsonl`, `checkpoints/` (latest and best) and `params.npz` (the best).
+
+    Returns:
+      The line of `metrics.jsonl` about the best epoch.
+
+    Raises:
+      InputError: for bad configurations and files, and where the loss is no longer a finite number.
+    """
+    workdir = Path(workdir)
+    if config.runtime.tensorboard:
+        require_tensorboard()
+
+    # Data.
+    file = open_features(config.data.features)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, features=absolute_path(config.data.features))
+    )
+    if file.recipe["random"]:
+        say("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
+    training_videos, held_out_videos = choose_videos(file, config)
+    blocks, held_out = (config.data.cut(file, videos) for videos in (training_videos, held_out_videos))
+    say(
+        f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
+        f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
+    )
+    short = blocks.num_padded()
+    if short:
+        say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+
+    # Whatever was not held out for it, the attention's health is watched on some of the training part.
+    some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
+
+    # Model.
+    parallel = choose(config.runtime.parallel)
+    batch_size = config.training.batch_size
+    check_batch_size(batch_size, parallel)
+    batch_size = min(batch_size, parallel.fitting(len(blocks)))
+    model = build_model(config, len(file.class_names), file.multi_label)
+    objective = build_objective(config, file.multi_label)
+    optimizer = build_optimizer(config.training)
+    num_cells = int(np.prod(file.features.shape[1:3]))
+    shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
+    init = functools.partial(create_train_state, model, optimizer)
+    dtype = feature_dtype(config.model)
+    compiled_train_step = parallel.compile_train_step(
+        dtype, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed
+    )
+    predictor = Predictor(model, objective, parallel, dtype)
+    about = about_run(file, blocks, config)
+    require_same_flags(workdir, config)
+
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        # Where to go on.
+        require_agreement({**about, "flags": None, "checkpoint": checkpoints.step()})
+        position, over = Position(1), False
+        if checkpoints.step() is None:
+            state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
+        else:
+            saved = checkpoints.about()
+            require_same_run(saved, about, checkpoints.directory)
+            example = jax.ShapeDtypeStruct(shape, np.float32)
+            state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
+            position = where_to_go_on(saved)
+            over = is_over(position.epoch - 1, saved.get("metrics", {}), config.training)
+            say(f"{workdir}: {'already complete' if over else 'going on'} after {describe_position(saved)}")
+        if is_main():
+            write_json(workdir / "config.json", dataclasses.asdict(config))
+        log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
+        if not over:
+            home = open_home(
+                config.runtime.features_on,
+                file,
+                dtype,
+                np.concatenate([training_videos, held_out_videos]),
+                parallel,
+                batch_bytes=batch_size // parallel.share[1] * int(np.prod(shape)) * dtype.itemsize,
+            )
+            say(f"features on: {home.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
+
+        # Epochs.
+        with Saving(checkpoints, about, config.runtime.save_seconds) as saving:
+            while not over:
+                order = epoch_order(blocks.video, config.training.seed, position.epoch)
+                loaded = load_batches(
+                    home,
+                    blocks,
+                    order,
+                    batch_size,
+                    parallel,
+                    first=position.batches,
+                    share_frames=model.per_frame,
+                )
+                try:
+                    with contextlib.closing(loaded) as batches:
+                        state = train_epoch(
+                            compiled_train_step,
+                            state,
+                            batches,
+                            position,
+                            saving,
+                            num_blocks=len(blocks),
+                            sums_over_batch=config.model.model == "released",  # Eq. 7 is a mean.
+                        )
+                    line = position.line(int(state.step), len(blocks))
+                    params = parallel.replicate(state.params)
+                    with saving.between_steps(state, position):
+                        watched = predict_videos(predictor, params, home, held_out or some, batch_size)
+                except StepNotFiniteError as error:
+                    cause = NotFiniteError(file, np.unique(blocks.video[error.block])).cause
+                    raise not_finite(error.step, cause, checkpoints) from None
+                except NotFiniteError as error:
+                    raise not_finite(line["step"], error.cause, checkpoints) from None
+                scores = watched.scores(file.labels[watched.video], file.multi_label)
+                line["held_out" if held_out else "training_part"] = scores
+                score = scores[scores["score_name"]] if held_out else -line["loss"]
+                log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
+                score = score if np.isfinite(score) else -np.inf
+                checkpoints.save(
+                    state, {**about, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
+                )
+                say(describe_epoch(line, config.training.epochs, num_cells))
+                over = is_over(position.epoch, line, config.training)
+                position = Position(position.epoch + 1)
+
+        # What is left for users.
+        checkpoints.wait()
+        best = checkpoints.about("best")
+        params = checkpoints.params(parallel.abstract(state.params), "best")
+        if is_main():
+            export_params(workdir / "params.npz", params)
+    say(f"best epoch: {best['epoch']}; the run is in {workdir}")
+    return best["metrics"]
+
+
+def is_main() -> bool:
+    """Returns whether this process is the one that speaks and writes for all."""
+    return jax.process_index() == 0
+
+
+def say(text: str):
+    """Prints, once for all processes."""
+    if is_main():
+        print(text, flush=True)
+
+
+def choose_videos(file, config: RunConfig):
+    """Returns the indices of the videos to train on, and of those held out of train to choose the best epoch."""
+    check_disjoint_groups(file)
+    splits = np.array(config.data.hold_out(file, config.training.seed))
+    training_videos = np.flatnonzero(splits == "train")
+    if not len(training_videos):
+        raise InputError("the features file has no video in its training part; index.csv must put some in `train`")
+    return training_videos, np.flatnonzero(splits == "validation")
+
+
+def require_same_flags(workdir: Path, config: RunConfig):
+    """Refuses a work folder that holds another run; `epochs`, where the features are and what it runs on may differ."""
+    if (workdir / "config.json").exists():
+        old, new = as_flags(read_config(workdir)), as_flags(config)
+        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig))}
+        fixed = [name for name in old if name not in free]
+        differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
+        if differing:
+            raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir")
+
+
+def about_run(file, blocks: Blocks, config: RunConfig) -> dict:
+    """Returns what every checkpoint says, beside where in training it is."""
+    return {
+        **about_features(file),
+        "recipe_sha256": recipe_hash(file.recipe),
+        "num_blocks": len(blocks),
+        "flags": as_flags(config),
+        "random": {"seed": config.training.seed, "generator": str(jax.random.key_impl(jax.random.key(0)))},
+    }
+
+
+def require_agreement(facts: dict):
+    """Refuses to train where the processes see other files: they would wait for each other for ever.
+
+    Raises:
+      InputError: on all processes, with the names of the facts that differ.
+    """
+    if jax.process_count() == 1:
+        return
+    names = sorted(facts)
+    hashes = [zlib.crc32(json.dumps(facts[name], sort_keys=True).encode()) for name in names]
+    of_all = multihost_utils.process_allgather(np.array(hashes, np.uint32))
+    differing = [name for name, column in zip(names, of_all.T, strict=True) if len(set(column.tolist())) > 1]
+    if differing:
+        raise InputError(
+            f"the processes disagree about {', '.join(differing)}; --workdir must be one folder that all share, and "
+            "--features the same file"
+        )
+
+
+def require_same_run(saved: dict, about: dict, where):
+    """Refuses to go on with a checkpoint of other classes, videos or blocks, or features of another recipe."""
+    require_same_recipe(saved["recipe"], about["recipe"])
+    for name in ("class_names", "multi_label", "split_id", "feature_shape", "videos_sha256", "num_blocks", "random"):
+        if name in saved and saved[name] != about[name]:
+            raise InputError(
+                f"{where}: was trained with {name} {saved[name]}, the features file has {about[name]}; "
+                "name the features it was trained on, or another --workdir"
+            )
+
+
+def is_over(epoch: int, line: dict, training: TrainingConfig) -> bool:
+    """Returns whether training ends after an epoch, given its line of `metrics.jsonl` if it is known."""
+    reached = training.stop_at_cost > 0 and line.get("loss", np.inf) <= training.stop_at_cost
+    return epoch >= training.epochs or bool(reached)
+
+
+def where_to_go_on(saved: dict) -> Position:
+    """Returns the position after a checkpoint: in the middle of its epoch, or where the next one begins."""
+    if "metrics" in saved:
+        return Position(saved["epoch"] + 1)
+    return Position(**{f.name: saved[f.name] for f in dataclasses.fields(Position)})
+
+
+def describe_position(saved: dict) -> str:
+    """Returns for example "epoch 3", or "epoch 3, batch 120"."""
+    return f"epoch {saved['epoch']}" + ("" if "metrics" in saved else f", batch {saved['batches']}")
+
+
+def not_finite(step: int, cause: str, checkpoints) -> InputError:
+    """Says why training stopped, and from where it can go on."""
+    checkpoints.wait()
+    last = checkpoints.step()
+    saved = "none was saved" if last is None else os.path.join(checkpoints.directory, str(last))
+    return InputError(
+        f"step {step}: loss, gradient or prediction is not a finite number; {cause}; last good checkpoint: {saved}"
+    )

@@ -1,0 +1,155 @@
+"""Predictions of videos: blocks through the model, and their means."""
+
+import contextlib
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from attention_ar.errors import InputError
+from data_prep.loading.batches import load_batches
+from data_prep.loading.block_table import Blocks
+from experiments.runs.predictor import SCORED, Predictor
+from experiments.runs.protocol import PAPER, Protocol
+
+HEALTH = ("entropy", "movement", "largest_mass")
+
+
+@dataclass(frozen=True)
+class VideoPredictions:
+    """What a model says of some videos of a features file.
+
+    Attributes:
+      video: the videos' indices in the file, `<int64>[N]`.
+      predictions: `<float64>[N, C]`; in the paper's protocol, means over the blocks of means over the steps of ŷ_t.
+      num_blocks: blocks of each video, `<int64>[N]`.
+      cross_entropy: the first term of Eq. 7, mean over all blocks, in nats.
+      attention_health: means over all blocks of the `attention_health` numbers; empty for a model without attention.
+      protocol: by which they came about.
+    """
+
+    video: np.ndarray
+    predictions: np.ndarray
+    num_blocks: np.ndarray
+    cross_entropy: float
+    attention_health: dict
+    protocol: Protocol
+
+    def scores(self, labels, multi_label: bool) -> dict:
+        """Returns the paper's score (`score_name` says which entry it is) and those beside it.
+
+        Args:
+          labels: of these videos, `[N, C]`.
+          multi_label: whether a clip may have several labels.
+        """
+        result = self.protocol.scores(self.predictions, labels, multi_label)
+        result |= {"num_videos": len(self.video), "num_blocks": int(self.num_blocks.sum())}
+        result["cross_entropy"] = self.cross_entropy
+        if self.attention_health:
+            result["attention"] = self.attention_health
+        return result
+
+
+class NotFiniteError(InputError):
+    """Predictions that are no finite numbers, and the videos that are to blame, if any is."""
+
+    def __init__(self, file, videos):
+        """Looks for the cause.
+
+        Args:
+          file: the FeaturesFile.
+          videos: indices of the videos in the batch.
+        """
+        rows = [slice(file.first_row[v], file.first_row[v] + file.num_frames[v]) for v in videos]
+        guilty = [v for v, r in zip(videos, rows, strict=True) if not np.isfinite(file.features[r]).all()]
+        names = ", ".join(file.names[v] for v in (guilty or videos))
+        self.cause = (
+            f"the features of {names} are not finite; extract them again" if guilty else f"videos in the batch: {names}"
+        )
+        super().__init__(f"the model's predictions are not finite numbers; {self.cause}")
+
+
+def predict_blocks(
+    predictor: Predictor,
+    params,
+    home,
+    blocks: Blocks,
+    batch_size: int,
+    protocol=PAPER,
+    keep_attention: bool = False,
+    watch_attention=None,
+    keep_steps: bool = False,
+) -> dict:
+    """Runs the model over blocks, in full batches whatever videos they are of.
+
+    Args:
+      predictor: of the model.
+      params: the model's parameters.
+      home: where the features are that the blocks are of, see `data_prep.loading.feature_stores`.
+      blocks: which blocks.
+      batch_size: B; as many more as make it divisible by the number of devices.
+      protocol: how steps make the prediction of a block.
+      keep_attention: whether l_t is returned too.
+      watch_attention: a function that is shown the attention of each batch and need not keep it: it takes the blocks'
+        rows `<int64>[n, T]` and l_t `<float32>[n, T, K²]`.
+      keep_steps: whether ŷ_t is returned too.
+
+    Returns:
+      A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
+      `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]` and
+      `step_predictions` `<float32>[num_blocks, T, C]`.
+    """
+    keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention or watch_attention else []))
+    dropped = protocol.needs if keep_attention else {*protocol.needs, "attention"}
+    collected = {}
+    order, batch_size = np.arange(len(blocks)), predictor.parallel.fitting(min(batch_size, len(blocks)))
+    loaded = load_batches(home, blocks, order, batch_size, predictor.parallel, share_frames=True)
+    quiet = None if jax.process_index() == 0 else True
+    with (
+        contextlib.closing(loaded) as batches,
+        tqdm(total=len(blocks), unit="block", desc="evaluating", disable=quiet, leave=False) as progress,
+    ):
+        for batch in batches:
+            results = jax.device_get(predictor(params, batch.arrays, keep))
+            if keep_steps:
+                results["step_predictions"] = results["predictions"]
+            results["predictions"] = protocol.block_predictions(results, home.file.multi_label)
+            real = batch.weight > 0
+            if not np.isfinite(results["cross_entropy"][real]).all():
+                raise NotFiniteError(home.file, np.unique(blocks.video[batch.block]))
+            if watch_attention:
+                watch_attention(blocks.rows[batch.block[real]], results["attention"][real])
+            for name in results.keys() - dropped:
+                collected.setdefault(name, []).append(results[name][real])
+            progress.update(int(real.sum()))
+    return {name: np.concatenate(values) for name, values in collected.items()}
+
+
+def predict_videos(
+    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER, watch_attention=None
+) -> VideoPredictions:
+    """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
+    by_block = predict_blocks(predictor, params, home, blocks, batch_size, protocol, watch_attention=watch_attention)
+    videos, block_video = np.unique(blocks.video, return_inverse=True)
+    return VideoPredictions(
+        video=videos,
+        predictions=protocol.video_predictions(by_block["predictions"], block_video, len(videos)),
+        num_blocks=np.bincount(block_video),
+        cross_entropy=float(by_block["cross_entropy"].mean()),
+        attention_health={name: float(by_block[name].mean()) for name in HEALTH if name in by_block},
+        protocol=protocol,
+    )
+
+
+def videos_of(file, split: str) -> np.ndarray:
+    """Returns the indices of the videos in one part of a features file, of which there is at least one."""
+    videos = np.flatnonzero(np.array(file.splits) == split)
+    if not len(videos):
+        raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
+    return videos
+
+
+def label_of(file, video: int) -> str:
+    """Returns the class of a video, or its classes joined by "|"."""
+    return "|".join(name for name, has in zip(file.class_names, file.labels[video], strict=True) if has)

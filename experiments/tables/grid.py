@@ -1,0 +1,78 @@
+"""Grids of flags, as `--grid=num_layers=1,2,3` names them, and the configurations at their points."""
+
+import dataclasses
+import itertools
+import math
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from experiments.runs.config import RunConfig, RuntimeConfig, define_run_flags
+
+FIXED = {
+    "features",
+    "validation_fraction",
+    "folds",
+    "fold",
+    "seed",
+    *(f.name for f in dataclasses.fields(RuntimeConfig)),
+}
+"""Flags that cannot be in a grid: they are the sweep's own, or nothing depends on them."""
+
+
+def parse_grid(texts) -> dict[str, list]:
+    """Returns the values of each flag of a grid, in the order in which they are given.
+
+    Args:
+      texts: of the form name=value,value,…; every value is read, and its bounds looked at, as the flag itself would.
+
+    Raises:
+      InputError: for what is no such text, an unknown flag or one that cannot be varied, a value that it does not take,
+        and what is given twice.
+    """
+    known = flags.FlagValues()
+    define_run_flags(known)
+    names = [name for name in known if name not in FIXED]
+    grid = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not equals or name not in names:
+            raise InputError(f"--grid={text}: must be name=value,value,… with one of {', '.join(sorted(names))}")
+        if name in grid:
+            raise InputError(f"--grid={text}: {name} is given twice; name all of its values at once")
+        grid[name] = []
+        for value in values.split(","):
+            try:
+                parsed = known[name].parser.parse(value)
+            except ValueError as error:
+                raise InputError(f"--grid={text}: {name}={value}: {error}") from None
+            if isinstance(parsed, float) and not math.isfinite(parsed):
+                raise InputError(f"--grid={text}: {name}={value}: must be a finite number")
+            if parsed in grid[name]:
+                raise InputError(f"--grid={text}: {name}={value} is given twice")
+            grid[name].append(parsed)
+    return grid
+
+
+def points(grid: dict[str, list]) -> list[dict]:
+    """Returns all combinations of the grid's values, the last flag's changing first."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def point_name(point: dict) -> str:
+    """Returns for example "num_layers=2,attention_penalty=0"."""
+    return ",".join(f"{name}={value_text(value)}" for name, value in point.items()) or "as_given"
+
+
+def value_text(value) -> str:
+    """Returns a flag's value, a whole number without its ".0"."""
+    return str(value).removesuffix(".0")
+
+
+def with_flags(config: RunConfig, values: dict) -> RunConfig:
+    """Returns a configuration with other values of some flags, which may be of any of its parts."""
+    parts = {}
+    for part in dataclasses.fields(RunConfig):
+        own = {f.name: values[f.name] for f in dataclasses.fields(part.type) if f.name in values}
+        parts[part.name] = dataclasses.replace(getattr(config, part.name), **own)
+    return RunConfig(**parts)
