@@ -214,7 +214,7 @@ def test_killed_in_the_middle_goes_on(tmp_path):
     write_zip(tmp_path / "a.zip", CONTENT)
     write_tar(tmp_path / "b.tar", {f"film/{index}.avi": bytes(200_000) for index in range(400)})
     code = f"from data_prep.downloads.archives import unpack_archives; unpack_archives({str(tmp_path)!r})"
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     process = subprocess.Popen([sys.executable, "-c", code], cwd=repository, stdout=subprocess.DEVNULL)
     staging = tmp_path / ".b.tar.unpacking" / "film"
     while process.poll() is None and not (staging.is_dir() and len(os.listdir(staging)) > 20):

@@ -1,6 +1,6 @@
 """`experiments.train`, with a note of every step that is done.
 
-python tests/experiments/noted_training.py NOTES --features=... --workdir=...
+python tests/experiments/runs/noted_training.py NOTES --features=... --workdir=...
 """
 
 import runpy

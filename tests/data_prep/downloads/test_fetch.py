@@ -25,7 +25,7 @@ from data_prep.downloads.fetch import Source, fetch
 BODY = bytes(range(256)) * 1000
 OTHER = BODY[::-1]
 SHA256 = hashlib.sha256(BODY).hexdigest()
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class Server:

@@ -422,7 +422,7 @@ def test_program(exported, tmp_path):
     def run(*arguments):
         command = [sys.executable, "-m", "data_prep.export_tfds", f"--features={tmp_path}/features.h5", *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).resolve().parents[2]
+            command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).resolve().parents[3]
         )
 
     found = run("--name=ucf11_googlenet", f"--data_dir={tmp_path}")

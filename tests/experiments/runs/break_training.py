@@ -1,6 +1,6 @@
 """Breaks a training in every way, lets it go on, and prints what was lost.
 
-    python tests/experiments/break_training.py --features=features.h5 --workdir=broken --kills=50 -- --epochs=3
+    python tests/experiments/runs/break_training.py --features=features.h5 --workdir=broken --kills=50 -- --epochs=3
 
 The runs are the program that users start, `experiments.train`; what follows `--` are flags for it. It is killed at
 random moments and while it saves; the disk is full; the folder cannot be written to; the features are taken away; it is

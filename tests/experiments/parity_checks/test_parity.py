@@ -14,7 +14,7 @@ from attention_ar.errors import InputError
 from experiments.parity_checks.cases import find_cases, rows_of
 from experiments.parity_checks.table import Row, compare, errors, grouped, render, same, summarize
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,15 @@ import pytest
 from absl import flags
 
 import attention_ar as ar
+import experiments
 from attention_ar.errors import InputError
+from data_prep.common.files import write_json
 from experiments.runs import config
+from experiments.runs.build import build_model
 from experiments.tables.trials import lasting_flags
 from experiments.tour import Sizes
 
-CONFIGS = sorted((Path(config.__file__).parent / "configs").glob("*.cfg"))
+CONFIGS = sorted((Path(experiments.__file__).parent / "configs").glob("*.cfg"))
 
 
 def parse(*arguments) -> config.RunConfig:
@@ -33,7 +36,7 @@ def test_every_agreed_config_is_there():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs_are_understood_and_have_an_identity_card(path):
     parsed = parse(f"--flagfile={path}")
-    model = config.build_model(parsed, num_classes=11, multi_label=False)
+    model = build_model(parsed, num_classes=11, multi_label=False)
     assert isinstance(model, ar.ReleasedAttentionLSTM if "released" in path.stem else ar.SoftAttentionLSTM)
     text = path.read_text()
     assert "# Reproduces:" in text
@@ -58,7 +61,7 @@ def test_flags_fill_the_dataclasses_and_survive_json(tmp_path):
     assert parsed.model.num_layers == 2
     assert parsed.released.selector
     assert parsed.data == dataclasses.replace(config.DataConfig(), features="f.h5", stride=7)
-    config.write_json(tmp_path / "config.json", dataclasses.asdict(parsed))
+    write_json(tmp_path / "config.json", dataclasses.asdict(parsed))
     assert config.read_config(tmp_path) == parsed
     assert json.loads((tmp_path / "config.json").read_text())["model"]["num_layers"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
@@ -70,10 +73,10 @@ def test_runs_of_older_versions_are_understood(tmp_path):
     for part, name in (("data", "folds"), ("data", "fold"), ("model", "compute_dtype"), ("training", "stop_at_cost")):
         del old[part][name]
     del old["runtime"]
-    config.write_json(tmp_path / "config.json", old)
+    write_json(tmp_path / "config.json", old)
     assert config.read_config(tmp_path) == parsed
     del old["model"]["dropout"]
-    config.write_json(tmp_path / "config.json", old)
+    write_json(tmp_path / "config.json", old)
     with pytest.raises(InputError, match=r"model has wrong or missing entries: \['dropout'\]"):
         config.read_config(tmp_path)
     # Nor is a cell of theirs another one.
@@ -108,9 +111,9 @@ def test_values_out_of_bounds_are_refused(flag):
 
 
 def test_released_dropout_is_all_or_nothing():
-    assert not config.build_model(parse("--model=released", "--dropout=0"), 3, False).use_dropout
+    assert not build_model(parse("--model=released", "--dropout=0"), 3, False).use_dropout
     with pytest.raises(InputError, match=r"dropout=0\.3: the released model knows 0 and 0\.5 only"):
-        config.build_model(parse("--model=released", "--dropout=0.3"), 3, False)
+        build_model(parse("--model=released", "--dropout=0.3"), 3, False)
 
 
 def test_quickstart_config_is_what_the_quickstart_does():

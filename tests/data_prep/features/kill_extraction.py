@@ -1,6 +1,6 @@
 """Kills an extraction at random moments, lets it go on, and compares the result with an unbroken run's.
 
-    python tests/data_prep/kill_extraction.py --data_dir=clips --workdir=kills --kills=20
+    python tests/data_prep/features/kill_extraction.py --data_dir=clips --workdir=kills --kills=20
 
 Both runs are the program that users start, `data_prep.extract_features`; what follows `--` are flags for it. An
 unbroken run that is in the workdir already is taken as it is. Prints each run's peak of memory, in quarters of its

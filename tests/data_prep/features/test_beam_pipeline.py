@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     from data_prep.features.beam_pipeline import cut_shards, extract_with_beam
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's own
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class MeanColours:

@@ -17,7 +17,7 @@ from data_prep.released import conversion
 from data_prep.released.conversion import from_released, to_released
 from data_prep.released.layout import ReleasedDataset, write_released_dataset
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 T191 = GOLDEN / "t191_ucf11_adam/data/ucf11/dataset"
 
 

@@ -93,7 +93,7 @@ def test_killed_at_any_moment_and_started_again(clips, data_dir, fake_network, t
     whole, killed = tmp_path / "whole" / "features.h5", tmp_path / "killed" / "features.h5"
     extract(clips, fake_network, whole, frame_batch=8)
 
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     run = subprocess.run(
         [sys.executable, "-c", _KILLED, str(data_dir), str(killed)],
         cwd=repository,

@@ -24,7 +24,7 @@ from experiments.runs.training import train
 from experiments.runs.video_predictions import predict_blocks
 from experiments.runs.visualization import visualize
 
-T191 = Path(__file__).parents[1] / "golden/t191_ucf11_adam"
+T191 = Path(__file__).parents[2] / "golden/t191_ucf11_adam"
 PARTS = {"train": "TestTrainProto", "validation": "TestValidProto", "test": "TestTestProto"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from attention_ar.errors import InputError
 from attention_ar.released import ReleasedAttentionLSTM, layout, read_model, write_model
 
-RECORDED = Path(__file__).parents[1] / "golden/t191_ucf11_adam/run/model_t191.npz"
+RECORDED = Path(__file__).parents[2] / "golden/t191_ucf11_adam/run/model_t191.npz"
 OPTIONS = {"n_layers_att": 3, "n_layers_out": 2, "n_layers_init": 3, "ctx2out": True, "selector": True}
 SHAPES = layout.shapes(num_maps=6, hidden_dim=4, dim_out=5, num_classes=3, **OPTIONS)
 

@@ -14,7 +14,7 @@ from data_prep.released.layout import (
     write_released_dataset,
 )
 
-RECORDED = Path(__file__).parents[1] / "golden/data_handler_set"
+RECORDED = Path(__file__).parents[2] / "golden/data_handler_set"
 MAPS = 2
 
 

@@ -22,7 +22,7 @@ from data_prep.datasets.verification import format_faults, summary, verify, vide
 from data_prep.video.frames import read_frames
 from data_prep.video.scan import same_contents, scan_clips
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def run(program, *arguments, cwd=REPOSITORY):

@@ -202,7 +202,7 @@ def test_program_ends_badly_when_too_much_is_lost(bad_clips, tmp_path, run_main)
 
 
 def test_program_says_one_line_and_nothing_is_left(data_dir, tmp_path):
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     run = subprocess.run(
         [sys.executable, "-m", "data_prep.extract_features", f"--data_dir={data_dir}", f"--output={tmp_path}/f.npy"],
         cwd=repository,
