@@ -17,33 +17,36 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.common import command_line
 from data_prep.datasets import dataset_flags
-
-flags.adopt_module_key_flags(dataset_flags)
-OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir",
-    None,
-    "TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
-    required=True,
-)
-NAME = flags.DEFINE_string("name", None, "The new data set's name, like ucf101_googlenet.", required=True)
-GOOGLENET = flags.DEFINE_string("googlenet", None, "The network's weights, as for data_prep.extract_features.")
-FPS = flags.DEFINE_string("fps", "native", "Frames per second to keep, as for data_prep.extract_features.")
-FRAME_BATCH = flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
-CLIPS_PER_SHARD = flags.DEFINE_integer("clips_per_shard", 32, "Clips of one file, which is done at once.", 1)
-TRIES = flags.DEFINE_integer("tries", 3, "How often a clip is tried before it is given up.", lower_bound=1)
-RETRY_DEAD_LETTERS = flags.DEFINE_boolean("retry_dead_letters", False, "Do shards again in which clips failed.")
-MAX_BAD = flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
-RUNNER = flags.DEFINE_string("runner", "DirectRunner", "FlinkRunner, SparkRunner, DataflowRunner, ….")
+from data_prep.networks import network_flags
 
 
-def main(argv):
+def define_flags():
+    dataset_flags.define()
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
+        required=True,
+    )
+    flags.DEFINE_string("name", None, "The new data set's name, like ucf101_googlenet.", required=True)
+    network_flags.define()
+    flags.DEFINE_string("fps", "native", "Frames per second to keep, as for data_prep.extract_features.")
+    flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
+    flags.DEFINE_integer("clips_per_shard", 32, "Clips of one file, which is done at once.", 1)
+    flags.DEFINE_integer("tries", 3, "How often a clip is tried before it is given up.", lower_bound=1)
+    flags.DEFINE_boolean("retry_dead_letters", False, "Do shards again in which clips failed.")
+    flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
+    flags.DEFINE_string("runner", "DirectRunner", "FlinkRunner, SparkRunner, DataflowRunner, ….")
+
+
+def main(arguments):
     clip_list = dataset_flags.listed_clips()
-    from data_prep import feature_statistics  # --help need not wait for these.
+    from data_prep.features import statistics  # --help need not wait for these.
     from data_prep.features.extraction import parse_fps
     from data_prep.features.opening import open_features
     from data_prep.networks.weights import load_googlenet
 
-    fps = parse_fps(FPS.value)
+    fps = parse_fps(flags.FLAGS.fps)
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -53,29 +56,30 @@ def main(argv):
 
     done = extract_with_beam(
         clip_list,
-        functools.partial(load_googlenet, GOOGLENET.value),
-        OUTPUT_DIR.value,
-        NAME.value,
+        functools.partial(load_googlenet, flags.FLAGS.googlenet),
+        flags.FLAGS.output_dir,
+        flags.FLAGS.name,
         fps=fps,
-        frame_batch=FRAME_BATCH.value,
-        clips_per_shard=CLIPS_PER_SHARD.value,
-        tries=TRIES.value,
-        retry_dead_letters=RETRY_DEAD_LETTERS.value,
-        options=PipelineOptions([f"--runner={RUNNER.value}", *argv[1:]]),
+        frame_batch=flags.FLAGS.frame_batch,
+        clips_per_shard=flags.FLAGS.clips_per_shard,
+        tries=flags.FLAGS.tries,
+        retry_dead_letters=flags.FLAGS.retry_dead_letters,
+        options=PipelineOptions([f"--runner={flags.FLAGS.runner}", *arguments]),
     )
     parts = ", ".join(f"{count} {split}" for split, count in done.num_videos.items())
     state = " is already complete" if done.already_complete else ""
     print(f"{done.folder}{state}: {done.num_frames} frames of {sum(done.num_videos.values())} clips ({parts})")
-    feature_statistics.report(open_features(done.folder), done.folder)
+    statistics.report(open_features(done.folder), done.folder)
     if done.num_dead:
         print(f"{done.num_dead} clips are lost: {done.dead_letters}")
-    if done.num_dead > MAX_BAD.value * len(clip_list.clips):
+    max_bad = flags.FLAGS.max_bad
+    if done.num_dead > max_bad * len(clip_list.clips):
         raise InputError(
-            f"{done.num_dead} of {len(clip_list.clips)} clips are lost, more than --max_bad={MAX_BAD.value:g} allows; "
+            f"{done.num_dead} of {len(clip_list.clips)} clips are lost, more than --max_bad={max_bad:g} allows; "
             f"{done.folder} holds the others"
         )
     return 0
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags, takes_arguments=True)

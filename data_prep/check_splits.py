@@ -14,19 +14,19 @@ from data_prep.datasets import dataset_flags
 from data_prep.datasets.registry import find_dataset
 from data_prep.datasets.split_report import count_table, find_leaks, validation_line
 
-flags.adopt_module_key_flags(dataset_flags)
-CONTENTS = flags.DEFINE_bool("contents", True, "Compare the clips' decoded frames, not only their groups.")
+
+def define_flags():
+    dataset_flags.define()
+    flags.DEFINE_bool("contents", True, "Compare the clips' decoded frames, not only their groups.")
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
+def main():
     clip_list = dataset_flags.listed_clips()
     print(count_table(clip_list))
     print(f"{len(clip_list.class_names)} classes; split {clip_list.split_id}")
     print(validation_line(clip_list), flush=True)
-    leaks = find_leaks(clip_list, CONTENTS.value)
-    compared = "groups and contents" if CONTENTS.value else "groups"
+    leaks = find_leaks(clip_list, flags.FLAGS.contents)
+    compared = "groups and contents" if flags.FLAGS.contents else "groups"
     if not leaks:
         print(f"no clip of one side is on another ({compared} compared)")
         return 0
@@ -39,4 +39,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -12,22 +12,23 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.common import command_line
 
-FROM_RELEASED = flags.DEFINE_string("from_released", None, "Folder with the authors' files, to be converted.")
-OUTPUT = flags.DEFINE_string("output", None, "The features file to write (.h5).")
-CLASS_NAMES = flags.DEFINE_list("class_names", None, "Names of class 0, 1, …; by default class00, class01, ….")
-FPS = flags.DEFINE_float("fps", 30.0, "Frames per second of the videos, which the authors' files do not tell.", 0)
-FEATURES = flags.DEFINE_string("features", None, "Features file to be converted to the authors' layout.")
-TO_RELEASED = flags.DEFINE_string("to_released", None, "Folder for the authors' files.")
+
+def define_flags():
+    flags.DEFINE_string("from_released", None, "Folder with the authors' files, to be converted.")
+    flags.DEFINE_string("output", None, "The features file to write (.h5).")
+    flags.DEFINE_list("class_names", None, "Names of class 0, 1, …; by default class00, class01, ….")
+    flags.DEFINE_float("fps", 30.0, "Frames per second of the videos, which the authors' files do not tell.", 0)
+    flags.DEFINE_string("features", None, "Features file to be converted to the authors' layout.")
+    flags.DEFINE_string("to_released", None, "Folder for the authors' files.")
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
-    given = {f.name for f in (FROM_RELEASED, OUTPUT, CLASS_NAMES, FPS, FEATURES, TO_RELEASED) if f.present}
+def main():
+    names = ("from_released", "output", "class_names", "fps", "features", "to_released")
+    given = {name for name in names if flags.FLAGS[name].present}
     if {"from_released", "output"} <= given <= {"from_released", "output", "class_names", "fps"}:
-        convert_from(FROM_RELEASED.value, OUTPUT.value)
+        convert_from(flags.FLAGS.from_released, flags.FLAGS.output)
     elif given == {"features", "to_released"}:
-        convert_to(FEATURES.value, TO_RELEASED.value)
+        convert_to(flags.FLAGS.features, flags.FLAGS.to_released)
     else:
         raise InputError(
             "say either --from_released=DIR --output=FILE, with --class_names and --fps if need be, "
@@ -38,7 +39,7 @@ def main(argv):
 def convert_from(folder, output):
     from data_prep.released.conversion import from_released  # Imports the decoder, which --help need not wait for.
 
-    made = from_released(folder, output, CLASS_NAMES.value, FPS.value)
+    made = from_released(folder, output, flags.FLAGS.class_names, flags.FLAGS.fps)
     parts = ", ".join(f"{made.splits.count(split)} {split}" for split in dict.fromkeys(made.splits))
     print(f"{output}: {parts}; classes {', '.join(made.class_names)}; float32 was rounded to float16 (0.05 % at most)")
 
@@ -56,4 +57,4 @@ def convert_to(features, folder):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -17,14 +17,13 @@ from data_prep.datasets import dataset_flags
 from data_prep.datasets.downloading import download_dataset
 from data_prep.datasets.registry import find_dataset
 
-flags.declare_key_flag("dataset")
-flags.declare_key_flag("data_dir")
+
+def define_flags():
+    dataset_flags.define("dataset", "data_dir")
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
-    name, folder = dataset_flags.DATASET.value, dataset_flags.DATA_DIR.value
+def main():
+    name, folder = flags.FLAGS.dataset, flags.FLAGS.data_dir
     dataset = find_dataset(name)
     if not dataset.downloads:
         named = "ucf11, hmdb51, hollywood2 or ucf101"
@@ -42,4 +41,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

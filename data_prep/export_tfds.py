@@ -11,47 +11,48 @@ import dataclasses
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common import command_line
 
-FEATURES = flags.DEFINE_string("features", "features.h5", "The features file.")
-NAME = flags.DEFINE_string(
-    "name", None, "The data set's name: ucf11_googlenet, hmdb51_googlenet … or one of your own.", required=True
-)
-DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    None,
-    "Where to; TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
-    required=True,
-)
-VALIDATION_FRACTION = flags.DEFINE_float(
-    "validation_fraction",
-    0.0,
-    "How much of train to hold out as `validation`, by group, where the features file has no such part. Training holds "
-    "out as much as it is told by itself, so it needs none here; other readers of the data set may.",
-    lower_bound=0,
-    upper_bound=0.99,
-)
+
+def define_flags():
+    flags.DEFINE_string("features", "features.h5", "The features file.")
+    flags.DEFINE_string(
+        "name", None, "The data set's name: ucf11_googlenet, hmdb51_googlenet … or one of your own.", required=True
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Where to; TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
+        required=True,
+    )
+    flags.DEFINE_float(
+        "validation_fraction",
+        0.0,
+        "How much of train to hold out as `validation`, by group, where the features file has no such part. Training "
+        "holds out as much as it is told by itself, so it needs none here; other readers of the data set may.",
+        lower_bound=0,
+        upper_bound=0.99,
+    )
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
+def main():
     from data_prep.datasets.splits import hold_out_validation
     from data_prep.features.opening import open_features
     from data_prep.features.record_export import export_records
     from data_prep.features.record_files import check_name
     from data_prep.tfds_builders import check_fits
 
-    check_name(NAME.value)
-    contents = open_features(FEATURES.value)
-    check_fits(NAME.value, contents)
-    splits = hold_out_validation(contents.labels, contents.groups, contents.splits, fraction=VALIDATION_FRACTION.value)
+    check_name(flags.FLAGS.name)
+    contents = open_features(flags.FLAGS.features)
+    check_fits(flags.FLAGS.name, contents)
+    splits = hold_out_validation(
+        contents.labels, contents.groups, contents.splits, fraction=flags.FLAGS.validation_fraction
+    )
     contents = dataclasses.replace(contents, splits=splits)
-    done = export_records(contents, DATA_DIR.value, NAME.value)
+    done = export_records(contents, flags.FLAGS.data_dir, flags.FLAGS.name)
     parts = ", ".join(f"{count} {split}" for split, count in done.num_videos.items())
     print(f"{done.folder}{' is already complete' if done.already_complete else ''}: {parts}")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

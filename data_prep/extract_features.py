@@ -18,38 +18,36 @@ from attention_ar.errors import InputError
 from data_prep.common import command_line
 from data_prep.datasets import dataset_flags
 from data_prep.features.extraction import check_output, extract, parse_fps
-
-flags.adopt_module_key_flags(dataset_flags)
-OUTPUT = flags.DEFINE_string("output", "features.h5", "The file to write.")
-GOOGLENET = flags.DEFINE_string(
-    "googlenet",
-    None,
-    "The network's weights: an ONNX file with BVLC GoogLeNet, torchvision's .pth, or `random`, an untrained network "
-    "for trying things. Otherwise $ATTENTION_AR_GOOGLENET, or the file in your cache directory, downloaded if need be.",
-)
-FPS = flags.DEFINE_string(
-    "fps", "native", "Frames per second to keep: every k-th frame, k = round(native / fps); `native` keeps all of them."
-)
-MAX_BAD = flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
-FRAME_BATCH = flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
-DECODE_WORKERS = flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
+from data_prep.networks import network_flags
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise InputError(f"{argv[1]}: not understood; everything is said by flags, see --help")
-    fps = parse_fps(FPS.value)
-    output = check_output(OUTPUT.value)
+def define_flags():
+    dataset_flags.define()
+    flags.DEFINE_string("output", "features.h5", "The file to write.")
+    network_flags.define()
+    flags.DEFINE_string(
+        "fps",
+        "native",
+        "Frames per second to keep: every k-th frame, k = round(native / fps); `native` keeps all of them.",
+    )
+    flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
+    flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
+    flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
+
+
+def main():
+    fps = parse_fps(flags.FLAGS.fps)
+    output = check_output(flags.FLAGS.output)
     clip_list = dataset_flags.listed_clips()
-    from data_prep import feature_statistics  # Imports that --help need not wait for.
+    from data_prep.features import statistics  # Imports that --help need not wait for.
     from data_prep.features.opening import open_features
     from data_prep.networks.weights import load_googlenet
 
-    network = load_googlenet(GOOGLENET.value)
+    network = load_googlenet(flags.FLAGS.googlenet)
     if network.recipe["random"]:
         print("the network is RANDOM: these features are for trying things, not for results")
 
-    if not output.exists() and (fault := feature_statistics.network_fault(network, FRAME_BATCH.value)):
+    if not output.exists() and (fault := statistics.network_fault(network, flags.FLAGS.frame_batch)):
         print(f"NOTE: {fault}")
 
     begun = time.monotonic()
@@ -58,25 +56,25 @@ def main(argv):
         network,
         output,
         fps=fps,
-        frame_batch=FRAME_BATCH.value,
-        decode_workers=DECODE_WORKERS.value,
+        frame_batch=flags.FLAGS.frame_batch,
+        decode_workers=flags.FLAGS.decode_workers,
     )
     held = f"{done.num_frames} frames of {done.num_clips - done.num_lost} clips"
     if done.already_complete:
         print(f"{output} is already complete: {held}")
     else:
         print(f"{output}: {held} in {time.monotonic() - begun:.0f} s")
-    feature_statistics.report(open_features(output), output)
+    statistics.report(open_features(output), output)
     if done.num_lost or done.num_cut_short:
         skipped = output.with_name("skipped.csv")
         print(f"{done.num_lost} clips are lost and {done.num_cut_short} are cut short: {skipped}")
-    if done.num_lost > MAX_BAD.value * done.num_clips:
+    if done.num_lost > flags.FLAGS.max_bad * done.num_clips:
         raise InputError(
-            f"{done.num_lost} of {done.num_clips} clips are lost, more than --max_bad={MAX_BAD.value:g} allows; "
+            f"{done.num_lost} of {done.num_clips} clips are lost, more than --max_bad={flags.FLAGS.max_bad:g} allows; "
             f"{output} holds the others"
         )
     return 0
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -18,35 +18,35 @@ from data_prep.datasets import dataset_flags
 from data_prep.datasets.registry import list_clips
 from data_prep.datasets.verification import format_faults, summary, verify, videos_below, write_verdicts
 
-flags.declare_key_flag("dataset")
-flags.declare_key_flag("data_dir")
-flags.declare_key_flag("split")
-OUTPUT = flags.DEFINE_string("output", "videos.csv", "The table to write.")
-MIN_FRAMES = flags.DEFINE_integer("min_frames", 16, "A clip with fewer frames counts as short.", lower_bound=1)
+
+def define_flags():
+    dataset_flags.define("dataset", "data_dir", "split")
+    flags.DEFINE_string("output", "videos.csv", "The table to write.")
+    flags.DEFINE_integer("min_frames", 16, "A clip with fewer frames counts as short.", lower_bound=1)
 
 
-def main(argv):
-    listed = dataset_flags.DATA_DIR.value is not None
-    if len(argv) > 2 or (len(argv) == 2) == listed:
+def main(arguments):
+    listed = flags.FLAGS.data_dir is not None
+    if len(arguments) != (not listed):
         raise InputError("say either one folder of clips, or --data_dir=DIR and --dataset")
     if listed:
         clip_list = list_clips(
-            dataset_flags.DATASET.value,
-            dataset_flags.DATA_DIR.value,
-            split=dataset_flags.SPLIT.value,
+            flags.FLAGS.dataset,
+            flags.FLAGS.data_dir,
+            split=flags.FLAGS.split,
             allow_missing=True,
         )
         folder, paths = clip_list.data_dir, [clip.path for clip in clip_list.clips]
         missing = [clip.path for clip in clip_list.missing]
     else:
-        folder, missing = argv[1], []
+        folder, missing = arguments[0], []
         paths = videos_below(folder)
 
-    verdicts = verify(folder, paths, min_frames=MIN_FRAMES.value, missing=missing)
-    write_verdicts(OUTPUT.value, verdicts)
+    verdicts = verify(folder, paths, min_frames=flags.FLAGS.min_frames, missing=missing)
+    write_verdicts(flags.FLAGS.output, verdicts)
     if table := format_faults(verdicts):
         print(table)
-    print(f"{summary(verdicts)}; {os.path.abspath(OUTPUT.value)} has them all")
+    print(f"{summary(verdicts)}; {os.path.abspath(flags.FLAGS.output)} has them all")
     at_fault = sum(bool(verdict.faults) for verdict in verdicts)
     if at_fault:
         raise InputError(f"{at_fault} of {len(verdicts)} clips are at fault")
@@ -54,4 +54,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags, takes_arguments=True)

@@ -9,31 +9,32 @@ contender for TensorBoard, xprof or perfetto.
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.settings import Settings
+from experiments.runs import flags as option_flags
 from experiments.runs.config import from_flags
-from experiments.runs.flags import define_flags
-
-OUTPUT = flags.DEFINE_string("output", "benchmark", "Folder for benchmark.md and benchmark.json.")
-ONLY = flags.DEFINE_list("only", list(BENCHMARKS), "Which benchmarks.")
-CORES = flags.DEFINE_string("cores", "", "Numbers of the cores to use, such as 0,1; by default all.")
-PROFILE = flags.DEFINE_string("profile", None, "Folder for traces; none by default.")
-define_flags(Settings)
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def define_flags():
+    flags.DEFINE_string("output", "benchmark", "Folder for benchmark.md and benchmark.json.")
+    flags.DEFINE_list("only", list(BENCHMARKS), "Which benchmarks.")
+    flags.DEFINE_string("cores", "", "Numbers of the cores to use, such as 0,1; by default all.")
+    flags.DEFINE_string("profile", None, "Folder for traces; none by default.")
+    option_flags.define_flags(Settings)
+
+
+def main():
     from experiments.benchmarks.suite import run_suite
 
-    markdown, data, complete = run_suite(ONLY.value, from_flags(Settings), CORES.value, OUTPUT.value, PROFILE.value)
+    markdown, data, complete = run_suite(
+        flags.FLAGS.only, from_flags(Settings), flags.FLAGS.cores, flags.FLAGS.output, flags.FLAGS.profile
+    )
     print(f"tables: {markdown}, {data}")
-    if PROFILE.value:
-        print(f"traces: {PROFILE.value}")
+    if flags.FLAGS.profile:
+        print(f"traces: {flags.FLAGS.profile}")
     return 0 if complete else 1
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

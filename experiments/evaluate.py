@@ -11,43 +11,42 @@ upright frame, from its upper left corner). Frames without a box are left out, a
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
-FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
-SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Part of the features file to evaluate.")
-PROTOCOL = flags.DEFINE_enum(
-    "protocol", "paper", ["paper", "released"], "From steps to videos: means, or the votes of the authors' program."
-)
-CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
-STRIDE = flags.DEFINE_integer("stride", None, "Stored frames from block to block; by default the run's.", lower_bound=1)
-BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Blocks in a batch; by default the run's.", lower_bound=1)
-BOXES = flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1, to compare the attention with.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "With --boxes, folder of the clips; by default where they were.")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file for the scores; by default in the run's evaluation folder.")
+from experiments.runs import trained_run_flags
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def define_flags():
+    trained_run_flags.define("workdir", "checkpoint", "features", "split")
+    flags.DEFINE_enum(
+        "protocol", "paper", ["paper", "released"], "From steps to videos: means, or the votes of the authors' program."
+    )
+    flags.DEFINE_integer("stride", None, "Stored frames from block to block; by default the run's.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "Blocks in a batch; by default the run's.", lower_bound=1)
+    flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1, to compare the attention with.")
+    flags.DEFINE_string("data_dir", None, "With --boxes, folder of the clips; by default where they were.")
+    flags.DEFINE_string("output", None, "JSON file for the scores; by default in the run's evaluation folder.")
+
+
+def main():
     from experiments.runs.evaluation import evaluate
     from experiments.runs.localisation_scores import describe_localisation
     from experiments.runs.metrics_log import describe_health, describe_score
 
     scores, folder, output = evaluate(
-        WORKDIR.value,
-        features=FEATURES.value,
-        split=SPLIT.value,
-        protocol=PROTOCOL.value,
-        checkpoint=CHECKPOINT.value,
-        stride=STRIDE.value,
-        batch_size=BATCH_SIZE.value,
-        boxes=BOXES.value,
-        data_dir=DATA_DIR.value,
-        output=OUTPUT.value,
+        flags.FLAGS.workdir,
+        features=flags.FLAGS.features,
+        split=flags.FLAGS.split,
+        protocol=flags.FLAGS.protocol,
+        checkpoint=flags.FLAGS.checkpoint,
+        stride=flags.FLAGS.stride,
+        batch_size=flags.FLAGS.batch_size,
+        boxes=flags.FLAGS.boxes,
+        data_dir=flags.FLAGS.data_dir,
+        output=flags.FLAGS.output,
     )
-    print(f"{SPLIT.value}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}")
+    print(
+        f"{flags.FLAGS.split}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}"
+    )
     if "mean_class_accuracy" in scores:
         print(f"mean class accuracy {100 * scores['mean_class_accuracy']:.1f} %")
     if "attention" in scores:
@@ -58,4 +57,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

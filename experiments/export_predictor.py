@@ -14,21 +14,20 @@ import os
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "File to write; by default predictor.jaxexport in the run's folder.")
-CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
+from experiments.runs import trained_run_flags
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def define_flags():
+    trained_run_flags.define("workdir", "checkpoint")
+    flags.DEFINE_string("output", None, "File to write; by default predictor.jaxexport in the run's folder.")
+
+
+def main():
     from experiments.runs.exporting import export_predictor  # Imports JAX, which --help need not wait for.
 
-    output = OUTPUT.value or os.path.join(WORKDIR.value, "predictor.jaxexport")
-    about = export_predictor(WORKDIR.value, output, CHECKPOINT.value)
+    output = flags.FLAGS.output or os.path.join(flags.FLAGS.workdir, "predictor.jaxexport")
+    about = export_predictor(flags.FLAGS.workdir, output, flags.FLAGS.checkpoint)
     shape = ", ".join(map(str, about["features"]["shape"]))
     print(
         f"{about['model']} of epoch {about['epoch']}, {len(about['class_names'])} classes: features [{shape}] to "
@@ -38,4 +37,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

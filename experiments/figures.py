@@ -12,51 +12,52 @@ Without a named clip, the figure chooses one of the split. White regions are whe
 from absl import flags
 
 from data_prep.common.command_line import printable, run
-
-FIGURE = flags.DEFINE_string("figure", None, "Its number in the paper: 1, 3, 4, 5, 6, 7, 8, 9, 10, 11.", required=True)
-WORKDIR = flags.DEFINE_multi_string(
-    "workdir",
-    None,
-    "Folder of a trained run with attention. Figure 3 takes one for each λ; 7 one, or one for each rate; 1, 4, 6, 8, "
-    "10 and 11 one, or one for each data set.",
-    required=True,
-)
-FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the clips; by default where they were when extracted.")
-SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Where to look for clips if none is named.")
-CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the pictures; by default the first run's figures folder.")
-NUM_COLUMNS = flags.DEFINE_integer("num_columns", 4, "Frames of a clip.", lower_bound=1, upper_bound=16)
-GLIMPSE = flags.DEFINE_string(
-    "glimpse",
-    None,
-    "Figure 5: where the model shall look. row,col: a cell; row0,col0,row1,col1: the cells of a box, both corners in "
-    "it, all alike; x.npy: a distribution over the cells for each step of a block, [T, 49]. Row 0 is at the top.",
-)
-RATES = flags.DEFINE_string("rates", None, "Figure 7, of one run: frames per second; by default 6,30.")
-SEED = flags.DEFINE_integer("seed", None, "Figure 9: of the random W; by default 0.", lower_bound=0)
-MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Figure 9: updates of W at most; by default 500.", lower_bound=0)
-LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Figure 9: Adam's; by default 0.001.", lower_bound=0)
+from experiments.runs import trained_run_flags
 
 
-def main(argv):
+def define_flags():
+    trained_run_flags.define("checkpoint", "features", "data_dir", "split")
+    flags.DEFINE_string("figure", None, "Its number in the paper: 1, 3, 4, 5, 6, 7, 8, 9, 10, 11.", required=True)
+    flags.DEFINE_multi_string(
+        "workdir",
+        None,
+        "Folder of a trained run with attention. Figure 3 takes one for each λ; 7 one, or one for each rate; 1, 4, 6, "
+        "8, 10 and 11 one, or one for each data set.",
+        required=True,
+    )
+    flags.DEFINE_string("output", None, "Folder for the pictures; by default the first run's figures folder.")
+    flags.DEFINE_integer("num_columns", 4, "Frames of a clip.", lower_bound=1, upper_bound=16)
+    flags.DEFINE_string(
+        "glimpse",
+        None,
+        "Figure 5: where the model shall look. row,col: a cell; row0,col0,row1,col1: the cells of a box, both corners "
+        "in it, all alike; x.npy: a distribution over the cells for each step of a block, [T, 49]. Row 0 is at the "
+        "top.",
+    )
+    flags.DEFINE_string("rates", None, "Figure 7, of one run: frames per second; by default 6,30.")
+    flags.DEFINE_integer("seed", None, "Figure 9: of the random W; by default 0.", lower_bound=0)
+    flags.DEFINE_integer("max_steps", None, "Figure 9: updates of W at most; by default 500.", lower_bound=0)
+    flags.DEFINE_float("learning_rate", None, "Figure 9: Adam's; by default 0.001.", lower_bound=0)
+
+
+def main(arguments):
     from experiments.paper_figures.registry import draw_figure
 
     paths, remarks = draw_figure(
-        FIGURE.value,
-        WORKDIR.value,
-        clips=argv[1:],
-        features=FEATURES.value,
-        data_dir=DATA_DIR.value,
-        split=SPLIT.value,
-        checkpoint=CHECKPOINT.value,
-        output=OUTPUT.value,
-        num_columns=NUM_COLUMNS.value,
-        glimpse=GLIMPSE.value,
-        rates=RATES.value,
-        seed=SEED.value,
-        max_steps=MAX_STEPS.value,
-        learning_rate=LEARNING_RATE.value,
+        flags.FLAGS.figure,
+        flags.FLAGS.workdir,
+        clips=arguments,
+        features=flags.FLAGS.features,
+        data_dir=flags.FLAGS.data_dir,
+        split=flags.FLAGS.split,
+        checkpoint=flags.FLAGS.checkpoint,
+        output=flags.FLAGS.output,
+        num_columns=flags.FLAGS.num_columns,
+        glimpse=flags.FLAGS.glimpse,
+        rates=flags.FLAGS.rates,
+        seed=flags.FLAGS.seed,
+        max_steps=flags.FLAGS.max_steps,
+        learning_rate=flags.FLAGS.learning_rate,
     )
     for line in remarks:
         print(printable(line))
@@ -65,4 +66,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags, takes_arguments=True)

@@ -13,28 +13,33 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: to be made, or to be exported.", required=True)
-MODEL = flags.DEFINE_string("model", None, "Checkpoint to import (.npz).")
-FEATURES = flags.DEFINE_string("features", None, "Features file of the data set it was trained on.")
-EXPORT = flags.DEFINE_string("export", None, "Checkpoint to write (.npz), of the run's best parameters.")
-OPTIONS = [
-    flags.DEFINE_integer("num_steps", 30, "T, the frames of a block; their maxlen.", lower_bound=1),
-    flags.DEFINE_float("fps", 30.0, "Rate at which a block samples the video; at most 30."),
-    flags.DEFINE_integer("stride", 1, "Frames between the starts of two blocks; their testing_stride.", lower_bound=1),
-    flags.DEFINE_integer("last_n", 30, "Last steps of a block that make its prediction.", lower_bound=1),
-    flags.DEFINE_float("temperature_inverse", 1.0, "Factor on the scores under the location softmax."),
-    flags.DEFINE_boolean("use_dropout", True, "Whether it was trained with dropout; its units then count half."),
-]
+_OPTIONS = ("num_steps", "fps", "stride", "last_n", "temperature_inverse", "use_dropout")
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-    given = {flag.name for flag in (MODEL, FEATURES, EXPORT, *OPTIONS) if flag.present}
+def define_flags():
+    flags.DEFINE_string("workdir", None, "Folder of the run: to be made, or to be exported.", required=True)
+    flags.DEFINE_string("model", None, "Checkpoint to import (.npz).")
+    flags.DEFINE_string("features", None, "Features file of the data set it was trained on.")
+    flags.DEFINE_string("export", None, "Checkpoint to write (.npz), of the run's best parameters.")
+    flags.DEFINE_integer("num_steps", 30, "T, the frames of a block; their maxlen.", lower_bound=1)
+    flags.DEFINE_float("fps", 30.0, "Rate at which a block samples the video; at most 30.")
+    flags.DEFINE_integer("stride", 1, "Frames between the starts of two blocks; their testing_stride.", lower_bound=1)
+    flags.DEFINE_integer("last_n", 30, "Last steps of a block that make its prediction.", lower_bound=1)
+    flags.DEFINE_float("temperature_inverse", 1.0, "Factor on the scores under the location softmax.")
+    flags.DEFINE_boolean("use_dropout", True, "Whether it was trained with dropout; its units then count half.")
+
+
+def main():
+    given = {name for name in ("model", "features", "export", *_OPTIONS) if flags.FLAGS[name].present}
     if given == {"export"}:
-        export(WORKDIR.value, EXPORT.value)
+        export(flags.FLAGS.workdir, flags.FLAGS.export)
     elif {"model", "features"} <= given and "export" not in given:
-        import_(MODEL.value, FEATURES.value, WORKDIR.value, {flag.name: flag.value for flag in OPTIONS})
+        import_(
+            flags.FLAGS.model,
+            flags.FLAGS.features,
+            flags.FLAGS.workdir,
+            {name: flags.FLAGS[name].value for name in _OPTIONS},
+        )
     else:
         raise InputError("say either --workdir --model --features, with options if need be, or --workdir --export")
 
@@ -68,4 +73,4 @@ def _listed(options: dict) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

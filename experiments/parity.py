@@ -13,20 +13,19 @@ import numpy as np
 from absl import flags, logging
 from tqdm import tqdm
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.parity_checks.cases import find_cases, rows_of, write_json
 from experiments.parity_checks.table import grouped, render, summarize
 
-GOLDEN_DIR = flags.DEFINE_string("golden_dir", None, "Folder of recorded cases.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "JSON file for all comparisons, array by array.")
+
+def define_flags():
+    flags.DEFINE_string("golden_dir", None, "Folder of recorded cases.", required=True)
+    flags.DEFINE_string("output", None, "JSON file for all comparisons, array by array.")
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def main():
     logging.set_verbosity(logging.ERROR)  # The table itself names the classes without a video.
-    cases = find_cases(GOLDEN_DIR.value)
+    cases = find_cases(flags.FLAGS.golden_dir)
     with np.errstate(over="ignore"):
         rows = [row for case in tqdm(cases, unit="case", disable=None, leave=False) for row in rows_of(case)]
     print(render(grouped(rows)))
@@ -34,11 +33,11 @@ def main(argv):
     outside = sum(not row.ok for row in rows)
     verdict = f"{outside} OUTSIDE their tolerance" if outside else "all ok"
     print(f"\n{sum(not row.is_note for row in rows)} comparisons in {len(cases)} cases: {verdict}")
-    if OUTPUT.value:
-        write_json(OUTPUT.value, rows)
-        print(f"all comparisons: {OUTPUT.value}")
+    if flags.FLAGS.output:
+        write_json(flags.FLAGS.output, rows)
+        print(f"all comparisons: {flags.FLAGS.output}")
     return 1 if outside else 0
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

@@ -10,22 +10,20 @@ from pathlib import Path
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-
-WORKDIR = flags.DEFINE_string("workdir", "quickstart", "Folder for everything that is made.")
-GOOGLENET = flags.DEFINE_string(
-    "googlenet", None, "Path of GoogLeNet's weights, or `random`; by default searched for, then downloaded."
-)
+from data_prep.networks import network_flags
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def define_flags():
+    flags.DEFINE_string("workdir", "quickstart", "Folder for everything that is made.")
+    network_flags.define()
+
+
+def main():
     from experiments.tour import tour
 
-    tour(Path(WORKDIR.value), GOOGLENET.value)
+    tour(Path(flags.FLAGS.workdir), flags.FLAGS.googlenet)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

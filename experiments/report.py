@@ -7,33 +7,32 @@ Leaves `run/report.html`, which needs nothing beside it: no network, no other fi
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import printable, run
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
-FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the clips; by default where they were when extracted.")
-SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Part of the features file to report on.")
-CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
-MAX_CLIPS = flags.DEFINE_integer(
-    "max_clips", 60, "Clips in the gallery at most: of every class in turn, a right one and a wrong one.", lower_bound=0
-)
-OUTPUT = flags.DEFINE_string("output", None, "The HTML file; by default report.html in the run's folder.")
+from experiments.runs import trained_run_flags
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def define_flags():
+    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split")
+    flags.DEFINE_integer(
+        "max_clips",
+        60,
+        "Clips in the gallery at most: of every class in turn, a right one and a wrong one.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("output", None, "The HTML file; by default report.html in the run's folder.")
+
+
+def main():
     from experiments.html_report.contents import report
 
     path, notes = report(
-        WORKDIR.value,
-        features=FEATURES.value,
-        data_dir=DATA_DIR.value,
-        split=SPLIT.value,
-        checkpoint=CHECKPOINT.value,
-        max_clips=MAX_CLIPS.value,
-        output=OUTPUT.value,
+        flags.FLAGS.workdir,
+        features=flags.FLAGS.features,
+        data_dir=flags.FLAGS.data_dir,
+        split=flags.FLAGS.split,
+        checkpoint=flags.FLAGS.checkpoint,
+        max_clips=flags.FLAGS.max_clips,
+        output=flags.FLAGS.output,
     )
     for note in notes:
         print(f"NOTE: {printable(note)}")
@@ -41,4 +40,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

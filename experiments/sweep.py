@@ -17,50 +17,49 @@ With --nokeep_checkpoints that is not so of epochs: more of them begin at the fi
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.runs.config import RunConfig, define_run_flags, from_flags
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)
-GRID = flags.DEFINE_multi_string("grid", [], "A flag and its values, name=value,value,…; may be given several times.")
-SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds on every fold: 0, 1, 2 and so on.", lower_bound=1)
-RETRAIN_TO_COST = flags.DEFINE_boolean(
-    "retrain_to_cost", False, "Whether to train the best point again, on everything, down to its training cost."
-)
-KEEP_CHECKPOINTS = flags.DEFINE_boolean(
-    "keep_checkpoints",
-    True,
-    "Whether runs that are done keep their checkpoints: each six times its parameters' size. A run that has none is "
-    "trained from its first epoch again when more --epochs are asked for.",
-)
-define_run_flags()
-flags.FLAGS.set_default("folds", 5)
-flags.mark_flag_as_required("features")
+
+def define_flags():
+    flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)
+    flags.DEFINE_multi_string("grid", [], "A flag and its values, name=value,value,…; may be given several times.")
+    flags.DEFINE_integer("seeds", 1, "How many seeds on every fold: 0, 1, 2 and so on.", lower_bound=1)
+    flags.DEFINE_boolean(
+        "retrain_to_cost", False, "Whether to train the best point again, on everything, down to its training cost."
+    )
+    flags.DEFINE_boolean(
+        "keep_checkpoints",
+        True,
+        "Whether runs that are done keep their checkpoints: each six times its parameters' size. A run that has none "
+        "is trained from its first epoch again when more --epochs are asked for.",
+    )
+    define_run_flags()
+    flags.FLAGS.set_default("folds", 5)
+    flags.mark_flag_as_required("features")
 
 
-def main(argv):
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+def main():
     from experiments.tables.grid import parse_grid
 
-    grid = parse_grid(GRID.value)
+    grid = parse_grid(flags.FLAGS.grid)
     from experiments.tables.sweep_table import sweep  # Imports JAX, which --help need not wait for.
 
     config = from_flags(RunConfig)
     paths, retrained = sweep(
-        WORKDIR.value,
+        flags.FLAGS.workdir,
         config,
         grid,
         config.data.folds,
-        SEEDS.value,
-        retrain_to_cost=RETRAIN_TO_COST.value,
-        keep_checkpoints=KEEP_CHECKPOINTS.value,
+        flags.FLAGS.seeds,
+        retrain_to_cost=flags.FLAGS.retrain_to_cost,
+        keep_checkpoints=flags.FLAGS.keep_checkpoints,
     )
     print(paths[0].read_text(encoding="utf-8"))
-    print(f"table: {', '.join(map(str, paths))}; the runs behind it: {WORKDIR.value}/points")
+    print(f"table: {', '.join(map(str, paths))}; the runs behind it: {flags.FLAGS.workdir}/points")
     for one in retrained:
         print(f"its test score: python -m experiments.evaluate --workdir={one.cell.folder}")
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

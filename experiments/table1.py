@@ -14,14 +14,12 @@ Killed at any moment, the same command goes on; what is done is not done again, 
 from data_prep.common.command_line import run
 from experiments.tables import table_flags
 
-table_flags.define_flags()
 
-
-def main(argv):
+def main():
     from experiments.tables.paper_tables import table1  # Imports JAX, which --help need not wait for.
 
-    table_flags.make(argv, table1)
+    table_flags.make(table1)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, table_flags.define_flags)

@@ -9,32 +9,31 @@ White regions are where the model looks, and the brighter they are the more.
 from absl import flags
 
 from data_prep.common.command_line import run
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
-FEATURES = flags.DEFINE_string("features", None, "Features file; by default the one the run was trained on.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the clips; by default where they were when extracted.")
-SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Where to look for clips if none is named.")
-CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run.")
-COUNT = flags.DEFINE_integer("count", 3, "How many right ones and how many wrong ones.", lower_bound=1)
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the pictures; by default the run's figures folder.")
+from experiments.runs import trained_run_flags
 
 
-def main(argv):
+def define_flags():
+    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split")
+    flags.DEFINE_integer("count", 3, "How many right ones and how many wrong ones.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Folder for the pictures; by default the run's figures folder.")
+
+
+def main(arguments):
     from experiments.runs.visualization import visualize
 
     pictures = visualize(
-        WORKDIR.value,
-        features=FEATURES.value,
-        data_dir=DATA_DIR.value,
-        split=SPLIT.value,
-        checkpoint=CHECKPOINT.value,
-        clips=argv[1:],
-        count=COUNT.value,
-        output=OUTPUT.value,
+        flags.FLAGS.workdir,
+        features=flags.FLAGS.features,
+        data_dir=flags.FLAGS.data_dir,
+        split=flags.FLAGS.split,
+        checkpoint=flags.FLAGS.checkpoint,
+        clips=arguments,
+        count=flags.FLAGS.count,
+        output=flags.FLAGS.output,
     )
     for picture in pictures:
         print(f"{picture} (and .mp4, .gif)")
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags, takes_arguments=True)

@@ -12,19 +12,28 @@ from attention_ar.errors import InputError
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
-def run(main):
-    """Parses the flags, runs `main(argv)` and turns bad input into one line and status 1.
+def run(main, define_flags, takes_arguments: bool = False):
+    """Defines and parses the flags, runs `main` and turns bad input into one line and status 1.
+
+    Flags are defined here, when a program runs, and not when it is imported: several can be imported side by side.
 
     Args:
-      main: a function of the arguments that are no flags (the first is the program's name). It returns the
-        exit status, None meaning 0.
+      main: what the program does; returns the exit status, None meaning 0.
+      define_flags: a function without arguments.
+      takes_arguments: whether `main` is given the list of the arguments that are no flags. Else it is given nothing,
+        and such arguments are refused.
     """
+    define_flags()
 
     def guarded(argv):
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Below it, the libraries tell of every file they touch.
         try:
-            return main(argv)
+            if takes_arguments:
+                return main(argv[1:])
+            if argv[1:]:
+                raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
+            return main()
         except InputError as error:
             print(f"error: {printable(str(error))}", file=sys.stderr)
             return _end_now(1)

@@ -2,7 +2,6 @@
 
 from absl import flags
 
-from attention_ar.errors import InputError
 from experiments.runs.config import RunConfig, define_run_flags, from_flags
 
 flags.disclaim_key_flags()
@@ -21,15 +20,12 @@ def define_flags():
     flags.mark_flag_as_required("features")
 
 
-def make(argv, table):
+def make(table):
     """Makes a table as the flags say, and shows it.
 
     Args:
-      argv: the program's arguments.
       table: the function of `paper_tables`.
     """
-    if argv[1:]:
-        raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
     values = flags.FLAGS
     paths = table(values.workdir, from_flags(RunConfig), values.seeds, values.retrain_to_cost)
     print(paths[0].read_text(encoding="utf-8"))

@@ -1,0 +1,26 @@
+"""The flags of programs that take a trained run: which run, which checkpoint, which clips."""
+
+from absl import flags
+
+flags.disclaim_key_flags()  # The flags belong to the program that calls `define`.
+
+
+def define(*names: str):
+    """Defines the flags of these names: workdir, checkpoint, features, data_dir, split."""
+    for name in names:
+        _DEFINITIONS[name]()
+
+
+_DEFINITIONS = {
+    "workdir": lambda: flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True),
+    "checkpoint": lambda: flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint of the run."),
+    "features": lambda: flags.DEFINE_string(
+        "features", None, "Features file; by default the one the run was trained on."
+    ),
+    "data_dir": lambda: flags.DEFINE_string(
+        "data_dir", None, "Folder of the clips; by default where they were when extracted."
+    ),
+    "split": lambda: flags.DEFINE_enum(
+        "split", "test", ["train", "validation", "test"], "Part of the features file that clips are taken from."
+    ),
+}

@@ -1,0 +1,29 @@
+"""Programs define their flags when they run, so that a notebook can import several of them."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+import data_prep
+import experiments
+
+PROGRAMS = [
+    f"{package.__name__}.{path.stem}"
+    for package in (data_prep, experiments)
+    for path in sorted(Path(package.__file__).parent.glob("*.py"))
+    if path.stem not in ("__init__", "tfds_builders")
+]
+
+
+def test_importing_all_programs_defines_no_flag():
+    before = set(flags.FLAGS)
+    for name in PROGRAMS:
+        importlib.import_module(name)
+    assert set(flags.FLAGS) == before
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_is_flags_and_one_call(name):
+    assert callable(importlib.import_module(name).main)
