@@ -20,9 +20,9 @@ def define_flags():
 
 
 def main():
-    from experiments.tour import tour
+    from experiments.runs.quickstart import quickstart
 
-    tour(Path(flags.FLAGS.workdir), flags.FLAGS.googlenet)
+    quickstart(Path(flags.FLAGS.workdir), flags.FLAGS.googlenet)
 
 
 if __name__ == "__main__":

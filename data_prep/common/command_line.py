@@ -9,6 +9,8 @@ from absl import app, flags, logging
 
 from attention_ar.errors import InputError
 
+flags.disclaim_key_flags()  # The flags belong to the program that calls `run`.
+
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 

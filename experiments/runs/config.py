@@ -16,7 +16,7 @@ from data_prep.datasets.splits import hold_out_fold, hold_out_validation
 from data_prep.loading.block_table import block_skip, cut_blocks
 from experiments.runs.flags import define_flags, option
 
-flags.disclaim_key_flags()  # The flags belong to the program that defines them through `define_flags`.
+flags.disclaim_key_flags()  # The flags belong to the program that calls `define_run_flags`.
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from dataclasses import field
 
 from absl import flags
 
+flags.disclaim_key_flags()  # The flags belong to the program that calls `define_flags`.
+
 
 def option(default, help, choices=None, minimum=None, maximum=None):
     """A dataclass field that is also a flag."""

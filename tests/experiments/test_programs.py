@@ -96,7 +96,7 @@ def test_importing_touches_no_device_and_brings_no_tensorflow():
 
 
 def test_nowhere_to_print_is_one_line():
-    program = "from data_prep.common.command_line import run; run(lambda argv: print('result', flush=True))"
+    program = "from data_prep.common.command_line import run; run(lambda: print('result', flush=True), list)"
     with open("/dev/full", "w") as full:
         found = subprocess.run(
             [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False

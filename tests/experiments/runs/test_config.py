@@ -14,8 +14,8 @@ from attention_ar.errors import InputError
 from data_prep.common.files import write_json
 from experiments.runs import config
 from experiments.runs.build import build_model
+from experiments.runs.quickstart import Sizes
 from experiments.tables.trials import lasting_flags
-from experiments.tour import Sizes
 
 CONFIGS = sorted((Path(experiments.__file__).parent / "configs").glob("*.cfg"))
 

@@ -20,7 +20,7 @@ MODELS = {"soft_attention": "soft attention", "average_pool": "average pooling"}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the tour is; these take a few minutes on two cores.
+    """How large the quickstart is; these take a few minutes on two cores.
 
     Attributes:
       clips: see `write_synthetic_clips`. Many looks with few clips each: what is learnt must hold for looks never seen.
@@ -36,7 +36,7 @@ class Sizes:
     )
 
 
-def tour(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> dict:
+def quickstart(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> dict:
     """Draws clips, extracts features, trains and compares two models; leaves `summary.md` in the work folder.
 
     Args:

@@ -13,8 +13,8 @@ from data_prep.features.opening import open_features
 from experiments.html_report.contents import gather
 from experiments.runs import trained
 from experiments.runs.config import TrainingConfig
+from experiments.runs.quickstart import Sizes, quickstart, summarise
 from experiments.runs.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
-from experiments.tour import Sizes, summarise, tour
 
 SMALL = Sizes(
     clips={"num_groups": 3, "clips_per_group": 1, "num_frames": 9},
@@ -27,11 +27,11 @@ SMALL = Sizes(
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
-    tour(folder, "random", SMALL)
+    quickstart(folder, "random", SMALL)
     return folder
 
 
-def test_the_tour_leaves_what_it_promises_and_says_that_the_network_is_random(workdir, capsys):
+def test_it_leaves_what_it_promises_and_says_that_the_network_is_random(workdir, capsys):
     assert open_features(workdir / "features.h5").recipe["random"]
     scores = json.loads((workdir / "soft_attention" / "evaluation" / "test" / "scores.json").read_text())
     assert scores["num_videos"] == 4
@@ -55,7 +55,7 @@ def test_the_tour_leaves_what_it_promises_and_says_that_the_network_is_random(wo
         with av.open(str(picture.with_suffix(".mp4"))) as film:
             assert sum(1 for _ in film.decode(video=0)) == 9
     # A second call finds everything done and says the same.
-    again = tour(workdir, "random", SMALL)
+    again = quickstart(workdir, "random", SMALL)
     assert again["soft_attention"]["accuracy"] == scores["accuracy"]
     assert "drawing clips" not in capsys.readouterr().out
 
@@ -145,15 +145,15 @@ def test_a_clip_is_covered_to_its_end(num_frames, skip, expected):
     assert (blocks.rows - 100).tolist() == expected
 
 
-def test_features_of_another_network_are_not_mixed_into_a_tour(workdir, tmp_path):
+def test_features_of_another_network_are_not_mixed_in(workdir, tmp_path):
     class Other:
         recipe = {"network": "bvlc_googlenet"}  # noqa: RUF012
         is_random = False
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.tour.network_or_random", lambda _: Other())
+        patch.setattr("experiments.runs.quickstart.network_or_random", lambda _: Other())
         with pytest.raises(InputError, match="another network than bvlc_googlenet; name another --workdir"):
-            tour(workdir, None, SMALL)
+            quickstart(workdir, None, SMALL)
 
 
 def test_most_confident_right_and_wrong():
