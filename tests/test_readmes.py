@@ -98,6 +98,12 @@ def test_scripts_named_in_commands_exist(path):
         assert (ROOT / (script[0] or script[1])).is_file()
 
 
+@pytest.mark.parametrize("path", READMES, ids=name)
+def test_flag_files_named_in_commands_exist(path):
+    for flag_file in re.findall(r"--flagfile=([\w/.]+)", read(path)):
+        assert (ROOT / flag_file).is_file()
+
+
 def test_every_folder_says_what_it_is_for():
     assert {name(path) for path in READMES} >= {f"{folder}/README.md" for folder in FOLDERS}
 
@@ -145,6 +151,19 @@ def test_examples_run(path):
     )
     assert found.attempted
     assert found.failed == 0
+
+
+def test_a_command_line_is_read_whole(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(
+        "`python -m experiments.train --a=1 \\\n --nob` and\n"
+        "```\nF='python -m data_prep.download --c'; x --d\npython -m experiments.predict x -- --e\n```\n"
+    )
+    assert commands(page) == [
+        ("experiments.train", ["a", "nob"]),
+        ("data_prep.download", ["c"]),
+        ("experiments.predict", []),
+    ]
 
 
 def test_a_broken_link_is_found(tmp_path, monkeypatch):
