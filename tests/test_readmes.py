@@ -146,9 +146,7 @@ def test_the_command_of_the_tests_is_on_one_line():
 def test_examples_run(path):
     if ">>>" not in read(path):
         return
-    found = doctest.testfile(
-        str(path), module_relative=False, encoding="utf-8", optionflags=doctest.IGNORE_EXCEPTION_DETAIL
-    )
+    found = doctest.testfile(str(path), module_relative=False, encoding="utf-8")
     assert found.attempted
     assert found.failed == 0
 
