@@ -1,6 +1,6 @@
 """The Beam pipeline, with real runners and worker processes that are really killed.
 
-Skipped where Apache Beam is not installed; the README has the command that makes its environment and runs these tests.
+Skipped where Apache Beam is not installed; tests/README.md has the command that makes its environment and runs them.
 """
 
 import csv
@@ -23,7 +23,9 @@ from data_prep.features.opening import open_features
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    beam = pytest.importorskip("apache_beam", reason="needs apache_beam, in an environment of its own: see the README")
+    beam = pytest.importorskip(
+        "apache_beam", reason="needs apache_beam, in an environment of its own: see tests/README.md"
+    )
     from data_prep.features import beam_pipeline
     from data_prep.features.beam_pipeline import cut_shards, extract_with_beam
 
@@ -276,7 +278,7 @@ def test_several_worker_processes(data_dir, in_one_file, tmp_path):
 
 
 def test_program(data_dir, tmp_path):
-    """The real program with the random network, as the README says it, and what bad input looks like."""
+    """The real program with the random network, as data_prep/README.md says it, and what bad input looks like."""
 
     def program(*arguments):
         return subprocess.run(
