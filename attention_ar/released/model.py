@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
-from attention_ar.loop.fast import InPlace, time_loop
+from attention_ar.loop import InPlace, time_loop
 from attention_ar.products import accumulator, product
 
 _OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
@@ -127,7 +127,7 @@ def classify(params, h, x, masks):
     return affine(params, "ff_logit", hidden)
 
 
-def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None):
+def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None, loop="auto"):
     """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
@@ -138,6 +138,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
       masks_axis: 0 where they have a leading B, None where all blocks have the same.
       temperature_inverse: the factor on e_t.
       glimpse: l_t in place of the location softmax's, `<float>[B, T, K²]`, or None.
+      loop: see `attention_ar.loop.time_loop`.
 
     Returns:
       Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
@@ -167,7 +168,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
         where = glimpse
-    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask))
+    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask), loop)
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
     return logits, out | {"first_c": first_c, "first_h": first_h}
 
