@@ -118,7 +118,7 @@ _with_gradient_in_slot.defvjp(lambda array, slot: (array, None), lambda _, d: (N
 
 
 class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
-    """The matrix X_t of an input marked `InPlace`, in a step of the fast loop: not copied out of the array of all steps.
+    """The matrix X_t of an input marked `InPlace`, in a step of the fast loop. It stays in the array of all steps.
 
     `product(X_t, v)` reads it where it is. Everything else, such as `X_t @ u` or `X_t.mean(axis=0)`, makes an array of
     it; where a function of jax.numpy refuses it, write `jnp.asarray(X_t)`. It has no gradient: where one is wanted, a
@@ -135,8 +135,10 @@ class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
         self.shape, self.ndim = X.shape[1:], X.ndim - 1
 
     def astype(self, dtype):
-        """The same in another type."""
-        return LoopInput(self.X, self.t, dtype)
+        """The same in another type; in a third one it is an array."""
+        if self.dtype == self.X.dtype:
+            return LoopInput(self.X, self.t, dtype)
+        return self.__jax_array__().astype(dtype)
 
     def multiply(self, v):
         """X_tᵀ v, `<float>[m]`, for one vector, `<float>[n]`."""
