@@ -91,16 +91,16 @@ class PaperObjective:
     def __call__(self, params, logits, out, labels, weight, axis_name=None):
         """Returns L and its three parts, as scalars that sum to it.
 
-        Where the batch is cut over the devices of `axis_name`, what a device returns is its contribution: L is the sum
-        over the devices, however many blocks each of them has, and so is its gradient.
+        Where the batch is sharded over the devices of `axis_name`, each returns its contribution. L and its gradient
+        are the sums over the devices, however many blocks each of them has.
 
         Args:
           params: all parameters of the model.
           logits: `<float>[B, T, C]`.
           out: the model's named intermediates; the penalty is 0 for a model without `attention`.
           labels: `<float>[B, C]`.
-          weight: 1 for a block, 0 for what fills up the batch, `<float>[B]`.
-          axis_name: of `jax.pmap`, if it is there that this runs.
+          weight: 1 for a block, 0 for padding, `<float>[B]`.
+          axis_name: that of `jax.pmap`, if this runs in it.
         """
         num_blocks, num_devices = jnp.sum(weight), 1
         if axis_name is not None:

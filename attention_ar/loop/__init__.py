@@ -54,7 +54,7 @@ def time_loop(step, weights, states, inputs, loop: str = "auto"):
 
 
 def loop_for(platform: str) -> str:
-    """Returns what "auto" is on a platform, such as "cpu": the fast loop on a CPU, where it was measured; else plain."""
+    """Returns what "auto" is on a platform, such as "cpu": fast on a CPU, and plain elsewhere, until it is measured."""
     return "fast" if platform == "cpu" else "plain"
 
 

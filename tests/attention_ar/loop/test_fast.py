@@ -56,7 +56,7 @@ def test_each_matrix_is_multiplied_with_one_vector_a_step(weights, states, input
     def several(weights, state, x):
         return state, product(weights["top"], jnp.stack([state, state]))
 
-    with pytest.raises(ValueError, match="with each weight matrix once only.*or use time_loop='plain'"):
+    with pytest.raises(ValueError, match=r"with each weight matrix once only.*or use time_loop='plain'"):
         fast_loop(twice, weights, states, inputs)
     with pytest.raises(ValueError, match=r"v of shape \[2, 2\], W of \[2, 3\]: .* one vector; multiply whole frames"):
         fast_loop(several, weights, states, inputs)
