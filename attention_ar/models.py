@@ -70,20 +70,19 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
     return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
 
 
-def soft_attention_blocks(params, X, masks=None, glimpse=None, *, attend=None, visible=None, loop="auto"):
+def soft_attention_blocks(params, X, attend, visible, masks=None, glimpse=None, loop="auto"):
     """Eqs. 1 to 6 over a batch of blocks; `params` also has `location_softmax`. See `recurrent_blocks`.
 
     Args:
       params, X, masks, loop: see `recurrent_blocks`.
-      glimpse: l_t, `<float>[B, T, K²]`, in the place of Eq. 4's; None for Eq. 4.
-      attend: Eq. 4, a function like `SoftAttentionLSTM.attend`, which is the default.
-      visible: what `attend` gets of each frame, `<float>[B, T, ...]`; by default X.
+      attend: Eq. 4, see `SoftAttentionLSTM.attend`.
+      visible: what `attend` gets of each frame, `<float>[B, T, ...]`.
+      glimpse: l_t, `<float>[B, T, K²]`, in the place of Eq. 4's; then `attend` and `visible` have no part.
 
     Returns:
       What `recurrent_blocks` does; the dict also has `attention`, l_t, `<float>[B, T, K²]`.
     """
     dtype = params["lstm"][0]["kernel"].dtype
-    attend = attend or (lambda weights, h, X_t: location_softmax(weights["kernel"], h))
 
     def look(weights, top_h, inputs_t):
         X_t, visible_t, l = inputs_t
@@ -94,7 +93,7 @@ def soft_attention_blocks(params, X, masks=None, glimpse=None, *, attend=None, v
     if glimpse is not None:
         params = {name: value for name, value in params.items() if name != "location_softmax"}
         return recurrent_blocks(params, X, (InPlace(X), None, glimpse), look, masks, loop)
-    return recurrent_blocks(params, X, (InPlace(X), X if visible is None else visible, None), look, masks, loop)
+    return recurrent_blocks(params, X, (InPlace(X), visible, None), look, masks, loop)
 
 
 def pooled_blocks(params, X, pool, masks=None, loop="auto"):
@@ -239,9 +238,7 @@ class SoftAttentionLSTM(_RecurrentClassifier):
 
     def blocks(self, params, X, masks, glimpse):
         visible = self.visible(params["location_softmax"], X) if glimpse is None else None
-        return soft_attention_blocks(
-            params, X, masks, glimpse, attend=self.attend, visible=visible, loop=self.time_loop
-        )
+        return soft_attention_blocks(params, X, self.attend, visible, masks, glimpse, self.time_loop)
 
     def _params(self, num_cells, input_dim, dtype):
         params = super()._params(num_cells, input_dim, dtype)

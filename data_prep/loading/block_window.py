@@ -8,7 +8,7 @@ from attention_ar.blocks import block_frames
 
 
 class BlockWindow:
-    """Cuts a stream of frames as `block_table.cut_blocks` cuts a whole video; drops frames that no block needs any more.
+    """Cuts a stream of frames as `block_table.cut_blocks` cuts a whole video. Frames that no block needs are dropped.
 
     Args:
       num_steps: T.
