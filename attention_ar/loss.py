@@ -19,6 +19,13 @@ from attention_ar.errors import InputError
 def cross_entropy(logits, labels):
     """−Σ_t Σ_c y_c log ŷ_{t,c}: summed, not averaged, over the steps.
 
+    Example, two steps in which both of two classes are equally probable: 2 ln 2.
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.loss import cross_entropy
+        >>> round(float(cross_entropy(jnp.zeros((2, 2)), jnp.array([1.0, 0.0]))), 3)
+        1.386
+
     Args:
       logits: `<float>[..., T, C]`.
       labels: y, one-hot, the same at every step, `<float>[..., C]`.
@@ -50,6 +57,14 @@ def attention_penalty(attention):
     It is least where the model has looked at every cell for the same time. As Σ_t Σ_i l_{t,i} = T, it is 0 for T = K²
     only; its minimum is (K² − T)² / K², that is 7.37 for T = 30 and K² = 49.
 
+    Example, two steps and two cells: all attention on one cell, and on each cell in turn.
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.loss import attention_penalty
+        >>> fixed, in_turn = jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> float(attention_penalty(fixed)), float(attention_penalty(in_turn))
+        (2.0, 0.0)
+
     Args:
       attention: l, `<float>[..., T, K²]`.
 
@@ -72,6 +87,17 @@ def predictions(logits, multi_label: bool):
 @dataclass(frozen=True)
 class PaperObjective:
     """Eq. 7: the mean over the blocks of cross-entropy and attention penalty, and the decay, once.
+
+    Example, two blocks of which the second is padding:
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.loss import PaperObjective
+        >>> objective = PaperObjective(attention_penalty=1.0, weight_decay=0.5)
+        >>> logits, attention = jnp.zeros((2, 1, 2)), jnp.full((2, 1, 2), 0.5)
+        >>> labels, weight = jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([1.0, 0.0])
+        >>> L, parts = objective({"bias": jnp.array([2.0])}, logits, {"attention": attention}, labels, weight)
+        >>> {name: round(float(part), 3) for name, part in parts.items()}
+        {'cross_entropy': 0.693, 'attention_penalty': 0.5, 'weight_decay': 2.0}
 
     Attributes:
       attention_penalty: λ.

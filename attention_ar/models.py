@@ -1,7 +1,7 @@
 """The paper's model and its recurrent baselines (sections 3.2 and 4.2.1) as Flax modules.
 
-The mathematics is written for one block, so that no line carries an index that the paper lacks; `jax.vmap`, and through
-the time `time_loop`, run it for a batch of blocks.
+The mathematics is written for one block, so that no line has an index that the paper lacks. `jax.vmap`, and
+`loop.time_loop` over the steps, run it for a batch of blocks.
 """
 
 from typing import ClassVar
@@ -275,6 +275,15 @@ class PooledLSTM(_RecurrentClassifier):
 class SoftmaxRegression(nn.Module):
     """The baseline of section 4.2.1 that sees the complete feature cube of each frame and has no memory and no dropout.
 
+    Example:
+
+        >>> import jax, jax.numpy as jnp
+        >>> from attention_ar import SoftmaxRegression
+        >>> model, x = SoftmaxRegression(num_classes=3), jnp.ones((2, 5, 49, 16))
+        >>> variables = model.init(jax.random.key(0), x)
+        >>> variables["params"]["regression"]["kernel"].shape, model.apply(variables, x)[0].shape
+        ((784, 3), (2, 5, 3))
+
     Attributes:
       num_classes: C.
       compute_dtype: see `SoftAttentionLSTM`.
@@ -287,7 +296,18 @@ class SoftmaxRegression(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False, example_index=None):
-        """Predicts the class at every step from its K²·D features. See `SoftAttentionLSTM`; the dict is empty."""
+        """Predicts the class at every step from its K²·D features.
+
+        Args:
+          x: feature cubes, `<float>[B, T, K², D]`.
+          train, example_index: have no effect; for the same call as of the other models.
+
+        Returns:
+          Logits, `<float>[B, T, C]`, and an empty dict.
+
+        Raises:
+          InputError: where x has another rank.
+        """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, num_cells, input_dim = x.shape
