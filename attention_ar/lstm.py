@@ -21,7 +21,7 @@ def lstm_step(params, c, h, x):
 
     Args:
       params: M, a dict of `kernel` `<float>[d + D, 4·d]` (the rows of h first) and `bias` `<float>[4·d]`; the gates
-        stand in the order i, f, o, g.
+        are in the order i, f, o, g.
       c: cell state c_{t-1}, `<float>[d]`.
       h: hidden state h_{t-1}, `<float>[d]`.
       x: input x_t, `<float>[D]`.

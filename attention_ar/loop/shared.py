@@ -10,7 +10,7 @@ class InPlace:
     """Marks an input of a `time_loop`, `<float>[B, T, n, m]`, of which a step multiplies the matrix of its frame.
 
     In the plain loop, the mark has no effect. The fast loop does not copy the array: its steps get a
-    `fast.LoopInput`, which `product` multiplies where it lies and which is an array for everything else. Where the
+    `fast.LoopInput`, which `product` reads in place and which is an array for everything else. Where the
     gradient of the array is wanted, they get an array.
     """
 

@@ -6,8 +6,8 @@
     (c_t, h_t) = LSTM(c_{t-1}, h_{t-1}, x_t)               one layer, Eqs. 1 to 3
     logits_t = the classifier of h_t, and of x_t with `ctx2out`
 
-`params` is the flat dict of `layout`. Which of the optional parts a model has is told by which parameters it
-has. The paper's Eq. 4 is another one: there the features have no part in l_t.
+`params` is the flat dict of `layout`. A model has the optional parts whose parameters it has. The paper's Eq. 4
+is another one: there l_t does not depend on the features.
 """
 
 import itertools
@@ -23,7 +23,7 @@ _OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", *_OF_LOOKING, "decoder_W_sel", "decoder_b_sel")
 
 KEEP = 0.5
-"""The share of units that dropout keeps, and the factor on all of them at test time: it is not inverted."""
+"""The probability that dropout keeps a unit, and the factor on all units at test time: it is not inverted."""
 
 
 def sigmoid(v):
@@ -62,9 +62,9 @@ def first_state(params, X, masks):
 
 
 def project_cells(params, X):
-    """A(X): what every cell of every frame brings to the location softmax, all of them in one product.
+    """A(X): the feature term of the location softmax, for every cell of every frame in one product.
 
-    With n − 1 further maps, tanh stands only after the further maps 1 … n − 2: there is none after the first
+    With n − 1 further affine maps, there is a tanh after the further maps 1 … n − 2 only: none after the first
     affine map and none after the last.
 
     Args:
@@ -135,7 +135,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
       X: feature cubes, `<float>[B, T, K², D]`.
       frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[B, T]`.
       masks: see `dropout_masks`.
-      masks_axis: 0 where they have a leading B, None where all blocks have the same.
+      masks_axis: 0 where they have a leading B; None where all blocks have the same.
       temperature_inverse: the factor on e_t.
       glimpse: l_t in place of the location softmax's, `<float>[B, T, K²]`, or None.
       loop: see `attention_ar.loop.time_loop`.
@@ -164,7 +164,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
     if glimpse is None:
         # A vector, and in float32: its products are the scores under the softmax.
         weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
-        where = project_cells(params, X)  # Not block by block: one product has the weights' gradient in one, too.
+        where = project_cells(params, X)  # For all blocks at once: then the weights' gradient is one product, too.
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
         where = glimpse

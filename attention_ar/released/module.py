@@ -34,7 +34,7 @@ class ReleasedAttentionLSTM(nn.Module):
       num_classes: C, the authors' `n_actions`.
       hidden_dim: d, of the LSTM's state, the authors' `dim`.
       dim_out: width of the classifier's hidden layers.
-      n_layers_att: affine maps of each cell before the state's share is added, at least 1.
+      n_layers_att: affine maps of each cell before the state's term is added, at least 1.
       n_layers_out: layers of the classifier after the tanh layer; those before the last are ReLU layers of
           width `dim_out`.
       n_layers_init: layers of the first state; those before the last are ReLU layers of width D.
@@ -81,7 +81,7 @@ class ReleasedAttentionLSTM(nn.Module):
           x: feature cubes, `<float>[B, T, K², D]`.
           train: whether dropout drops; it needs `rngs={"dropout": key}` unless `dropout_masks` are given.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks
-            follow; by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+            follow; by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
           mask: 1, or 0 at the steps that leave the state as it is, `<float>[B, T]`; by default all 1.
           dropout_masks: what dropout shall leave, as `released.model.dropout_masks` makes it, every array
             with a leading B; for replaying a recorded run.

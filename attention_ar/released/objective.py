@@ -68,7 +68,7 @@ def attention_penalty(attention):
 
 @dataclass(frozen=True)
 class ReleasedObjective(PaperObjective):
-    """The cost above over a batch of blocks; stands where Eq. 7 does for the paper's models.
+    """The cost above over a batch of blocks; takes the place of Eq. 7.
 
     Attributes:
       attention_penalty: alpha_c.

@@ -1,4 +1,4 @@
-"""Features that lie on the device as one table, of which a batch has row numbers only."""
+"""A table of features on the device, of which a batch has row numbers only."""
 
 
 def look_up(batch, dtype):

@@ -142,7 +142,7 @@ class Pmap(OverMesh):
 
         def run(state, batch):
             state, metrics = compiled(state, {name: by_device(name, array) for name, array in batch.items()})
-            if jax.process_count() > 1:  # It is the same everywhere, but pmap speaks of this process's devices.
+            if jax.process_count() > 1:  # All processes have the same, but pmap returns it on this one's devices.
                 state = self.replicate(state)
             return state, {name: values.addressable_data(0).reshape(()) for name, values in metrics.items()}
 

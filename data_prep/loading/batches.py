@@ -49,7 +49,7 @@ def load_batches(store, blocks: Blocks, order, batch_size: int, parallel, *, fir
 
 def _make(store, blocks, order, batch_size, parallel, first, share_frames) -> Iterator[Batch]:
     local = parallel.local_shard(batch_size)
-    block, weight = (dealt[first:] for dealt in full_batches(order, batch_size))
+    block, weight = (of_batch[first:] for of_batch in full_batches(order, batch_size))
     labels = store.file.labels.astype(np.promote_types(np.float32, store.dtype))
     eighth = -(-len(range(batch_size)[local]) * blocks.rows.shape[1] // 8)
     buffers = _buffers((8 * eighth, *store.frame_shape), store.dtype)

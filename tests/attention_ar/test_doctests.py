@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and the public names have one. (For those of the READMEs, see tests/test_readmes.py.)"""
+"""The examples in docstrings run, and the public names have one. (For the READMEs', see tests/test_readmes.py.)"""
 
 import doctest
 import importlib
