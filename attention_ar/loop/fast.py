@@ -10,7 +10,8 @@ It differs from the plain loop in four ways.
 * Inputs whose gradient nobody wants have none: a step of the backward pass does not touch the features' gradient.
 
 Both loops save the same results of a step for the backward pass and compute the rest again
-(`shared.saved_for_backward`).
+(`shared.saved_for_backward`). A training step at the paper's size, with 64 blocks on one core of a CPU, takes 1.3 times
+as long with the plain loop, and 547 MB of temporaries instead of 209. `attention_ar/README.md` has the details.
 """
 
 import functools

@@ -15,15 +15,8 @@ import pytest
 import attention_ar
 
 PACKAGE = Path(attention_ar.__file__).parent
-HEADING = "## Change an equation"
-
-
-def read_section() -> str:
-    (text,) = (t for t in (p.read_text("utf-8") for p in PACKAGE.glob("*.md")) if "--- attention_ar/attention.py" in t)
-    return re.split(r"^## ", text[text.index(HEADING) + len(HEADING) :], flags=re.MULTILINE)[0]
-
-
-DIFFS = re.findall(r"^```diff\n(.*?)^```$", read_section(), re.MULTILINE | re.DOTALL)
+SECTION = (PACKAGE / "README.md").read_text("utf-8").split("## Change an equation\n")[1].split("\n## ")[0]
+DIFFS = re.findall(r"^```diff\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 
 
 def apply_diff(diff: str, folder: Path):
