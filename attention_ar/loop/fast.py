@@ -152,12 +152,23 @@ class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
         return jax.lax.dynamic_index_in_dim(self.X, self.t, keepdims=False).astype(self.dtype)
 
     def __array_ufunc__(self, ufunc, method, *operands):
-        """The operators of Python and the functions of NumPy, as those of jax.numpy."""
+        """Python's operators, and NumPy's functions of arrays, as those of jax.numpy."""
+        if method != "__call__":
+            return NotImplemented
         arrays = (operand.__jax_array__() if isinstance(operand, LoopInput) else operand for operand in operands)
         return getattr(jnp, ufunc.__name__)(*arrays)
 
+    def __array__(self, *_, **__):
+        return np.asarray(self.__jax_array__())
+
     def __getitem__(self, index):
         return self.__jax_array__()[index]
+
+    def __iter__(self):
+        return iter(self.__jax_array__())
+
+    def __len__(self):
+        return self.shape[0]
 
     def __getattr__(self, name):
         """Methods of arrays, such as `X_t.T`."""
