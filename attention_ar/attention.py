@@ -1,6 +1,6 @@
 """The soft attention of Eqs. 4 and 5, for one example and one time-step.
 
-Where the model may look (the location distribution l_t) and what it makes of it (the expected slice) are two functions.
+Where the model looks (the location distribution l_t) and what it sees there (the expected slice) are two functions.
 """
 
 import jax
@@ -17,6 +17,14 @@ def location_softmax(W, h):
     seen. (The authors' program computes the location softmax from features and state, see
     `attention_ar.ReleasedAttentionLSTM`; the paper prints what is here.)
 
+    Example, d = 2 and three cells:
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.attention import location_softmax
+        >>> W = jnp.log(jnp.array([[2.0, 1.0, 1.0], [1.0, 1.0, 8.0]]))
+        >>> [round(float(p), 2) for p in location_softmax(W, jnp.array([1.0, 0.0]))]  # 2, 1 and 1 of 4
+        [0.5, 0.25, 0.25]
+
     Args:
       W: `<float>[d, K²]`; column i is W_i.
       h: hidden state of the top layer at step t − 1, `<float>[d]`.
@@ -30,6 +38,14 @@ def location_softmax(W, h):
 def expected_slice(l, X):
     """x_t, the expectation of the feature slice over the locations.
 
+    Example, two cells and D = 3:
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.attention import expected_slice
+        >>> X = jnp.array([[0.0, 4.0, 8.0], [4.0, 8.0, 0.0]])
+        >>> expected_slice(jnp.array([0.75, 0.25]), X).tolist()
+        [1.0, 5.0, 6.0]
+
     Args:
       l: l_t, `<float>[K²]`.
       X: the feature cube X_t, `<float>[K², D]`.
@@ -41,7 +57,7 @@ def expected_slice(l, X):
 
 
 def checked_glimpse(glimpse, X):
-    """Returns l_t that somebody else than the model chose, in the type in which a model's own would be.
+    """Returns a given l_t, in the type in which a model's own would be.
 
     Args:
       glimpse: `<float>[B, T, K²]`, or None.
@@ -51,7 +67,7 @@ def checked_glimpse(glimpse, X):
       `<float>[B, T, K²]`, float32 or float64; or None.
 
     Raises:
-      InputError: where the shapes differ. That its rows are distributions is the caller's business.
+      InputError: where the shapes differ. Whether its rows are distributions is not checked.
     """
     if glimpse is None:
         return None

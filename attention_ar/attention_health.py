@@ -1,7 +1,7 @@
-"""Whether the attention is alive, in three numbers.
+"""Three numbers that show whether the attention has collapsed.
 
-A model can classify well while its attention has collapsed onto one cell, has frozen there, or has spread over all of
-them. None of these shows in the accuracy.
+A model can classify well while its attention stays on one cell, does not move, or is uniform. The accuracy shows none
+of these.
 """
 
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ def attention_health(attention):
 
     Returns:
       A dict of `<float>[...]`:
-        entropy: of l_t, mean over the steps, in nats; ln K² (3.892 for 49 cells) is looking everywhere, 0 is one cell.
-        movement: the share of the attention that changes its place from one step to the next, ½ Σ_i |l_{t,i} −
+        entropy: of l_t, mean over the steps, in nats; ln K² (3.892 for 49 cells) is uniform, 0 is one cell.
+        movement: the fraction of the attention that moves from one step to the next, ½ Σ_i |l_{t,i} −
           l_{t−1,i}|, mean over the steps; 0 is frozen, 1 is a jump to other cells at every step. 0 for T = 1.
         largest_mass: of the most attended cell of each step, mean over the steps; 1 / K² is uniform, 1 is one cell.
     """

@@ -10,7 +10,7 @@ from attention_ar.errors import InputError
 
 
 def frame_skip(stored_fps: float, fps: float) -> int:
-    """Returns how many stored frames lie between two frames of a block at `fps` frames per second.
+    """Returns k: a block at `fps` frames per second takes every k-th stored frame.
 
     1 for 30 fps and 5 for 6 fps when 30 (or 29.97) are stored; 25 and 24 give 1 at 30.
 
@@ -19,7 +19,7 @@ def frame_skip(stored_fps: float, fps: float) -> int:
       fps: the rate at which the block samples them.
 
     Raises:
-      InputError: where the quotient rounds to 0, that is, where more frames are wanted than are stored.
+      InputError: where the quotient rounds to 0, that is, where more frames are asked for than are stored.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise InputError(f"fps={fps:g}: must be a positive number of frames per second")

@@ -1,6 +1,6 @@
 """Dropout on the non-recurrent connections (Zaremba et al. 2014), inverted: nothing is scaled at test time.
 
-Masks are drawn before the time loop and handed to the equations, which so stay functions of their arguments.
+Masks are drawn before the time loop and are arguments of the equations, which so remain pure functions.
 h_{t-1} → gates and h_{t-1} → location softmax have none.
 """
 
@@ -14,11 +14,11 @@ _DIGITS = 16
 
 
 class Mask(flax.struct.PyTreeNode):
-    """What dropout keeps of an array.
+    """Which units dropout keeps of an array.
 
     Attributes:
       keep: which units, `<bool>` of the array's shape.
-      scale: the factor on what is kept, 1 / (1 − rate).
+      scale: the factor on the kept units, 1 / (1 − rate).
     """
 
     keep: jax.Array
@@ -28,10 +28,10 @@ class Mask(flax.struct.PyTreeNode):
 def random_bits(key, probability: float, shape) -> jax.Array:
     """Returns `<bool>[*shape]`, each True with the given probability, which is rounded to a multiple of 2⁻¹⁶.
 
-    One random word decides over 32 units, not over one as in jax.random.bernoulli. With b = Σ_k b_k 2⁻ᵏ the binary
+    One random word decides for 32 units, not for one as in jax.random.bernoulli. With b = Σ_k b_k 2⁻ᵏ the binary
     digits of the probability, begin with the last and set r ← r or u where b_k = 1, r ← r and u where b_k = 0, u being
-    fair random bits: r then is 1 with probability 0.b_1 b_2 …; for 1/2 that is u itself. Drawing the masks of 64 blocks
-    of the paper's size so takes 1.5 ms of one core instead of 73, which was a tenth of the training step.
+    fair random bits: r then is 1 with probability 0.b_1 b_2 …; for 1/2 that is u itself. The masks of 64 blocks of the
+    paper's size take 1.5 ms of one core instead of 73, which was a tenth of the training step.
     """
     digits = round(probability * 2**_DIGITS)
     places = [digits >> k & 1 for k in range(_DIGITS)]  # The last digit first.
@@ -49,7 +49,7 @@ def random_bits(key, probability: float, shape) -> jax.Array:
 
 
 def mask(key, rate: float, shape) -> Mask:
-    """Draws what dropout keeps of an array of that shape: each unit with probability 1 − rate."""
+    """Draws which units of an array are kept, each with probability 1 − rate."""
     return Mask(random_bits(key, 1 - rate, shape), 1 / (1 - rate))
 
 

@@ -1,4 +1,4 @@
-"""The one error that means: the input is at fault, and here is the line that says why."""
+"""The error of bad input, whose message is one line for the user."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def writing(path):
-    """While a file is written: where that fails, one line says which file and why."""
+    """Turns an OSError while the file `path` is written into an `InputError` that names it."""
     try:
         yield
     except OSError as error:

@@ -10,7 +10,7 @@ from attention_ar.products import accumulator, product
 def perceptron(layers, v, masks=None):
     """f_init: ReLU layers of width D, each under dropout, then one affine layer and tanh.
 
-    The paper calls it a multilayer perceptron; what its authors ran, and what is the default, is the last layer alone.
+    The paper calls it a multilayer perceptron. Its authors ran the last layer alone, which is the default.
 
     Args:
       layers: parameters of the layers, dicts of `kernel` and `bias`; the last maps to d.
@@ -30,6 +30,15 @@ def first_state(f_init, X, masks=None):
     """c_0 and h_0 of every layer, from the mean of the block's features over time and locations.
 
     Through this mean, and only through it, ŷ_t depends on frames after t.
+
+    Example, one layer, d = 1: the mean of the features is 3, and f_init multiplies by 0 and by 1/3.
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.first_state import first_state
+        >>> f_c, f_h = ([{"kernel": jnp.array([[w]]), "bias": jnp.zeros(1)}] for w in (0.0, 1 / 3))
+        >>> ((c, h),) = first_state([(f_c, f_h)], jnp.array([[[0.0], [2.0]], [[4.0], [6.0]]]))
+        >>> float(c[0]), round(float(h[0]), 3)  # tanh(0) and tanh(1)
+        (0.0, 0.762)
 
     Args:
       f_init: one pair (f_init,c, f_init,h) a layer, each the parameters of a `perceptron`.

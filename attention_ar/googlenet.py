@@ -1,7 +1,7 @@
 """GoogLeNet, the network whose last convolutional layer gives the feature cubes X_t (section 3.1).
 
 Szegedy et al., "Going deeper with convolutions" (2015), as Caffe's BVLC network has it: no batch normalisation, and
-layers named as there. Pictures are `[B, height, width, maps]`.
+layers named as there. Pictures are `[B, height, width, channels]`.
 """
 
 from functools import reduce
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Table 1 of "Going deeper with convolutions": the number of maps of each layer of an inception.
+# Table 1 of "Going deeper with convolutions": the number of channels of each layer of an inception.
 #                1x1  3x3_reduce  3x3  5x5_reduce  5x5  pool_proj
 INCEPTIONS = {
     "inception_3a": (64, 96, 128, 16, 32, 32),
@@ -28,7 +28,7 @@ INCEPTIONS = {
 
 
 class Variant(NamedTuple):
-    """What the two trained GoogLeNets in circulation do differently."""
+    """In what the two trained GoogLeNets that can be downloaded differ."""
 
     normalise: bool  # local response normalisation around conv2
     window_5x5: int  # of the convolutions named 5x5
@@ -62,22 +62,24 @@ def preprocess(frames: jax.Array, variant: str = "bvlc") -> jax.Array:
 
 
 def max_pool(x: jax.Array, window: int, stride: int, pad: int = 0) -> jax.Array:
-    """Max-pooling in Caffe's ceil mode: a last window that sticks out at the right or the bottom counts.
+    """Max-pooling in Caffe's ceil mode: windows that reach past the right or the bottom edge count.
 
     The maximum of shifted slices, rows first: with `lax.reduce_window` the network takes a tenth longer on a CPU.
 
     Args:
-      x: `<float>[B, height, width, maps]`.
+      x: `<float>[B, height, width, channels]`.
       window: height and width of the window.
       stride: the distance of two windows.
-      pad: rows and columns around the picture that the windows see besides.
+      pad: rows and columns of padding around the picture.
 
     Returns:
-      `<float>[B, rows, columns, maps]` with rows = ⌈(height + 2·pad − window) / stride⌉ + 1, columns alike.
+      `<float>[B, rows, columns, channels]` with rows = ⌈(height + 2·pad − window) / stride⌉ + 1, columns alike.
     """
     for axis in (1, 2):
         size = x.shape[axis]
-        span = -(-(size + 2 * pad - window) // stride) * stride  # from the first window's start to the last's
+        span = (
+            -(-(size + 2 * pad - window) // stride) * stride
+        )  # From the start of the first window to that of the last.
         padding = [(0, 0)] * x.ndim
         padding[axis] = (pad, span + window - size - pad)
         padded = jnp.pad(x, padding, constant_values=-jnp.inf)
@@ -87,28 +89,28 @@ def max_pool(x: jax.Array, window: int, stride: int, pad: int = 0) -> jax.Array:
 
 
 def local_response_norm(x: jax.Array, size: int = 5, alpha: float = 1e-4) -> jax.Array:
-    """Returns x_i / (1 + α/size Σ_j x_j²)^¾, j over the `size` maps around map i (Krizhevsky et al. 2012, Caffe's α).
+    """Returns x_i / (1 + α/size Σ_j x_j²)^¾, j over the `size` channels around i (Krizhevsky et al. 2012, Caffe's α).
 
     Args:
-      x: `<float>[B, height, width, maps]`.
-      size: the number of neighbouring maps in the sum, odd; maps past the ends count as 0.
+      x: `<float>[B, height, width, channels]`.
+      size: the number of neighbouring channels in the sum, odd; channels past the ends count as 0.
       alpha: α.
 
     Returns:
       An array like `x`.
     """
-    maps, half = x.shape[-1], size // 2
+    channels, half = x.shape[-1], size // 2
     squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(half, half)])
-    energy = sum(squares[..., i : i + maps] for i in range(size))
+    energy = sum(squares[..., i : i + channels] for i in range(size))
     root = lax.rsqrt(1 + alpha / size * energy)
-    return x * root * jnp.sqrt(root)  # a power of -0.75 would cost a tenth of the whole network's time
+    return x * root * jnp.sqrt(root)  # A power of -0.75 would take a tenth of the whole network's time.
 
 
-def convolution(x: jax.Array, maps: int, window: int, name: str, stride: int = 1) -> jax.Array:
+def convolution(x: jax.Array, channels: int, window: int, name: str, stride: int = 1) -> jax.Array:
     """Returns relu(kernel ∗ x + bias); a submodule `name` of the module that is being called."""
     pad = window // 2
     layer = nn.Conv(
-        maps,
+        channels,
         (window, window),
         stride,
         [(pad, pad), (pad, pad)],
@@ -136,23 +138,23 @@ class Conv2(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches over the same input, their maps one after the other.
+    """Four branches over the same input, their channels concatenated.
 
     Attributes:
-      maps: a row of `INCEPTIONS`.
+      channels: a row of `INCEPTIONS`.
       window_5x5: the window of the layer named 5x5.
     """
 
-    maps: tuple[int, int, int, int, int, int]
+    channels: tuple[int, int, int, int, int, int]
     window_5x5: int = 5
 
     @nn.compact
     def __call__(self, x):
-        maps_1x1, reduce_3x3, maps_3x3, reduce_5x5, maps_5x5, pool_proj = self.maps
+        channels_1x1, reduce_3x3, channels_3x3, reduce_5x5, channels_5x5, pool_proj = self.channels
         branches = [
-            convolution(x, maps_1x1, 1, "1x1"),
-            convolution(convolution(x, reduce_3x3, 1, "3x3_reduce"), maps_3x3, 3, "3x3"),
-            convolution(convolution(x, reduce_5x5, 1, "5x5_reduce"), maps_5x5, self.window_5x5, "5x5"),
+            convolution(x, channels_1x1, 1, "1x1"),
+            convolution(convolution(x, reduce_3x3, 1, "3x3_reduce"), channels_3x3, 3, "3x3"),
+            convolution(convolution(x, reduce_5x5, 1, "5x5_reduce"), channels_5x5, self.window_5x5, "5x5"),
             convolution(max_pool(x, 3, stride=1, pad=1), pool_proj, 1, "pool_proj"),
         ]
         return jnp.concatenate(branches, axis=-1)
@@ -172,7 +174,7 @@ class Loss3(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """GoogLeNet without its auxiliary classifiers, which serve training alone.
+    """GoogLeNet without its auxiliary classifiers, which are for training only.
 
     Initial kernels are He-normal, so a random network's activations neither vanish nor grow past float16.
 
@@ -194,8 +196,8 @@ class GoogLeNet(nn.Module):
 
         Returns:
           Logits, `<float>[B, num_classes]`, and a dict of every stage's output: "conv1", "conv2", "inception_3a", …,
-          "inception_5b", and the last once more as "features", `<float>[B, 7, 7, 1024]`. Under `jax.jit` what is not
-          used is not computed.
+          "inception_5b", and the last once more as "features", `<float>[B, 7, 7, 1024]`. Under `jax.jit`, unused stages
+          are not computed.
         """
         variant = VARIANTS[self.variant]
         normalise = local_response_norm if variant.normalise else lambda x: x
@@ -205,10 +207,10 @@ class GoogLeNet(nn.Module):
             x = normalise(max_pool(x, 3, stride=2))
             x = out["conv2"] = Conv2(name="conv2")(x)
             x = normalise(x)
-            for stage, maps in INCEPTIONS.items():
+            for stage, channels in INCEPTIONS.items():
                 if stage.endswith("a"):  # pool2, pool3, pool4
                     x = max_pool(x, variant.window_pool4 if stage == "inception_5a" else 3, stride=2)
-                x = out[stage] = Inception(maps, variant.window_5x5, name=stage)(x)
+                x = out[stage] = Inception(channels, variant.window_5x5, name=stage)(x)
             out["features"] = x
             logits = Loss3(self.num_classes, name="loss3")(x)
         return logits, out

@@ -19,6 +19,13 @@ from attention_ar.errors import InputError
 def cross_entropy(logits, labels):
     """−Σ_t Σ_c y_c log ŷ_{t,c}: summed, not averaged, over the steps.
 
+    Example, two steps in which both of two classes are equally probable: 2 ln 2.
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.loss import cross_entropy
+        >>> round(float(cross_entropy(jnp.zeros((2, 2)), jnp.array([1.0, 0.0]))), 3)
+        1.386
+
     Args:
       logits: `<float>[..., T, C]`.
       labels: y, one-hot, the same at every step, `<float>[..., C]`.
@@ -50,6 +57,14 @@ def attention_penalty(attention):
     It is least where the model has looked at every cell for the same time. As Σ_t Σ_i l_{t,i} = T, it is 0 for T = K²
     only; its minimum is (K² − T)² / K², that is 7.37 for T = 30 and K² = 49.
 
+    Example, two steps and two cells: all attention on one cell, and on each cell in turn.
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.loss import attention_penalty
+        >>> fixed, in_turn = jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> float(attention_penalty(fixed)), float(attention_penalty(in_turn))
+        (2.0, 0.0)
+
     Args:
       attention: l, `<float>[..., T, K²]`.
 
@@ -73,6 +88,17 @@ def predictions(logits, multi_label: bool):
 class PaperObjective:
     """Eq. 7: the mean over the blocks of cross-entropy and attention penalty, and the decay, once.
 
+    Example, two blocks of which the second is padding:
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.loss import PaperObjective
+        >>> objective = PaperObjective(attention_penalty=1.0, weight_decay=0.5)
+        >>> logits, attention = jnp.zeros((2, 1, 2)), jnp.full((2, 1, 2), 0.5)
+        >>> labels, weight = jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([1.0, 0.0])
+        >>> L, parts = objective({"bias": jnp.array([2.0])}, logits, {"attention": attention}, labels, weight)
+        >>> {name: round(float(part), 3) for name, part in parts.items()}
+        {'cross_entropy': 0.693, 'attention_penalty': 0.5, 'weight_decay': 2.0}
+
     Attributes:
       attention_penalty: λ.
       weight_decay: γ.
@@ -91,16 +117,16 @@ class PaperObjective:
     def __call__(self, params, logits, out, labels, weight, axis_name=None):
         """Returns L and its three parts, as scalars that sum to it.
 
-        Where the batch is cut over the devices of `axis_name`, what a device returns is its contribution: L is the sum
-        over the devices, however many blocks each of them has, and so is its gradient.
+        Where the batch is sharded over the devices of `axis_name`, each returns its contribution. L and its gradient
+        are the sums over the devices, however many blocks each of them has.
 
         Args:
           params: all parameters of the model.
           logits: `<float>[B, T, C]`.
           out: the model's named intermediates; the penalty is 0 for a model without `attention`.
           labels: `<float>[B, C]`.
-          weight: 1 for a block, 0 for what fills up the batch, `<float>[B]`.
-          axis_name: of `jax.pmap`, if it is there that this runs.
+          weight: 1 for a block, 0 for padding, `<float>[B]`.
+          axis_name: that of `jax.pmap`, if this runs in it.
         """
         num_blocks, num_devices = jnp.sum(weight), 1
         if axis_name is not None:

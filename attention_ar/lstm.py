@@ -10,9 +10,18 @@ from attention_ar.products import product
 def lstm_step(params, c, h, x):
     """One step of one layer. No peepholes, and nothing is added to the forget gate.
 
+    Example, d = 1 and D = 2, with M = 0: i, f and o are 1/2 and g is 0, so that c halves.
+
+        >>> import jax.numpy as jnp
+        >>> from attention_ar.lstm import lstm_step
+        >>> M = {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)}
+        >>> c, h = lstm_step(M, jnp.array([4.0]), jnp.array([0.0]), jnp.array([1.0, 2.0]))
+        >>> c.tolist(), round(float(h[0]), 3)  # h = tanh(2) / 2
+        ([2.0], 0.482)
+
     Args:
       params: M, a dict of `kernel` `<float>[d + D, 4·d]` (the rows of h first) and `bias` `<float>[4·d]`; the gates
-        stand in the order i, f, o, g.
+        are in the order i, f, o, g.
       c: cell state c_{t-1}, `<float>[d]`.
       h: hidden state h_{t-1}, `<float>[d]`.
       x: input x_t, `<float>[D]`.

@@ -1,4 +1,4 @@
-"""From the predictions of blocks to those of videos, and from these to the paper's scores (sections 4.2 and 4.3)."""
+"""Predictions of videos from those of their blocks, and the paper's scores (sections 4.2 and 4.3)."""
 
 import logging
 
@@ -23,7 +23,7 @@ def video_predictions(block_predictions, block_video, num_videos):
 
 
 def accuracy(predictions, labels) -> float:
-    """Share of the videos whose most probable class is theirs.
+    """Fraction of the videos whose most probable class is their own.
 
     Args:
       predictions: `<float>[num_videos, C]`.
@@ -50,7 +50,7 @@ def average_precisions(scores, labels) -> np.ndarray:
     """Average precision of each class, `<float64>[C]`.
 
     It is the mean, over the videos of the class, of the precision at their rank. Videos of equal score share a rank, so
-    that the result does not depend on their order. Without any video of the class it is not defined: NaN.
+    that the result does not depend on their order. A class without videos has NaN.
 
     Args:
       scores: `<float>[num_videos, C]`.

@@ -1,7 +1,7 @@
 """The paper's model and its recurrent baselines (sections 3.2 and 4.2.1) as Flax modules.
 
-The mathematics is written for one block, so that no line carries an index that the paper lacks; `jax.vmap`, and through
-the time `time_loop`, run it for a batch of blocks.
+The mathematics is written for one block, so that no line has an index that the paper lacks. `jax.vmap`, and
+`loop.time_loop` over the steps, run it for a batch of blocks.
 """
 
 from typing import ClassVar
@@ -15,7 +15,7 @@ from attention_ar.attention import checked_glimpse, expected_slice, location_sof
 from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
-from attention_ar.loop.fast import InPlace, time_loop
+from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
 
@@ -38,20 +38,21 @@ def classify(params, h, masks=None):
     return product(output["kernel"], drop(tanh_layer, masks["hidden"])) + output["bias"][lead]
 
 
-def recurrent_blocks(params, X, inputs, look, masks=None):
+def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
     """Runs a batch of blocks of T frames through first state, LSTM and classifier.
 
     Args:
       params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`, and `location_softmax` if `look` needs it.
       X: the blocks' feature cubes, `<float>[B, T, K², D]`, for the first state.
-      inputs: what `look` is given at step t, an array `[B, T, ...]`.
-      look: a function, for one block, of the parameters, of h_{t-1} of the top layer and of the block's inputs at t,
-        that returns x_t and a dict of what else to keep.
+      inputs: what `look` is given at step t, a tree of arrays `[B, T, ...]`.
+      look: a function, for one block, of the parameters, of h_{t-1} of the top layer and of the block's inputs at t.
+        It returns x_t and a dict of further outputs.
       masks: see `recurrent_masks`, with a leading B; None at test time.
+      loop: see `attention_ar.loop.time_loop`.
 
     Returns:
       Logits `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`, and
-      what `look` kept.
+      the further outputs of `look`.
     """
 
     def step(weights, states, now):
@@ -64,40 +65,41 @@ def recurrent_blocks(params, X, inputs, look, masks=None):
 
     states = jax.vmap(first_state, in_axes=(None, 0, 0))(params["f_init"], X, masks and masks["first_state"])
     weights = {name: params[name] for name in ("lstm", "location_softmax") if name in params}
-    out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]))
+    out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]), loop)
     logits = classify(params, out["h"][-1], masks)
     return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
 
 
-def soft_attention_blocks(params, X, masks=None, glimpse=None):
-    """Eqs. 1 to 6 over a batch of blocks; `params` also has `location_softmax` (W). See `recurrent_blocks`.
+def soft_attention_blocks(params, X, attend, visible, masks=None, glimpse=None, loop="auto"):
+    """Eqs. 1 to 6 over a batch of blocks; `params` also has `location_softmax`. See `recurrent_blocks`.
 
-    Where a `glimpse` `<float>[B, T, K²]` is given, it is l_t, and Eq. 4 has no part in it; all else is as ever.
+    Args:
+      params, X, masks, loop: see `recurrent_blocks`.
+      attend: Eq. 4, see `SoftAttentionLSTM.attend`.
+      visible: what `attend` gets of each frame, `<float>[B, T, ...]`.
+      glimpse: l_t, `<float>[B, T, K²]`, in the place of Eq. 4's; then `attend` and `visible` have no part.
 
-    The dict returned also has `attention`, l_t, `<float>[B, T, K²]`.
+    Returns:
+      What `recurrent_blocks` does; the dict also has `attention`, l_t, `<float>[B, T, K²]`.
     """
-    params = dict(params)
-    dtype = params["location_softmax"]["kernel"].dtype
+    dtype = params["lstm"][0]["kernel"].dtype
 
-    def attend(l, X_t):
+    def look(weights, top_h, inputs_t):
+        X_t, visible_t, l = inputs_t
+        if l is None:
+            l = attend(weights["location_softmax"], top_h, visible_t)
         return expected_slice(l, X_t.astype(dtype)), {"attention": l}
 
-    def look(weights, top_h, X_t):
-        return attend(location_softmax(weights["location_softmax"]["kernel"], top_h), X_t)
-
-    def look_there(weights, top_h, inputs_t):
-        return attend(*inputs_t)
-
-    if glimpse is None:
-        return recurrent_blocks(params, X, InPlace(X), look, masks)
-    del params["location_softmax"]
-    return recurrent_blocks(params, X, (glimpse, InPlace(X)), look_there, masks)
+    if glimpse is not None:
+        params = {name: value for name, value in params.items() if name != "location_softmax"}
+        return recurrent_blocks(params, X, (InPlace(X), None, glimpse), look, masks, loop)
+    return recurrent_blocks(params, X, (InPlace(X), visible, None), look, masks, loop)
 
 
-def pooled_blocks(params, X, pool, masks=None):
+def pooled_blocks(params, X, pool, masks=None, loop="auto"):
     """A baseline of section 4.2.1 over a batch of blocks: x_t is the `pool` (jnp.mean, jnp.max) over the locations."""
     pooled = pool(X.astype(accumulator(X.dtype)), axis=2)
-    return recurrent_blocks(params, X, pooled, lambda weights, top_h, x_t: (x_t, {}), masks)
+    return recurrent_blocks(params, X, pooled, lambda weights, top_h, x_t: (x_t, {}), masks, loop)
 
 
 class _RecurrentClassifier(nn.Module):
@@ -112,6 +114,7 @@ class _RecurrentClassifier(nn.Module):
       compute_dtype: "bfloat16" for matrix products and features in bfloat16, summed in float32; by default, and with
         "float32", products are in the type of the parameters. Parameters, softmaxes, states and results are float32
         (float64 for features in float64) in any case.
+      time_loop: "auto", "plain" or "fast", see `attention_ar.loop`. The numbers are the same up to rounding.
     """
 
     per_frame: ClassVar[bool] = False
@@ -123,14 +126,15 @@ class _RecurrentClassifier(nn.Module):
     dropout: float = 0.5
     init_layers: int = 1
     compute_dtype: str | None = None
+    time_loop: str = "auto"
+
+    def __post_init__(self):
+        require_loop(self.time_loop)
+        super().__post_init__()
 
     def blocks(self, params, X, masks, glimpse):
         """Runs a batch of blocks, see `recurrent_blocks` and, for the glimpse, `soft_attention_blocks`."""
         raise NotImplementedError
-
-    def location_params(self, num_cells, dtype):
-        """Returns the parameters of the location softmax, none in a model that has none."""
-        return {}
 
     @nn.compact
     def __call__(self, x, train: bool = False, example_index=None, glimpse=None):
@@ -140,7 +144,7 @@ class _RecurrentClassifier(nn.Module):
           x: feature cubes, `<float>[B, T, K², D]`, of any float type.
           train: whether dropout acts; it needs `rngs={"dropout": key}`.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow;
-            by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+            by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
           glimpse: for the attention model, l_t that takes the place of Eq. 4's, `<float>[B, T, K²]`, each row a
             distribution over the cells; by default the model looks where it wants.
 
@@ -183,7 +187,6 @@ class _RecurrentClassifier(nn.Module):
             "lstm": [self.param(f"lstm_{n}", initializers.lstm, input_dim if n == 1 else d, d, dtype) for n in layers],
             "classifier_hidden": self.param("classifier_hidden", initializers.affine, d, d, dtype),
             "classifier_output": self.param("classifier_output", initializers.affine, d, self.num_classes, dtype),
-            **self.location_params(num_cells, dtype),
         }
 
 
@@ -191,26 +194,69 @@ class SoftAttentionLSTM(_RecurrentClassifier):
     """The model of the paper, equations 1 to 6: a stacked LSTM that chooses at every step where to look.
 
     x_t is the expectation of the frame's feature slices under the location softmax, which the top layer's state of the
-    step before gives. Example:
+    step before gives. "Change an equation" in `attention_ar/README.md` shows how to try another location softmax.
+    Example, two blocks of five frames of 7×7 cells:
 
-        model = SoftAttentionLSTM(num_classes=11)
-        params = model.init(key, x)["params"]
-        logits, out = model.apply({"params": params}, x)
-        out["attention"]  # <float32>[B, T, K²]
+        >>> import jax, jax.numpy as jnp
+        >>> from attention_ar import SoftAttentionLSTM
+        >>> model = SoftAttentionLSTM(num_classes=11, hidden_dim=8)
+        >>> x = jnp.ones((2, 5, 49, 16))
+        >>> params = model.init(jax.random.key(0), x)["params"]
+        >>> logits, out = model.apply({"params": params}, x)
+        >>> logits.shape, out["attention"].shape
+        ((2, 5, 11), (2, 5, 49))
     """
 
-    def location_params(self, num_cells, dtype):
-        def W(key):
-            return {"kernel": initializers.matrix(key, self.hidden_dim, num_cells, dtype)}
+    def location_params(self, key, num_cells, input_dim, dtype):
+        """Draws the parameters of `attend`: W of Eq. 4, `<float>[d, K²]`."""
+        return {"kernel": initializers.matrix(key, self.hidden_dim, num_cells, dtype)}
 
-        return {"location_softmax": self.param("location_softmax", W)}
+    def visible(self, params, X):
+        """What `attend` gets of each frame, for all frames at once and before the loop. Here it is all of them, X.
+
+        Args:
+          params: see `location_params`.
+          X: feature cubes, `<float>[B, T, K², D]`.
+
+        Returns:
+          `<float>[B, T, ...]`.
+        """
+        return X
+
+    def attend(self, params, h, X):
+        """l_t for one block and one step. Eq. 4 makes no use of the features.
+
+        Args:
+          params: see `location_params`.
+          h: h_{t-1} of the top layer, `<float>[d]`.
+          X: what is `visible` of frame t, `<float>[K², D]`.
+
+        Returns:
+          `<float>[K²]`, which sums to 1.
+        """
+        return location_softmax(params["kernel"], h)
 
     def blocks(self, params, X, masks, glimpse):
-        return soft_attention_blocks(params, X, masks, glimpse)
+        visible = self.visible(params["location_softmax"], X) if glimpse is None else None
+        return soft_attention_blocks(params, X, self.attend, visible, masks, glimpse, self.time_loop)
+
+    def _params(self, num_cells, input_dim, dtype):
+        params = super()._params(num_cells, input_dim, dtype)
+        location = self.param("location_softmax", self.location_params, num_cells, input_dim, dtype)
+        return params | {"location_softmax": location}
 
 
 class PooledLSTM(_RecurrentClassifier):
     """The baselines of section 4.2.1: the same model, but x_t is the mean or the maximum over the locations.
+
+    Example:
+
+        >>> import jax, jax.numpy as jnp
+        >>> from attention_ar import PooledLSTM
+        >>> model, x = PooledLSTM(num_classes=3, hidden_dim=4, pool="max"), jnp.ones((2, 5, 49, 16))
+        >>> logits, out = model.apply(model.init(jax.random.key(0), x), x)
+        >>> logits.shape, sorted(out)
+        ((2, 5, 3), ['c', 'h', 'x'])
 
     Attributes:
       pool: "mean" or "max".
@@ -223,11 +269,20 @@ class PooledLSTM(_RecurrentClassifier):
             raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools, and looks nowhere in particular")
         if self.pool not in ("mean", "max"):
             raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
-        return pooled_blocks(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks)
+        return pooled_blocks(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks, self.time_loop)
 
 
 class SoftmaxRegression(nn.Module):
     """The baseline of section 4.2.1 that sees the complete feature cube of each frame and has no memory and no dropout.
+
+    Example:
+
+        >>> import jax, jax.numpy as jnp
+        >>> from attention_ar import SoftmaxRegression
+        >>> model, x = SoftmaxRegression(num_classes=3), jnp.ones((2, 5, 49, 16))
+        >>> variables = model.init(jax.random.key(0), x)
+        >>> variables["params"]["regression"]["kernel"].shape, model.apply(variables, x)[0].shape
+        ((784, 3), (2, 5, 3))
 
     Attributes:
       num_classes: C.
@@ -241,7 +296,18 @@ class SoftmaxRegression(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False, example_index=None):
-        """Predicts the class at every step from its K²·D features. See `SoftAttentionLSTM`; the dict is empty."""
+        """Predicts the class at every step from its K²·D features.
+
+        Args:
+          x: feature cubes, `<float>[B, T, K², D]`.
+          train, example_index: have no effect; for the same call as of the other models.
+
+        Returns:
+          Logits, `<float>[B, T, C]`, and an empty dict.
+
+        Raises:
+          InputError: where x has another rank.
+        """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
         batch_size, num_steps, num_cells, input_dim = x.shape

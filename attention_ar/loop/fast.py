@@ -1,102 +1,238 @@
-"""Runs a step, written for one block, through the time of many blocks, so that it is fast to differentiate.
+"""The fast time loop: the numbers of `plain.plain_loop`, and gradients that take less time and memory on a CPU.
 
-It takes the place of a plain `jax.vmap` of a `jax.lax.scan`, and does four things in another way. Training at the
-paper's size (batch 64, float32, one core with AVX-512) so went from 49 to 76 blocks/s, and from 663 to 209 MB of
-temporaries; in this, dropout's cheaper masks have a share (`attention_ar.dropout`).
+It differs from the plain loop in four ways.
 
-* Weight gradients. Autodiff would add v_t · dz_tᵀ to every weight gradient at every step. Here the steps only keep v_t
-  and dz_t, and the sum over steps and blocks is one product behind the loop (see `LoopMatrix`), of matrices with a row
-  for every block and step: contracted over two axes instead, it takes 190 ms where this takes 169.
-* Layout. States are [d, B] inside the loop: weights stand on the left, Wᵀ v forward and W dz backward, each from a copy
-  of W in which a row is contiguous. At batch 64 both are 180 to 187 GFLOP/s, and 124 to 130 the other way around; a
-  product of 2048³ is 171. XLA turns them around where nothing is in its way.
-* Memory. Of a step, products and gates are kept, and the rest is computed again backward (see `_keep`). To keep
-  everything took 760 MB and gave 51 blocks/s where keeping the products alone gave 63; to keep nothing, 50.
-* The features stay where they lie, [B, T, …]: to bring them into [T, B, …] first is to copy 385 MB. Eq. 5 reads them
-  there (see `LoopInput`).
+* Weight gradients are computed after the loop. The plain loop adds v_t dz_tᵀ to the gradient of every matrix at every
+  step. Here a step only saves v_t and dz_t, and one product sums over all steps and blocks (`LoopMatrix`).
+* States are [d, B] in the loop, so that the weights stand on the left: Wᵀ v in the forward pass and W dz in the
+  backward pass, each from a copy of W whose rows are contiguous. XLA's matrix products are faster this way around.
+* Features are read where they are, in [B, T, K², D]. The plain loop copies them to [T, B, K², D] first (`LoopInput`).
+* Inputs whose gradient nobody wants have none: a step of the backward pass does not touch the features' gradient.
 
-All products of the model are 480 of the 820 ms of a step. Most of the rest is bound by memory: Eq. 5 and its gradient
-80 ms, the mean of Eq. 6 26, which are three passes over the features; gates and their derivatives 45; the optimiser 35;
-copies of weights, v and dz 35; zeros for what the loop will fill 16.
-
-Tried and not better: two steps an iteration, and states of [B, d].
+Both loops save the same results of a step for the backward pass and compute the rest again
+(`shared.saved_for_backward`). A training step at the paper's size, with 64 blocks on one core of a CPU, takes 1.3 times
+as long with the plain loop, and 547 MB of temporaries instead of 209. `attention_ar/README.md` has the details.
 """
 
 import functools
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from attention_ar.products import LoopInput, LoopMatrix, multiply, through_slot
+from attention_ar.loop.shared import is_marked, saved_for_backward
+from attention_ar.products import accumulator, multiply
 
 
-def time_loop(step, weights, states, inputs):
-    """Runs `step` through the time of a batch of blocks.
-
-    Args:
-      step: a function of weights, states and inputs of one block at one step, that returns the new states and what to
-        keep of the step: a tree of arrays. It must multiply with each matrix of the weights by `product`, once.
-      weights: a tree of arrays; those of two axes are matrices. The step gets it with other objects in their places.
-      states: a tree of the blocks' first states, `<float>[B, d]`.
-      inputs: a tree of arrays `[B, T, ...]`, some of which may be marked as `InPlace`.
-
-    Returns:
-      What was kept, each `[B, T, ...]`.
-    """
+def fast_loop(step, weights, states, inputs):
+    """Runs `step` over the T steps of a batch of blocks. See `attention_ar.loop.time_loop`."""
     flat_weights, structure = jax.tree.flatten(weights)
-    flat_inputs, inputs_structure = jax.tree.flatten(inputs, is_leaf=lambda node: isinstance(node, InPlace))
-    in_place = tuple(isinstance(array, InPlace) for array in flat_inputs)
-    flat_inputs = [array.array if isinstance(array, InPlace) else array for array in flat_inputs]
+    flat_inputs, inputs_structure = jax.tree.flatten(inputs, is_leaf=is_marked)
+    in_place = tuple(is_marked(node) for node in flat_inputs)
+    flat_inputs = [node.array if marked else node for node, marked in zip(flat_inputs, in_place, strict=True)]
 
     def flat_step(flat_weights, states, flat_inputs):
         return step(structure.unflatten(flat_weights), states, inputs_structure.unflatten(flat_inputs))
 
-    if not any(weight.ndim == 2 for weight in flat_weights):
-        raise ValueError("a time loop needs a weight matrix")
-    return _time_loop(flat_step, in_place, flat_weights, states, flat_inputs)
+    return _fast_loop(flat_step, in_place, flat_weights, states, flat_inputs)
 
 
-@dataclass(frozen=True)
-class InPlace:
-    """Marks an input of a `time_loop`, `<float>[B, T, n, m]`, with which the step does nothing but multiply.
+# --- What a step gets in the place of arrays --------------------------------------------------------------------------
 
-    The step gets it as a `LoopInput`, or as an array where its gradient is wanted: for `product` it is the same.
+
+class LoopMatrix(np.lib.mixins.NDArrayOperatorsMixin):
+    """A weight matrix in a step of the fast loop. `product(W, v)` is all that can be done with it, once.
+
+    The gradient of W is Σ_t v_t dz_tᵀ, where dz_t is the gradient of z_t = Wᵀ v_t. The product saves v_t. For dz_t
+    there is the `slot`: an input of the product whose value is not used, and whose gradient is defined to be dz_t. The
+    gradients of the slots of all steps are what autodiff returns, stacked. W itself has no gradient in a step; were it
+    an array there, its gradient would silently be lost.
+
+    Args:
+      W: `<float>[num_in, num_out]`.
+      W_T: its transpose, `<float>[num_out, num_in]`.
+      slot: `<float>[num_out]`; its value does not matter.
     """
 
-    array: jax.Array
+    def __init__(self, W, W_T, slot):
+        self.W, self.W_T, self.slot, self.v = W, W_T, slot, None
+        self.shape, self.dtype, self.ndim = W.shape, W.dtype, 2
+
+    def multiply(self, v):
+        """Wᵀ v for one vector, `<float>[num_in]`. It is saved as `self.v`."""
+        v = jnp.asarray(v)
+        if v.shape != self.shape[:1]:
+            raise ValueError(
+                f"product(W, v) with v of shape {list(v.shape)}, W of {list(self.shape)}: in a step of the fast time "
+                "loop v must be one vector; multiply whole frames before the loop, or use time_loop='plain'"
+            )
+        if self.v is not None:
+            raise ValueError(
+                "a step of the fast time loop may multiply with each weight matrix once only; concatenate the vectors "
+                "or split the matrix, or use time_loop='plain'"
+            )
+        self.v = v.astype(self.dtype)
+        return _multiply(self.W, self.W_T, self.slot, self.v)
+
+    def _no_array(self, *_, **__):
+        raise TypeError(
+            f"a weight matrix of shape {list(self.shape)} is no array in a step of the fast time loop, and would lose "
+            "its gradient as one; use product(W, v) for W.T @ v, or time_loop='plain'"
+        )
+
+    __jax_array__ = __array__ = __array_ufunc__ = __getitem__ = __len__ = __iter__ = _no_array
+
+    def __getattr__(self, name):
+        """Methods of arrays, such as `W.T`."""
+        if hasattr(jax.Array, name) and not name.startswith("__"):
+            self._no_array()
+        raise AttributeError(name)
 
 
-def _keep(primitive, *arrays, **_) -> bool:
-    """Whether the way back, where it needs what an operation of a step gave, finds it kept.
+@jax.custom_vjp
+def _multiply(W, W_T, slot, v):
+    return multiply(W_T, v)
 
-    The derivative of σ or tanh is told by its value: an LSTM's gates are kept, and not the sums z in them. What is more
-    than a vector of each block, as the released model's cells are, is computed again.
+
+def _multiply_forward(W, W_T, slot, v):
+    return jax.lax.optimization_barrier(multiply(W_T, v)), W
+
+
+def _multiply_backward(W, dz):
+    dz = dz.astype(W.dtype)
+    # Without the barrier, XLA turns the product around, and with it the layout.
+    dv = jax.lax.optimization_barrier(multiply(W, dz))
+    return None, None, dz, dv.astype(W.dtype)
+
+
+_multiply.defvjp(_multiply_forward, _multiply_backward)
+
+
+@jax.custom_vjp
+def _with_gradient_in_slot(array, slot):
+    """The array. Its gradient is returned as the slot's, see `LoopMatrix`."""
+    return array
+
+
+_with_gradient_in_slot.defvjp(lambda array, slot: (array, None), lambda _, d: (None, d))
+
+
+class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
+    """The matrix X_t of an input marked `InPlace`, in a step of the fast loop. It stays in the array of all steps.
+
+    `product(X_t, v)` reads it where it is. Everything else, such as `X_t @ u` or `X_t.mean(axis=0)`, makes an array of
+    it; where a function of jax.numpy refuses it, write `jnp.asarray(X_t)`. It has no gradient: where one is wanted, a
+    step gets an array.
+
+    Args:
+      X: the matrices of all steps, `<float>[T, n, m]`.
+      t: the step.
+      dtype: the type in which it is used; by default its own.
     """
-    return primitive.name == "dot_general" or (primitive.name in ("logistic", "tanh") and arrays[0].ndim <= 2)
+
+    def __init__(self, X, t, dtype=None):
+        self.X, self.t, self.dtype = X, t, jnp.dtype(dtype or X.dtype)
+        self.shape, self.ndim = X.shape[1:], X.ndim - 1
+
+    def astype(self, dtype):
+        """The same in another type; in a third one it is an array."""
+        if self.dtype == self.X.dtype:
+            return LoopInput(self.X, self.t, dtype)
+        return self.__jax_array__().astype(dtype)
+
+    def multiply(self, v):
+        """X_tᵀ v, `<float>[m]`, for one vector, `<float>[n]`."""
+        v = jnp.asarray(v)
+        if self.ndim != 2 or v.ndim != 1:
+            return multiply(v.astype(self.dtype), self.__jax_array__())
+        return _multiply_input(v.astype(self.dtype), self.X, self.t)
+
+    def __jax_array__(self):
+        return jax.lax.dynamic_index_in_dim(self.X, self.t, keepdims=False).astype(self.dtype)
+
+    def __array_ufunc__(self, ufunc, method, *operands):
+        """Python's operators, and NumPy's functions of arrays, as those of jax.numpy."""
+        if method != "__call__":
+            return NotImplemented
+        arrays = (operand.__jax_array__() if isinstance(operand, LoopInput) else operand for operand in operands)
+        return getattr(jnp, ufunc.__name__)(*arrays)
+
+    def __array__(self, *_, **__):
+        return np.asarray(self.__jax_array__())
+
+    def __getitem__(self, index):
+        return self.__jax_array__()[index]
+
+    def __iter__(self):
+        return iter(self.__jax_array__())
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getattr__(self, name):
+        """Methods of arrays, such as `X_t.T`."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.__jax_array__(), name)
+
+
+@jax.custom_vjp
+def _multiply_input(v, X, t):
+    def row_by_row(v, X, t):
+        v, total = v.astype(accumulator(v.dtype)), 0
+        for i in range(X.shape[1]):
+            row = jax.lax.dynamic_slice(X, (t, i, 0), (1, 1, X.shape[2])).reshape(-1)
+            total += v[i] * row.astype(dtype).astype(v.dtype)
+        return total
+
+    def whole(v, X, t):
+        return multiply(v, jax.lax.dynamic_index_in_dim(X, t, keepdims=False).astype(dtype))
+
+    dtype = v.dtype
+    # On a CPU this is bound by reading the matrix. As a batched product it takes twice as long, as XLA copies it first.
+    return jax.lax.platform_dependent(v, X, t, cpu=row_by_row, default=whole)
+
+
+def _multiply_input_forward(v, X, t):
+    return _multiply_input(v, X, t), (v[:0], X, t)
+
+
+def _multiply_input_backward(residuals, dz):
+    like_v, X, t = residuals
+    X_t = jax.lax.dynamic_index_in_dim(X, t, keepdims=False).astype(like_v.dtype)
+    return multiply(X_t, dz.astype(X_t.dtype)).astype(X_t.dtype), None, None
+
+
+_multiply_input.defvjp(_multiply_input_forward, _multiply_input_backward)
+
+
+# --- The loop ---------------------------------------------------------------------------------------------------------
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _time_loop(step, in_place, weights, states, inputs):
+def _fast_loop(step, in_place, weights, states, inputs):
     transposed, slots = _transposed(weights), _slots(weights, inputs)
     out, _ = _unroll(step, in_place, weights, transposed, states, inputs, slots, [None] * len(inputs))
     return out
 
 
 def _transposed(weights):
-    """The transposes of the matrices, copied: a row of each is contiguous."""
+    """Copies of the matrices' transposes; a row of each is contiguous."""
     return [jnp.copy(weight.T) if weight.ndim == 2 else None for weight in weights]
 
 
 def _slots(weights, inputs):
-    """A slot for the result of every matrix, block and step. Their values, 0, are never read, and so never made."""
+    """A slot for every matrix, block and step. XLA never makes them, as their values are not used."""
     batch_size, num_steps = inputs[0].shape[:2]
     return [jnp.zeros((num_steps, batch_size, w.shape[1]), w.dtype) if w.ndim == 2 else None for w in weights]
 
 
 def _unroll(step, in_place, weights, transposed, states, inputs, slots, inputs_slots):
-    """The loop. Returns what the steps keep, `[B, T, ...]`, and v of every matrix, `<float>[T, B, num_in]`."""
+    """The loop. Returns the steps' outputs, `[B, T, ...]`, and v of every matrix, `<float>[T, B, num_in]`.
+
+    A matrix that the step does not use has an empty v, `<float>[T, B, 0, num_in]`.
+    """
 
     def one_block(t, states, inputs_t, slots_t):
         inputs_t = [LoopInput(a, t) if stays else a for a, stays in zip(inputs_t, whole, strict=True)]
@@ -106,18 +242,16 @@ def _unroll(step, in_place, weights, transposed, states, inputs, slots, inputs_s
         ]
         states, out = step(seen, states, inputs_t)
         matrices = [weight for weight in seen if isinstance(weight, LoopMatrix)]
-        if any(matrix.v is None for matrix in matrices):
-            raise ValueError("a step of a time loop must multiply with each of its weight matrices")
-        return states, (out, [matrix.v for matrix in matrices])
+        return states, (out, [jnp.zeros((0, m.shape[0]), m.dtype) if m.v is None else m.v for m in matrices])
 
     whole = [here and slot is None for here, slot in zip(in_place, inputs_slots, strict=True)]
     at = functools.partial(jax.lax.dynamic_index_in_dim, axis=1, keepdims=False)
 
-    @functools.partial(jax.checkpoint, policy=_keep, prevent_cse=False)
+    @functools.partial(jax.checkpoint, policy=saved_for_backward, prevent_cse=False)
     def all_blocks(states, now):
         t, slots_t, inputs_slots_t = now
         inputs_t = [
-            array if stays else at(array, t) if slot is None else through_slot(at(array, t), slot)
+            array if stays else at(array, t) if slot is None else _with_gradient_in_slot(at(array, t), slot)
             for array, slot, stays in zip(inputs, inputs_slots_t, whole, strict=True)
         ]
         return jax.vmap(one_block, in_axes=(None, -1, 0, 0), out_axes=(-1, 0))(t, states, inputs_t, slots_t)
@@ -128,7 +262,7 @@ def _unroll(step, in_place, weights, transposed, states, inputs, slots, inputs_s
 
 
 def _forward(step, in_place, weights, states, inputs):
-    """The loop, and how to go back. Inputs have gradients only if they are asked for: the features are many."""
+    """The loop, and its backward pass as a function. Inputs have gradients only if they are asked for."""
     wanted = [array.perturbed and jnp.issubdtype(array.value.dtype, jnp.floating) for array in inputs]
     weights, states, inputs = jax.tree.map(
         lambda primal: primal.value, (weights, states, inputs), is_leaf=lambda node: hasattr(node, "perturbed")
@@ -140,7 +274,7 @@ def _forward(step, in_place, weights, states, inputs):
         return _unroll(step, in_place, all_weights, transposed, states, inputs, slots, inputs_slots)
 
     vectors = [None if weight.ndim == 2 else weight for weight in weights]
-    # Were it the input itself, every step of the way back would add to an array of all steps.
+    # With the gradient of the input itself, every step of the backward pass would add to an array of all steps.
     inputs_slots = [
         jnp.zeros_like(array, shape=(array.shape[1], array.shape[0], *array.shape[2:])) if want else None
         for array, want in zip(inputs, wanted, strict=True)
@@ -167,12 +301,15 @@ def _backward(step, in_place, residuals, d_out):
 
 
 def _sum_of_outer_products(v, dz):
-    """The gradient of W, in one product: `<float>[T, B, num_in]` and `[T, B, num_out]` to `[num_in, num_out]`.
+    """The gradient of W in one product: `<float>[T, B, num_in]` and `[T, B, num_out]` to `[num_in, num_out]`.
 
-    Blocks come first, so that a batch cut over devices stays so where its two axes become one.
+    Blocks come first, so that a batch that is sharded over devices stays so where its two axes become one. (One axis,
+    as contracting over two is slower.)
     """
+    if v.size == 0:
+        return jnp.zeros((v.shape[-1], dz.shape[-1]), dz.dtype)
     v, dz = (jnp.swapaxes(array, 0, 1).reshape(-1, array.shape[-1]) for array in (v, dz))
     return multiply(v.T, dz).astype(v.dtype)
 
 
-_time_loop.defvjp(_forward, _backward, symbolic_zeros=True)
+_fast_loop.defvjp(_forward, _backward, symbolic_zeros=True)

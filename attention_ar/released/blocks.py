@@ -1,7 +1,7 @@
 """The released program's blocks and batches: other starts and another frame rate than the paper's.
 
-Which frames the block that begins at a start holds, and that the last one is repeated where a video ends early, is said
-by `attention_ar.blocks.block_frames`, here as there.
+The frames of a block after its start are those of `attention_ar.blocks.block_frames`, as for the paper. So is the
+repeated last frame of a video that ends early.
 """
 
 import math
@@ -13,7 +13,7 @@ from attention_ar.errors import InputError
 
 
 def released_skip(fps: float) -> int:
-    """Returns how many stored frames lie between two frames of a block: int(30 / fps), whatever the video's rate.
+    """Returns k: a block takes every k-th stored frame. It is int(30 / fps), whatever the video's rate.
 
     Raises:
       InputError: for a rate above 30, for which the program crashes.

@@ -1,4 +1,4 @@
-"""The released program's way from step to block to video to score."""
+"""How the released program predicts blocks from steps and videos from blocks, and its scores."""
 
 import logging
 
@@ -43,7 +43,7 @@ def vote(block_classes, block_video, num_videos: int) -> np.ndarray:
 
 
 def accuracy(video_classes, labels) -> float:
-    """Share of the videos of which the class is right; both `<int>[num_videos]`."""
+    """Fraction of the videos whose class is right; both `<int>[num_videos]`."""
     return float(np.mean(np.asarray(video_classes) == np.asarray(labels)))
 
 

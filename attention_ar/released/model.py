@@ -6,8 +6,8 @@
     (c_t, h_t) = LSTM(c_{t-1}, h_{t-1}, x_t)               one layer, Eqs. 1 to 3
     logits_t = the classifier of h_t, and of x_t with `ctx2out`
 
-`params` is the flat dict of `layout`. Which of the optional parts a model has is told by which parameters it
-has. The paper's Eq. 4 is another one: there the features have no part in l_t.
+`params` is the flat dict of `layout`. A model has the optional parts whose parameters it has. The paper's Eq. 4
+is another one: there l_t does not depend on the features.
 """
 
 import itertools
@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.attention import expected_slice
-from attention_ar.loop.fast import InPlace, time_loop
+from attention_ar.loop import InPlace, time_loop
 from attention_ar.products import accumulator, product
 
 _OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", *_OF_LOOKING, "decoder_W_sel", "decoder_b_sel")
 
 KEEP = 0.5
-"""The share of units that dropout keeps, and the factor on all of them at test time: it is not inverted."""
+"""The probability that dropout keeps a unit, and the factor on all units at test time: it is not inverted."""
 
 
 def sigmoid(v):
@@ -62,9 +62,9 @@ def first_state(params, X, masks):
 
 
 def project_cells(params, X):
-    """A(X): what every cell of every frame brings to the location softmax, all of them in one product.
+    """A(X): the feature term of the location softmax, for every cell of every frame in one product.
 
-    With n − 1 further maps, tanh stands only after the further maps 1 … n − 2: there is none after the first
+    With n − 1 further affine maps, there is a tanh after the further maps 1 … n − 2 only: none after the first
     affine map and none after the last.
 
     Args:
@@ -127,7 +127,7 @@ def classify(params, h, x, masks):
     return affine(params, "ff_logit", hidden)
 
 
-def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None):
+def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None, loop="auto"):
     """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
@@ -135,9 +135,10 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
       X: feature cubes, `<float>[B, T, K², D]`.
       frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[B, T]`.
       masks: see `dropout_masks`.
-      masks_axis: 0 where they have a leading B, None where all blocks have the same.
+      masks_axis: 0 where they have a leading B; None where all blocks have the same.
       temperature_inverse: the factor on e_t.
       glimpse: l_t in place of the location softmax's, `<float>[B, T, K²]`, or None.
+      loop: see `attention_ar.loop.time_loop`.
 
     Returns:
       Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
@@ -163,11 +164,11 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
     if glimpse is None:
         # A vector, and in float32: its products are the scores under the softmax.
         weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
-        where = project_cells(params, X)  # Not block by block: one product has the weights' gradient in one, too.
+        where = project_cells(params, X)  # For all blocks at once: then the weights' gradient is one product, too.
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
         where = glimpse
-    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask))
+    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask), loop)
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
     return logits, out | {"first_c": first_c, "first_h": first_h}
 

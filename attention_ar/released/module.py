@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from attention_ar.attention import checked_glimpse
 from attention_ar.dropout import example_keys, random_bits
 from attention_ar.errors import InputError
+from attention_ar.loop import require_loop
 from attention_ar.products import accumulator, in_compute_dtype
 from attention_ar.released import evaluation, layout
 from attention_ar.released.model import KEEP, dropout_masks, run_blocks
@@ -21,16 +22,19 @@ class ReleasedAttentionLSTM(nn.Module):
     perceptron over the features of the frame and h_{t-1}; dropout is not inverted and spares x_t. See
     `released.model` for the equations. Example:
 
-        model = ReleasedAttentionLSTM(num_classes=11)
-        params = model.init(key, x)["params"]
-        logits, out = model.apply({"params": params}, x)
-        out["attention"]  # <float32>[B, T, K²]
+        >>> import jax, jax.numpy as jnp
+        >>> from attention_ar import ReleasedAttentionLSTM
+        >>> model, x = ReleasedAttentionLSTM(num_classes=11, hidden_dim=8, dim_out=8), jnp.ones((2, 5, 49, 16))
+        >>> params = model.init(jax.random.key(0), x)["params"]
+        >>> logits, out = model.apply({"params": params}, x)
+        >>> logits.shape, out["attention"].shape, out["prediction"].shape
+        ((2, 5, 11), (2, 5, 49), (2,))
 
     Attributes:
       num_classes: C, the authors' `n_actions`.
       hidden_dim: d, of the LSTM's state, the authors' `dim`.
       dim_out: width of the classifier's hidden layers.
-      n_layers_att: affine maps of each cell before the state's share is added, at least 1.
+      n_layers_att: affine maps of each cell before the state's term is added, at least 1.
       n_layers_out: layers of the classifier after the tanh layer; those before the last are ReLU layers of
           width `dim_out`.
       n_layers_init: layers of the first state; those before the last are ReLU layers of width D.
@@ -41,7 +45,7 @@ class ReleasedAttentionLSTM(nn.Module):
       last_n: the steps at the block's end from which its prediction is made (30 for UCF-11, 16 for the other
           sets).
       multi_label: whether a clip may have several labels: one sigmoid a class instead of one softmax.
-      compute_dtype: see `SoftAttentionLSTM`.
+      compute_dtype, time_loop: see `SoftAttentionLSTM`.
     """
 
     per_frame: ClassVar[bool] = False
@@ -59,8 +63,10 @@ class ReleasedAttentionLSTM(nn.Module):
     last_n: int = 30
     multi_label: bool = False
     compute_dtype: str | None = None
+    time_loop: str = "auto"
 
     def __post_init__(self):
+        require_loop(self.time_loop)
         sizes = "num_classes", "hidden_dim", "dim_out", "n_layers_att", "n_layers_out", "n_layers_init", "last_n"
         for name in sizes:
             if getattr(self, name) < 1:
@@ -75,7 +81,7 @@ class ReleasedAttentionLSTM(nn.Module):
           x: feature cubes, `<float>[B, T, K², D]`.
           train: whether dropout drops; it needs `rngs={"dropout": key}` unless `dropout_masks` are given.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks
-            follow; by default 0 … B − 1. A batch cut over several devices thus keeps its masks.
+            follow; by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
           mask: 1, or 0 at the steps that leave the state as it is, `<float>[B, T]`; by default all 1.
           dropout_masks: what dropout shall leave, as `released.model.dropout_masks` makes it, every array
             with a leading B; for replaying a recorded run.
@@ -105,7 +111,7 @@ class ReleasedAttentionLSTM(nn.Module):
         }
         masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
         params = in_compute_dtype(params, self.compute_dtype)
-        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse)
+        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse, self.time_loop)
         out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
         return logits, out
 

@@ -68,7 +68,7 @@ def attention_penalty(attention):
 
 @dataclass(frozen=True)
 class ReleasedObjective(PaperObjective):
-    """The cost above over a batch of blocks; stands where Eq. 7 does for the paper's models.
+    """The cost above over a batch of blocks; takes the place of Eq. 7.
 
     Attributes:
       attention_penalty: alpha_c.
@@ -84,9 +84,9 @@ class ReleasedObjective(PaperObjective):
           logits: `<float>[B, T, C]`.
           out: the model's named intermediates, of which `attention` is used.
           labels: see `cross_entropy`.
-          weight: 1 for a block, 0 for what fills up the batch, `<float>[B]`. The program keeps its filling of
-            zeros in the second term, where it adds a constant; with weight 0 it has no part.
-          axis_name: of `jax.pmap`, if it is there that this runs.
+          weight: 1 for a block, 0 for padding, `<float>[B]`. The program counts its padding with zeros in the
+            second term, where it adds a constant; with weight 0 it has no part.
+          axis_name: that of `jax.pmap`, if this runs in it.
           mask: 1, or 0 at the steps that do not count, `<float>[B, T]`.
         """
         num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)

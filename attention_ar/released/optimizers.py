@@ -25,10 +25,10 @@ def released_adam() -> optax.GradientTransformation:
         α ← 2e-4 · √(1 − 0.001ᵗ) / (1 − 0.1ᵗ)
         θ ← θ − α · m / (√v + 1e-8)
 
-    What is odd: Adam has 1 − 0.9ᵗ where this has 1 − 0.1ᵗ, and 1 − 0.999ᵗ where this has 1 − 0.001ᵗ. The rates stand
-    where the decay factors belong. Hence almost nothing is corrected, and while v still grows from 0 the updates are
-    too long: the first is ±7.02e-4 whatever the gradient, where Adam's is ±2e-4, and the excess fades over some
-    thousand updates. The learning rate is a part of the function: the program ignores the one it is given.
+    What is odd: Adam has 1 − 0.9ᵗ where this has 1 − 0.1ᵗ, and 1 − 0.999ᵗ where this has 1 − 0.001ᵗ. It has the
+    rates in the place of the decay factors. Hence almost nothing is corrected, and while v still grows from 0 the
+    updates are too long: the first is ±7.02e-4 whatever the gradient, where Adam's is ±2e-4, and the excess fades over
+    some thousand updates. The learning rate is a part of the function: the program ignores the one it is given.
 
     `attention_ar.training.optimizers.adam`, `optax.adam` and Algorithm 1 of the paper as published do it otherwise. In
     the first version of that paper β₁ = 0.1 and β₂ = 0.001 were the rates, and the corrections those of today; the

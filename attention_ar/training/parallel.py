@@ -1,205 +1,136 @@
-"""Where a step runs: on one device, over a mesh of all devices, or through `jax.pmap`.
+"""Where a step runs: over a mesh of one or more devices, or through `jax.pmap`.
 
-All three give the same numbers: sums are over the blocks of the whole batch, however they are dealt out, and a
-block's dropout masks follow from its place in the whole batch. Each process brings its share of a batch, whose first
-axis is cut over the devices; parameters and optimiser are on every device.
+Both give the same numbers, on however many devices: sums are over the blocks of the whole batch, and a block's dropout
+masks follow from its index in the whole batch. A batch is sharded along its first axis, and each process brings its
+local shard. Parameters, optimiser state and a table of features are replicated: each device has them all.
 """
-
-import functools
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from attention_ar.errors import InputError
-from attention_ar.training.steps import eval_step, look_up, train_step
+from attention_ar.training.feature_table import look_up
+from attention_ar.training.steps import eval_step, train_step
 
 AXIS = "devices"
-LARGEST_SHARE = 0.6  # Of a memory, that features may take.
-TABLES = ("table", "table_part")  # In a batch: the features that lie on the devices, see `steps.look_up`.
 
 
-class OneDevice:
-    """Plain `jax.jit`, on the first device.
+class OverMesh:
+    """`jax.jit` over a mesh of devices, of all processes.
 
     Attributes:
-      num_devices: over how many devices a batch is cut.
-      share: this process's number, and how many there are.
+      devices: of the mesh; by default all there are.
+      num_devices: over how many devices a batch is sharded.
+      sharded: the sharding of a batch, along its first axis.
+      replicated: the sharding of what every device has.
     """
-
-    name = "jit"
-
-    def __init__(self, devices=None):
-        if jax.process_count() > 1:
-            raise InputError("parallel=jit: runs on one device of one process; with several processes use auto or pmap")
-        self.devices = list(devices or jax.devices())[:1]
-        self.num_devices = len(self.devices)
-        self.share = 0, 1
-        self.everywhere = jax.sharding.SingleDeviceSharding(self.devices[0])
-
-    def compile_train_step(self, dtype=np.float32, **parts):
-        """Returns `steps.train_step`, compiled; its first argument is given away.
-
-        Args:
-          dtype: of features that are looked up on the device.
-          parts: model, objective, optimizer and seed.
-        """
-
-        def step(state, batch):
-            return train_step(state, look_up(batch, dtype), **parts)
-
-        return jax.jit(step, donate_argnums=0)
-
-    def compile_eval_step(self, dtype=np.float32, **parts):
-        """Returns `steps.eval_step`, compiled, whose results every process can read. See `compile_train_step`."""
-
-        def step(params, batch):
-            return eval_step(params, look_up(batch, dtype), **parts)
-
-        return jax.jit(step)
-
-    def put(self, batch):
-        """Returns this process's share of a batch, a dict of arrays, as arrays on the devices."""
-        return {
-            name: array if name == "table" else jax.device_put(array, self.everywhere) for name, array in batch.items()
-        }
-
-    def put_table(self, num_rows: int, shape, dtype, read) -> dict:
-        """Brings a table of features to the devices: to each the whole, if they have room for it, else a part.
-
-        Args:
-          num_rows, shape, dtype: F; [K², D]; its type.
-          read: a function of a first row and a row after the last that returns these rows.
-
-        Returns:
-          What a batch needs for `steps.look_up`: `table` or `table_part`.
-        """
-        return {"table": jax.device_put(read(0, num_rows), self.everywhere)}
-
-    def fitting(self, num_blocks: int) -> int:
-        """Returns the smallest batch that holds so many blocks and can be dealt out evenly."""
-        return max(-(-num_blocks // self.num_devices), 1) * self.num_devices
-
-    def free_memory(self) -> int:
-        """Returns how many bytes each device has left at least; 0 where devices have no memory of their own."""
-        stats = [device.memory_stats() for device in self.devices if device.process_index == jax.process_index()]
-        return self.least(min(s["bytes_limit"] - s["bytes_in_use"] for s in stats) if all(stats) else 0)
-
-    def least(self, value: float) -> float:
-        """Returns the least of the processes' values, so that all of them decide alike."""
-        return value
-
-    def replicate(self, tree):
-        """Returns the tree with every array on every device."""
-        return jax.device_put(tree, self.everywhere)
-
-    def abstract(self, tree):
-        """Returns shapes and types, which say that every array shall be on every device."""
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.everywhere), tree)
-
-    def abstract_batch(self, batch):
-        """Returns shapes and types of a whole batch and its table, which say where `put` and `put_table` put them."""
-        return self.abstract(batch)
-
-
-class OverMesh(OneDevice):
-    """`jax.jit` over a mesh of all devices of all processes, the batch cut along it: what `auto` is with several."""
 
     name = "mesh"
 
     def __init__(self, devices=None):
         self.devices = list(devices or jax.devices())
         self.num_devices = len(self.devices)
-        self.share = jax.process_index(), jax.process_count()
         self.mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,))
-        self.everywhere = NamedSharding(self.mesh, PartitionSpec())
-        self.cut = NamedSharding(self.mesh, PartitionSpec(AXIS))
-
-    def look_up(self, batch, dtype):
-        """`steps.look_up` on every device by itself; only the features pass through here, so no gradient does."""
-        if "rows" not in batch:
-            return batch
-        inside = {name: batch[name] for name in ("rows", *TABLES) if name in batch}
-        specs = {name: PartitionSpec() if name == "table" else PartitionSpec(AXIS) for name in inside}
-        found = jax.shard_map(
-            functools.partial(look_up, dtype=dtype, axis_name=AXIS),
-            mesh=self.mesh,
-            in_specs=(specs,),
-            out_specs=PartitionSpec(AXIS),
-        )(inside)
-        return {name: array for name, array in batch.items() if name not in inside} | found
+        self.sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        self.replicated = NamedSharding(self.mesh, PartitionSpec())
 
     def compile_train_step(self, dtype=np.float32, **parts):
-        def step(state, batch):
-            return train_step(state, self.look_up(batch, dtype), **parts)
+        """Returns `steps.train_step`, compiled; its first argument is donated.
 
-        # The batch lies where `put` has put it.
-        return jax.jit(step, in_shardings=(self.everywhere, None), out_shardings=self.everywhere, donate_argnums=0)
+        Args:
+          dtype: of features that are looked up in a table on the device.
+          parts: model, objective, optimizer and seed.
+        """
+
+        def step(state, batch):
+            return train_step(state, self._look_up(batch, dtype), **parts)
+
+        # A batch stays where `put` has put it.
+        return jax.jit(step, in_shardings=(self.replicated, None), out_shardings=self.replicated, donate_argnums=0)
 
     def compile_eval_step(self, dtype=np.float32, **parts):
+        """Returns `steps.eval_step`, compiled, whose results every process can read. See `compile_train_step`."""
+
         def step(params, batch):
-            return eval_step(params, self.look_up(batch, dtype), **parts)
+            return eval_step(params, self._look_up(batch, dtype), **parts)
 
-        return jax.jit(step, in_shardings=(self.everywhere, None), out_shardings=self.everywhere)
+        return jax.jit(step, in_shardings=(self.replicated, None), out_shardings=self.replicated)
 
-    def put(self, batch):
-        def one(name, array):
-            return array if name in TABLES else jax.make_array_from_process_local_data(self.cut, array)
+    def _look_up(self, batch, dtype):
+        """`feature_table.look_up` on every device by itself: each takes the rows of its own blocks."""
+        if "rows" not in batch:
+            return batch
+        specs = {name: PartitionSpec() if name == "table" else PartitionSpec(AXIS) for name in batch}
+        on_one_device = jax.shard_map(
+            lambda batch: look_up(batch, dtype), mesh=self.mesh, in_specs=(specs,), out_specs=PartitionSpec(AXIS)
+        )
+        return on_one_device(batch)
 
-        return {name: one(name, array) for name, array in batch.items()}
+    def local_shard(self, batch_size: int) -> slice:
+        """Returns which blocks of a batch this process brings."""
+        index, count = jax.process_index(), jax.process_count()
+        return slice(index * batch_size // count, (index + 1) * batch_size // count)
 
-    def put_table(self, num_rows, shape, dtype, read):
-        if not self.must_cut(num_rows * int(np.prod(shape)) * np.dtype(dtype).itemsize):
-            whole = read(0, num_rows)
-            return {"table": jax.make_array_from_callback(whole.shape, self.everywhere, lambda index: whole[index])}
-        rows = -(-num_rows // self.num_devices) * self.num_devices
+    def put(self, batch: dict) -> dict:
+        """Brings this process's local shard of a batch to its devices.
 
-        def part(index):
-            first, last, _ = index[0].indices(rows)
-            found = read(min(first, num_rows), min(last, num_rows))
-            return np.concatenate([found, np.zeros((last - first - len(found), *shape), dtype)])
+        Args:
+          batch: a dict of arrays; a `table` among them is on the devices already.
 
-        return {"table_part": jax.make_array_from_callback((rows, *shape), self.cut, part)}
-
-    def least(self, value):
-        return float(np.min(multihost_utils.process_allgather(np.float32(value))))
-
-    def must_cut(self, num_bytes: int) -> bool:
-        """Returns whether a table is too large to lie on every device as a whole."""
-        return num_bytes > LARGEST_SHARE * self.free_memory()
-
-    def abstract_batch(self, batch):
-        def one(name, array):
-            where = self.everywhere if name == "table" else self.cut
-            return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where)
-
-        return {name: one(name, array) for name, array in batch.items()}
+        Returns:
+          The whole batch, sharded.
+        """
+        return {
+            name: array if name == "table" else jax.make_array_from_process_local_data(self.sharded, array)
+            for name, array in batch.items()
+        }
 
     def replicate(self, tree):
+        """Returns the tree with every array on every device."""
+
         def one(array):
-            if isinstance(array, jax.Array) and len(array.sharding.device_set) > 1:  # on this process's devices already
+            if isinstance(array, jax.Array) and array.sharding == self.replicated:
+                return array
+            if isinstance(array, jax.Array) and len(array.sharding.device_set) > 1:  # On this process's devices.
                 parts = [shard.data for shard in array.addressable_shards]
-                return jax.make_array_from_single_device_arrays(array.shape, self.everywhere, parts)
+                return jax.make_array_from_single_device_arrays(array.shape, self.replicated, parts)
             array = np.asarray(array)
-            return jax.make_array_from_callback(array.shape, self.everywhere, lambda index: array[index])
+            return jax.make_array_from_callback(array.shape, self.replicated, lambda index: array[index])
 
         return jax.tree.map(one, tree)
 
+    def round_up(self, num_blocks: int) -> int:
+        """Returns the smallest batch size that is at least `num_blocks` and a multiple of `num_devices`."""
+        return max(-(-num_blocks // self.num_devices), 1) * self.num_devices
+
+    def abstract(self, tree):
+        """Returns shapes and types, with the sharding that `replicate` gives."""
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.replicated), tree)
+
+    def abstract_batch(self, batch):
+        """Returns shapes and types of a whole batch, with the shardings of `put`, and of `replicate` for a table."""
+
+        def one(name, array):
+            sharding = self.replicated if name == "table" else self.sharded
+            return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+        return {name: one(name, array) for name, array in batch.items()}
+
 
 class Pmap(OverMesh):
-    """`jax.pmap`: the step of one device, and sums over the devices written out. Evaluation is over the mesh."""
+    """Training through `jax.pmap`: the step of one device, with sums over the devices. Evaluation is over the mesh."""
 
     name = "pmap"
 
     def compile_train_step(self, dtype=np.float32, **parts):
         def step(state, batch):
-            return train_step(state, look_up(batch, dtype, AXIS), axis_name=AXIS, **parts)
+            return train_step(state, look_up(batch, dtype), axis_name=AXIS, **parts)
 
-        tables = {}  # By device, of tables that have come before: they are large.
+        tables = {}  # The last table, and the same by device: it is large, and comes with every batch.
 
         def by_device(name, array):
-            if name not in TABLES:
+            if name != "table":
                 return self._by_device(array)
             if tables.get("of") is not array:
                 tables.update({"of": array, "by device": self._by_device(array)})
@@ -211,35 +142,41 @@ class Pmap(OverMesh):
 
         def run(state, batch):
             state, metrics = compiled(state, {name: by_device(name, array) for name, array in batch.items()})
-            if jax.process_count() > 1:  # It is the same everywhere, but pmap speaks of this process's devices.
+            if jax.process_count() > 1:  # All processes have the same, but pmap returns it on this one's devices.
                 state = self.replicate(state)
             return state, {name: values.addressable_data(0).reshape(()) for name, values in metrics.items()}
 
         return run
 
     def _by_device(self, array):
-        """What each device has of an array as [devices, ...]; it stays on its device, in a copy."""
+        """What each device has of an array, as `[devices, ...]`; it stays on its device, in a copy."""
         shards = sorted(array.addressable_shards, key=lambda shard: self.devices.index(shard.device))
         parts = [shard.data[None] for shard in shards]
         shape = (self.num_devices, *parts[0].shape[1:])
-        return jax.make_array_from_single_device_arrays(shape, self.cut, parts)
+        return jax.make_array_from_single_device_arrays(shape, self.sharded, parts)
 
 
-def choose(name: str, devices=None):
+def choose(name: str, devices=None) -> OverMesh:
     """Returns the way of running that `--parallel` names.
 
     Args:
-      name: "jit", "pmap", or "auto": one device by itself, several over a mesh.
-      devices: on which; by default all of them.
+      name: "auto", a mesh of all devices; "jit", a mesh of the first one alone; or "pmap".
+      devices: which devices there are; by default those of JAX.
+
+    Raises:
+      InputError: for another name, and for "jit" with several processes.
     """
     if name not in ("jit", "pmap", "auto"):
         raise InputError(f"parallel={name!r}: must be jit, pmap or auto")
-    several = len(devices or jax.devices()) > 1
-    return {"jit": OneDevice, "pmap": Pmap, "auto": OverMesh if several else OneDevice}[name](devices)
+    if name != "jit":
+        return {"pmap": Pmap, "auto": OverMesh}[name](devices)
+    if jax.process_count() > 1:
+        raise InputError("parallel=jit: runs on one device of one process; with several processes use auto or pmap")
+    return OverMesh(list(devices or jax.devices())[:1])
 
 
 def check_batch_size(batch_size: int, parallel):
-    """Refuses a batch that cannot be dealt out evenly.
+    """Refuses a batch that cannot be sharded evenly.
 
     Raises:
       InputError: with the nearest sizes that can.

@@ -1,4 +1,4 @@
-"""Batches: blocks put together ahead of the step that wants them."""
+"""Batches of blocks, made ahead of the step that uses them."""
 
 import itertools
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ class Batch:
 
     Attributes:
       block: indices of all its blocks, those of other processes too, `<int64>[B]`.
-      weight: 1 for a block, 0 for what fills up the batch, `<float32>[B]`.
-      arrays: this process's share on the devices, see `attention_ar.training.steps`.
+      weight: 1 for a block, 0 for padding, `<float32>[B]`.
+      arrays: the batch on the devices, see `attention_ar.training.steps.predict`.
     """
 
     block: np.ndarray
@@ -26,43 +26,42 @@ class Batch:
     arrays: dict
 
 
-def load_batches(home, blocks: Blocks, order, batch_size: int, parallel, *, first=0, share_frames=False):
-    """Yields the blocks in `order` as batches that lie on the devices. A thread prepares them ahead of their use.
+def load_batches(store, blocks: Blocks, order, batch_size: int, parallel, *, first=0, share_frames=False):
+    """Yields the blocks in `order` as batches on the devices. A thread prepares them ahead of their use.
 
     A batch may be used until the next but one is asked for; then its buffer is filled again.
 
     Args:
-      home: where the features are.
-      blocks: of the file that the home has.
+      store: the feature store, see `feature_stores`.
+      blocks: of the file that the store has.
       order: indices into `blocks`.
       batch_size: B, of the whole batch.
-      parallel: which part of a batch this process makes, and how it gets to the devices.
+      parallel: of `attention_ar.training.parallel`; it says which local shard of a batch this process makes.
       first: the number of batches to leave out at the beginning.
-      share_frames: whether a batch has each frame once and its blocks refer to them, if there is but one device.
+      share_frames: whether a batch has each frame once, to which its blocks refer. Several devices ignore it.
 
     Yields:
       A `Batch` each.
     """
-    made = _make(home, blocks, order, batch_size, parallel, first, share_frames and parallel.num_devices == 1)
+    made = _make(store, blocks, order, batch_size, parallel, first, share_frames and parallel.num_devices == 1)
     return read_ahead([made], iter, workers=1, depth=AHEAD)
 
 
-def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Iterator[Batch]:
-    index, count = parallel.share
-    share = slice(index * batch_size // count, (index + 1) * batch_size // count)
-    block, weight = (dealt[first:] for dealt in full_batches(order, batch_size))
-    labels = home.file.labels.astype(np.promote_types(np.float32, home.dtype))
-    eighth = -(-len(range(batch_size)[share]) * blocks.rows.shape[1] // 8)
-    buffers = _buffers((8 * eighth, *home.frame_shape), home.dtype)
-    sources = home.sources(blocks.video[block[:, share]].reshape(-1).tolist())
+def _make(store, blocks, order, batch_size, parallel, first, share_frames) -> Iterator[Batch]:
+    local = parallel.local_shard(batch_size)
+    block, weight = (of_batch[first:] for of_batch in full_batches(order, batch_size))
+    labels = store.file.labels.astype(np.promote_types(np.float32, store.dtype))
+    eighth = -(-len(range(batch_size)[local]) * blocks.rows.shape[1] // 8)
+    buffers = _buffers((8 * eighth, *store.frame_shape), store.dtype)
+    sources = store.sources(blocks.video[block[:, local]].reshape(-1).tolist())
     for these, weights in zip(block, weight, strict=True):
-        mine = these[share]
+        mine = these[local]
         video, rows = blocks.video[mine], blocks.rows[mine]
         of_video = {v: next(sources) for v in video.tolist()}
         arrays = {
             "labels": labels[video],
-            "weight": weights[share].astype(labels.dtype),
-            "index": np.arange(batch_size, dtype=np.int32)[share],
+            "weight": weights[local].astype(labels.dtype),
+            "index": np.arange(batch_size, dtype=np.int32)[local],
         }
         if share_frames:
             shape = rows.shape
@@ -70,25 +69,25 @@ def _make(home, blocks, order, batch_size, parallel, first, share_frames) -> Ite
             arrays["where"] = where.reshape(shape).astype(np.int32)
             # One of eight sizes, so that few programs are compiled.
             rows = np.pad(rows, (0, -len(rows) % eighth), mode="edge")
-        if home.table is not None:
-            arrays |= {**home.table, "rows": home.place[rows]}
+        if store.table is not None:
+            arrays |= {"table": store.table, "rows": store.place[rows]}
         else:
-            features = next(buffers)[: rows.size].reshape(*rows.shape, *home.frame_shape)
+            features = next(buffers)[: rows.size].reshape(*rows.shape, *store.frame_shape)
             if share_frames:
-                video = np.searchsorted(home.file.first_row, rows, side="right") - 1
+                video = np.searchsorted(store.file.first_row, rows, side="right") - 1
                 firsts = np.flatnonzero(np.diff(video, prepend=-1))
                 runs = [slice(a, b) for a, b in itertools.pairwise([*firsts, len(rows)])]
                 video = video[firsts]
             else:
                 runs = range(len(rows))
             for run, v in zip(runs, video.tolist(), strict=True):
-                copy_rows(of_video[v], rows[run] - home.file.first_row[v], features[run])
+                copy_rows(of_video[v], rows[run] - store.file.first_row[v], features[run])
             arrays["frames" if share_frames else "features"] = features
         yield Batch(these, weights, parallel.put(arrays))
 
 
 def _buffers(shape, dtype) -> Iterator[np.ndarray]:
-    """Yields arrays that are used in turn: one is being filled, `AHEAD` wait, and two are in use."""
+    """Yields the same arrays in turn, for ever: one is being filled, `AHEAD` wait, and two are in use."""
     made = []
     for _ in range(AHEAD + 3):
         made.append(aligned_empty(shape, dtype))

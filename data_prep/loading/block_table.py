@@ -1,6 +1,6 @@
-"""Which blocks, in which order, in which batch: numbers alone. Their features come from one of the `homes`.
+"""Which blocks, in which order, in which batch: numbers alone. The features come from one of the `feature_stores`.
 
-Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is due.
+Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is made.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the blocks in one epoch of training, a permutation `<int64>[num_blocks]`.
 
     The videos are permuted and taken in groups of at least 256 (or all of them); the blocks of a group are shuffled. So
-    a batch mixes many videos, while a frame is needed in one part of the epoch only. The order follows from seed and
+    a batch mixes many videos, while a frame is needed in one part of the epoch only. The order depends on seed and
     epoch alone.
     """
     random = np.random.default_rng([seed, epoch])
@@ -83,17 +83,17 @@ def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def full_batches(order, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Deals the blocks in `order` out to batches of one size.
+    """Divides the blocks in `order` into batches of one size.
 
-    The last batch is filled up with its first block at weight 0.
+    The last batch is padded with its first block at weight 0.
 
     Args:
       order: indices of blocks.
       batch_size: B.
 
     Returns:
-      Block indices `<int64>[num_batches, B]`, and weights `<float32>[num_batches, B]`: 1 for a block, 0 for what fills
-      up.
+      Block indices `<int64>[num_batches, B]`, and weights `<float32>[num_batches, B]`: 1 for a block, 0 for
+      padding.
     """
     num_batches = -(-len(order) // batch_size)
     weight = np.arange(num_batches * batch_size) < len(order)

@@ -1,15 +1,15 @@
-"""Copies of features from rows into batches, fast."""
+"""Fast copies of rows of features into batches."""
 
 import contextlib
 import mmap
 
 import numpy as np
 
-AHEAD = 2  # Batches that wait, ready, for the step.
+AHEAD = 2  # Batches that are ready before the step asks for them.
 
 
 def copy_rows(source, rows, out):
-    """out[...] = source[rows], with a change of type, and fast where the rows lie at one distance."""
+    """out[...] = source[rows], converted to the type of `out`; fast where the rows are evenly spaced."""
     if source.dtype == np.float16 and out.dtype == np.float32:
         for into, row in zip(out, rows.tolist(), strict=True):
             widen(source[row], into)
@@ -25,11 +25,11 @@ def copy_rows(source, rows, out):
 def widen(half, out):
     """out[...] = half, from float16 to float32, exactly.
 
-    NumPy asks of every value whether it is zero, which for features, mostly zeros, is a sixth as fast as this. The
-    bits of a float16 that is finite and not negative, moved to where a float32 has them, are its value times 2⁻¹¹².
+    NumPy branches on every value that is zero, and most features are: it takes six times as long. The bits of a
+    float16 that is finite and not negative, shifted to the place of a float32's, are its value times 2⁻¹¹².
     """
     bits = half.view(np.int16)
-    if bits.min() < 0 or bits.max() >= 0x7C00:  # Negative, infinite or no number.
+    if bits.min() < 0 or bits.max() >= 0x7C00:  # Negative, infinite or NaN.
         np.copyto(out, half)
         return
     moved = out.view(np.uint32)
@@ -38,7 +38,7 @@ def widen(half, out):
 
 
 def aligned_empty(shape, dtype) -> np.ndarray:
-    """Returns an array that begins a page of memory: a CPU as device then uses it where it lies, without a copy."""
+    """Returns an array that starts at a page of memory: JAX on a CPU then uses it without a copy."""
     size = max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)
     memory = mmap.mmap(-1, size)
     with contextlib.suppress(AttributeError, OSError):  # Not every system has them.
@@ -47,7 +47,7 @@ def aligned_empty(shape, dtype) -> np.ndarray:
 
 
 def announce(rows: np.ndarray):
-    """Tells the system, if `rows` are part of a memory map, that they will be needed: it reads them as a whole."""
+    """Tells the operating system that `rows`, if part of a memory map, will be read: it then reads ahead."""
     memory = getattr(rows, "_mmap", None)
     if memory is None:
         return

@@ -1,8 +1,8 @@
-"""The three homes of features in training: on the device, in the host's memory, on disk; and the batches they make.
+"""The three feature stores of training: features on the device, in the host's memory, or on disk.
 
-Blocks, their order and their values are the same from all three. What differs is where a block is put together: on the
-device by a gather inside the compiled step, or here, on a thread that works ahead of the step, into buffers that are
-used again and again.
+Blocks, their order and their values are the same from all three. From a table on the device, the compiled step gathers
+the blocks. From the other two, a thread that works ahead of the step copies them into buffers that are used again and
+again (`batches`).
 """
 
 import math
@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import psutil
 
 from attention_ar.errors import InputError
-from attention_ar.training.parallel import LARGEST_SHARE
 from data_prep.common.progress import Progress
 from data_prep.loading.block_table import GROUP_SIZE
 from data_prep.loading.buffers import AHEAD, aligned_empty, announce, copy_rows
+from data_prep.loading.memory import LARGEST_FRACTION, free_device_memory, free_host_memory
 
-HELD = 2 * GROUP_SIZE  # Videos that are held in memory, those in use and the next,
-HELD_BYTES = 4 << 30  # if so many bytes have room for them.
+CACHED = 2 * GROUP_SIZE  # At most so many videos are cached in memory, those in use and the next ones,
+CACHED_BYTES = 4 << 30  # and at most so many bytes of them.
 
 
 class OnDisk:
@@ -28,9 +27,9 @@ class OnDisk:
 
     Attributes:
       file: a FeaturesFile.
-      dtype: that features shall have.
+      dtype: the type of the features in a batch.
       frame_shape: (K², D).
-      table: what a batch needs to look its features up, if they are on the device.
+      table: `<float16>[F, K², D]` on the devices, from which the step takes a batch's features; None if there is none.
     """
 
     name = "disk"
@@ -43,18 +42,18 @@ class OnDisk:
     def sources(self, videos: list[int]) -> Iterator[np.ndarray]:
         """Yields the features `<float>[num_frames, K², D]` of each of these videos, which may repeat."""
         last_use = {video: number for number, video in enumerate(videos)}
-        waiting, held = deque(last_use), {}  # In order of first use.
+        waiting, cached = deque(last_use), {}  # In order of first use.
         frame_bytes = 2 * math.prod(self.frame_shape)
-        most = HELD_BYTES // max(frame_bytes * int(np.mean(self.file.num_frames)), 1)
+        most = CACHED_BYTES // max(frame_bytes * int(np.mean(self.file.num_frames)), 1)
         pool = ThreadPoolExecutor(2, thread_name_prefix="read-ahead")
         try:
             for number, video in enumerate(videos):
-                while waiting and (len(held) < min(HELD, most) or video not in held):
+                while waiting and (len(cached) < min(CACHED, most) or video not in cached):
                     due = waiting.popleft()
-                    held[due] = pool.submit(self._read, due)
-                yield held[video].result()
+                    cached[due] = pool.submit(self._read, due)
+                yield cached[video].result()
                 if last_use[video] == number:
-                    del held[video]
+                    del cached[video]
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -88,7 +87,7 @@ class InMemory(OnDisk):
 
 
 class OnDevice(OnDisk):
-    """Features of the videos that are needed, in the devices' memory, as they are stored: float16."""
+    """Features of the videos that are needed, in the memory of every device, as they are stored: float16."""
 
     name = "device"
 
@@ -96,39 +95,43 @@ class OnDevice(OnDisk):
         super().__init__(file, dtype)
         ranges = zip(file.first_row[videos], file.num_frames[videos], strict=True)
         rows = np.concatenate([first + np.arange(count) for first, count in ranges])
-        self.place = np.zeros(len(file.features), np.int32)  # Where in the table each row of the file is.
+        self.place = np.zeros(len(file.features), np.int32)  # The row of the table for each row of the file.
         self.place[rows] = np.arange(len(rows))
-
-        def read(first, last):
-            return file.features[rows[first:last]].reshape(-1, *self.frame_shape)
-
-        self.table = parallel.put_table(len(rows), self.frame_shape, np.float16, read)
+        num_bytes, free = 2 * len(rows) * math.prod(self.frame_shape), free_device_memory(parallel.devices)
+        if 0 < free < num_bytes:
+            raise InputError(
+                f"features_on=device: the features of {len(rows)} frames are {num_bytes / 1e9:.1f} GB, a device has "
+                f"{free / 1e9:.1f} GB free; use --features_on=host or disk"
+            )
+        self.table = parallel.replicate(file.features[rows].reshape(-1, *self.frame_shape).astype(np.float16))
 
     def sources(self, videos):
         return (None for _ in videos)  # The step looks them up.
 
 
-def open_home(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
-    """Brings the features of some videos to where they shall be.
+def open_store(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
+    """Brings the features of some videos to a feature store.
 
     Args:
-      name: "device", "host", "disk", or "auto": the first of these that has room for all of them, of which "device"
-        counts only where each device has, in a memory of its own.
+      name: "device", "host", "disk", or "auto": the first of these that has room for all of them. "auto" takes "device"
+        only where the devices have a memory of their own.
       file: a FeaturesFile.
       dtype: of the computation: numpy's float32 or float64, or ml_dtypes' bfloat16.
-      videos: the videos that blocks will be of.
+      videos: the indices of the videos whose blocks will be loaded.
       parallel: of `attention_ar.training.parallel`.
-      batch_bytes: of the features of this process's share of a batch; several of them must have room, too.
+      batch_bytes: of the features of this process's local shard of a batch; the host must have room for several.
+
+    Raises:
+      InputError: for another name, and for "device" where the features are larger than the memory that is free there.
     """
     if name not in ("auto", "device", "host", "disk"):
         raise InputError(f"features_on={name!r}: must be auto, device, host or disk")
     if name == "auto":
         values = int(file.num_frames[videos].sum()) * int(np.prod(file.features.shape[1:]))
-        if 2 * values < LARGEST_SHARE * parallel.free_memory():
+        buffers = (AHEAD + 3) * batch_bytes
+        if 2 * values < LARGEST_FRACTION * free_device_memory(parallel.devices):
             name = "device"
-        elif values * np.dtype(dtype).itemsize < LARGEST_SHARE * (
-            parallel.least(psutil.virtual_memory().available) - (AHEAD + 3) * batch_bytes
-        ):
+        elif values * np.dtype(dtype).itemsize < LARGEST_FRACTION * (free_host_memory() - buffers):
             name = "host"
         else:
             name = "disk"

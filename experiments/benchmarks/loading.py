@@ -1,4 +1,4 @@
-"""Batches of blocks from their three homes.
+"""Batches of blocks from the three feature stores.
 
 The training step of the paper's model, each time on a new batch that a thread has put together from features on disk,
 in the host's memory or on the device, beside the same step on one batch that is held in memory. The features are made
@@ -20,15 +20,15 @@ from experiments.benchmarks.settings import Settings
 
 
 def contenders(settings: Settings, platform: str) -> list[Contender]:
-    """One batch held in memory, and the three homes, for every batch size and compute type."""
+    """One batch held in memory, and the three feature stores, for every batch size and compute type."""
     found = []
     for dtype in settings.dtypes(platform):
         for size in settings.sizes(platform):
             held = f"one batch held, batch {size}, {dtype}"
             found.append(Contender(held, functools.partial(train_step.build_ours, settings, size, dtype)))
-            for home in ("host", "disk", "device"):
-                build = functools.partial(build_home, settings, size, dtype, home)
-                found.append(Contender(f"{home}, batch {size}, {dtype}", build, compare_to=held))
+            for store in ("host", "disk", "device"):
+                build = functools.partial(build_training, settings, size, dtype, store)
+                found.append(Contender(f"{store}, batch {size}, {dtype}", build, compare_to=held))
             build = functools.partial(build_evaluation, settings, size, dtype)
             found.append(Contender(f"evaluation from disk, batch {size}, {dtype}", build, compare_to=held))
     return found
@@ -63,25 +63,25 @@ def made_up_features(settings: Settings, path: Path):
     return open_features(path)
 
 
-def build_home(settings: Settings, size: int, dtype: str, home_name: str) -> Workload:
-    """Training with batches from one home."""
+def build_training(settings: Settings, size: int, dtype: str, store_name: str) -> Workload:
+    """Training with batches from one feature store."""
     import jax
 
     from attention_ar.loss import PaperObjective
     from attention_ar.training.optimizers import adam
-    from attention_ar.training.parallel import OneDevice
+    from attention_ar.training.parallel import choose
     from attention_ar.training.steps import create_train_state
     from data_prep.loading.batches import load_batches
     from data_prep.loading.block_table import cut_blocks, epoch_order
-    from data_prep.loading.feature_stores import open_home
+    from data_prep.loading.feature_stores import open_store
 
-    parallel, optimizer = OneDevice(), adam(1e-4)
+    parallel, optimizer = choose("jit"), adam(1e-4)
     features = jax.numpy.dtype(dtype)
     folder = tempfile.TemporaryDirectory(prefix="benchmark-features-")
     file = made_up_features(settings, Path(folder.name) / "features.h5")
     videos = np.arange(settings.num_videos)
     blocks = cut_blocks(file, videos, settings.num_steps, 30, 1)
-    home = open_home(home_name, file, features, videos, parallel)
+    store = open_store(store_name, file, features, videos, parallel)
     model = train_step.model(settings, dtype)
     step = parallel.compile_train_step(features, model=model, objective=PaperObjective(), optimizer=optimizer, seed=0)
     x = np.zeros((1, settings.num_steps, settings.num_cells, settings.input_dim), np.float32)
@@ -89,7 +89,7 @@ def build_home(settings: Settings, size: int, dtype: str, home_name: str) -> Wor
 
     def epochs():
         for epoch in itertools.count(1):
-            yield from load_batches(home, blocks, epoch_order(blocks.video, 0, epoch), size, parallel)
+            yield from load_batches(store, blocks, epoch_order(blocks.video, 0, epoch), size, parallel)
 
     batches, held = epochs(), [folder, state]
 
@@ -105,7 +105,7 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     import jax
 
     from attention_ar.loss import PaperObjective
-    from attention_ar.training.parallel import OneDevice
+    from attention_ar.training.parallel import choose
     from data_prep.loading.block_table import cut_blocks
     from data_prep.loading.feature_stores import OnDisk
     from experiments.runs.predictor import Predictor
@@ -120,7 +120,7 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     model = train_step.model(settings, dtype)
     x = np.zeros((1, settings.num_steps, settings.num_cells, settings.input_dim), np.float32)
     params = jax.jit(model.init)(jax.random.key(0), x)["params"]
-    predictor = Predictor(model, PaperObjective(), OneDevice(), features)
+    predictor = Predictor(model, PaperObjective(), choose("jit"), features)
 
     def run(_=folder):
         predict_blocks(predictor, params, OnDisk(file, features), blocks, size)

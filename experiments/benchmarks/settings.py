@@ -19,6 +19,9 @@ class Settings:
     num_layers: int = option(3, "LSTM layers.", minimum=1)
     num_classes: int = option(11, "C.", minimum=1)
     dropout: float = option(0.5, "Dropout rate.", minimum=0, maximum=0.99)
+    time_loop: str = option(
+        "auto", "How the model goes through the steps, as in training.", choices=["auto", "plain", "fast"]
+    )
     product_size: int = option(0, "n of the n³ matrix product; by default 2048, and 8192 on an accelerator.", minimum=0)
     torch: bool = option(True, "Whether the contenders in torch run, where it is installed.")
     clips: str = option("", "Folder of clips for the extraction; by default drawn ones.")

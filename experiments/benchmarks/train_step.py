@@ -2,10 +2,12 @@
 
 Forward, backward and Adam on one batch that lies in the device's memory, with dropout. `epoch` is the time that 166 000
 blocks, UCF-11's, would take at this rate. The product rate is that of one square matrix product of the compute type;
-only the model's nominal products count against it, see `experiments/benchmarks/flops.py`. The torch contenders are the
+only the model's nominal products count against it, see `experiments/benchmarks/flops.py`. With --time_loop=auto, the
+time loop that training would not choose here runs beside the one that it would. The torch contenders are the
 same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 """
 
+import dataclasses
 import functools
 
 from experiments.benchmarks import flops
@@ -23,6 +25,11 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             ours = f"attention_ar, batch {size}, {dtype}"
             build = functools.partial(build_ours, settings, size, dtype)
             found.append(Contender(ours, build, reference=product_name(dtype)))
+            if settings.time_loop == "auto":
+                loop = "plain" if platform == "cpu" else "fast"
+                build = functools.partial(build_ours, dataclasses.replace(settings, time_loop=loop), size, dtype)
+                name = f"the {loop} time loop, batch {size}, {dtype}"
+                found.append(Contender(name, build, compare_to=ours, reference=product_name(dtype)))
             if settings.torch and platform == "cpu" and dtype == "float32":
                 for name, compiled in (("torch eager", False), ("torch.compile", True)):
                     build = functools.partial(build_torch, settings, size, compiled)
@@ -44,7 +51,7 @@ def model(settings: Settings, dtype: str):
     import attention_ar as ar
 
     sizes = settings.num_classes, settings.hidden_dim, settings.num_layers
-    return ar.SoftAttentionLSTM(*sizes, dropout=settings.dropout, compute_dtype=dtype)
+    return ar.SoftAttentionLSTM(*sizes, dropout=settings.dropout, compute_dtype=dtype, time_loop=settings.time_loop)
 
 
 def build_ours(settings: Settings, size: int, dtype: str) -> Workload:

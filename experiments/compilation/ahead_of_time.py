@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from attention_ar.errors import InputError
-from attention_ar.training.parallel import LARGEST_SHARE, check_batch_size, choose
+from attention_ar.loop import loop_for
+from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.features.opening import open_features
 from experiments.benchmarks import flops
@@ -98,6 +99,9 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
     """
     batch_size, num_steps = config.training.batch_size, config.data.num_steps
     dtype, frame = feature_dtype(config.model), (shapes.num_cells, shapes.input_dim)
+    if config.runtime.time_loop == "auto":  # By itself, it would be the one for the machine that compiles.
+        loop = loop_for(parallel.devices[0].platform)
+        config = dataclasses.replace(config, runtime=dataclasses.replace(config.runtime, time_loop=loop))
     model = build_model(config, shapes.num_classes, shapes.multi_label)
     optimizer = build_optimizer(config.training)
     init = functools.partial(create_train_state, model, optimizer)
@@ -109,9 +113,13 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
         "index": jax.ShapeDtypeStruct((batch_size,), np.int32),
     }
     if shapes.num_frames:
-        cut = 2 * shapes.num_frames * math.prod(frame) > LARGEST_SHARE * memory_of_a_chip
-        rows = parallel.fitting(shapes.num_frames) if cut else shapes.num_frames
-        batch["table_part" if cut else "table"] = jax.ShapeDtypeStruct((rows, *frame), np.float16)
+        table = 2 * shapes.num_frames * math.prod(frame)
+        if table > memory_of_a_chip:
+            raise InputError(
+                f"features_on=device: a table of {shapes.num_frames} frames is {table / 2**30:.1f} GiB, a chip has "
+                f"{memory_of_a_chip / 2**30:.1f} GiB; use --features_on=host"
+            )
+        batch["table"] = jax.ShapeDtypeStruct((shapes.num_frames, *frame), np.float16)
         batch["rows"] = jax.ShapeDtypeStruct((batch_size, num_steps), np.int32)
     else:
         batch["features"] = jax.ShapeDtypeStruct((batch_size, num_steps, *frame), dtype)

@@ -28,9 +28,10 @@ class GivenGlimpse:
 
     def __call__(self, params, arrays: dict, keep):
         """See `Predictor`."""
-        share = -(-len(arrays["labels"]) // self.parallel.share[1])
-        glimpse = np.broadcast_to(self._glimpse, (share, *self._glimpse.shape))
-        return self._predictor(params, arrays | self.parallel.put({"glimpse": glimpse}), keep)
+        batch_size = len(arrays["weight"])
+        glimpse = np.broadcast_to(self._glimpse, (batch_size, *self._glimpse.shape))
+        local = glimpse[self.parallel.local_shard(batch_size)]
+        return self._predictor(params, arrays | self.parallel.put({"glimpse": local}), keep)
 
 
 def parse_glimpse(text: str, num_steps: int, side: int) -> tuple[np.ndarray, str]:

@@ -114,7 +114,7 @@ class ClipPredictor:
         kept = model.recipe["extraction_fps"]
         self.extraction_fps = None if kept == "native" else kept
         # As many blocks as one call of the network completes, at least.
-        num_blocks = model.predictor.parallel.fitting(-(-frame_batch // self.stride))
+        num_blocks = model.predictor.parallel.round_up(-(-frame_batch // self.stride))
         side, _, num_maps = model.feature_shape
         self._buffer = aligned_empty((num_blocks, data.num_steps, side**2, num_maps), model.predictor.dtype)
 
@@ -143,14 +143,13 @@ class ClipPredictor:
         """
         model, buffer = self.model, self._buffer
         keep = ("predictions", *self.protocol.needs, *(["attention"] if self.keep_attention else []))
-        labels = np.zeros((len(buffer), len(model.class_names)), np.float32)  # For the loss, which is not computed.
         probabilities, attention = [], []
         for first in range(0, len(features), len(buffer)):
             some = features[first : first + len(buffer)]
             for into, block in zip(buffer, some, strict=False):
                 copy_rows(block, np.arange(len(block)), into)
             buffer[len(some) :] = 0
-            arrays = model.predictor.parallel.put({"features": buffer, "labels": labels})
+            arrays = model.predictor.parallel.put({"features": buffer})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
             attention.append(results["attention"][: len(some)] if self.keep_attention else None)

@@ -28,9 +28,10 @@ def build_model(config: RunConfig, num_classes: int, multi_label: bool):
             use_dropout=m.dropout > 0,
             multi_label=multi_label,
             compute_dtype=m.compute_dtype,
+            time_loop=config.runtime.time_loop,
             **dataclasses.asdict(r),
         )
-    sizes = dataclasses.asdict(m)
+    sizes = dataclasses.asdict(m) | {"time_loop": config.runtime.time_loop}
     name = sizes.pop("model")
     if name == "soft_attention":
         return ar.SoftAttentionLSTM(num_classes, **sizes)

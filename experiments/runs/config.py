@@ -146,6 +146,11 @@ class RuntimeConfig:
         "Where features lie in training: on the device, in the host's memory, on disk; auto: the first that has room.",
         choices=["auto", "device", "host", "disk"],
     )
+    time_loop: str = option(
+        "auto",
+        "How the model goes through the T steps: fast saves time and memory on a CPU; auto: fast there, else plain.",
+        choices=["auto", "plain", "fast"],
+    )
     save_seconds: float = option(
         60.0, "Seconds of work between two checkpoints within an epoch: what a crash can cost.", minimum=0
     )

@@ -1,5 +1,7 @@
 """A trained model as one file that JAX alone can run: StableHLO with the parameters in it."""
 
+import dataclasses
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -9,6 +11,7 @@ import jax.export
 import numpy as np
 
 from attention_ar.errors import InputError
+from attention_ar.loop import loop_for
 from attention_ar.training.steps import predict
 from data_prep.common.files import write_json
 from data_prep.features.recipe import recipe_hash
@@ -36,12 +39,22 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
       num_classes: C.
       multi_label: whether a clip may have several labels.
     """
-    model = build_model(config, num_classes, multi_label)
     objective = build_objective(config, multi_label)
     dtype = feature_dtype(config.model)
     params = jax.tree.map(np.asarray, params)
 
     def predictor(features):
+        # The program for each platform has the time loop for that platform, whichever machine exports it.
+        return jax.lax.platform_dependent(params, features, cpu=predictor_for("cpu"), default=predictor_for("another"))
+
+    def predictor_for(platform):
+        runtime = config.runtime
+        if runtime.time_loop == "auto":
+            runtime = dataclasses.replace(runtime, time_loop=loop_for(platform))
+        model = build_model(dataclasses.replace(config, runtime=runtime), num_classes, multi_label)
+        return functools.partial(predict_with, model)
+
+    def predict_with(model, params, features):
         logits, out = predict(model, params, {"features": features.astype(dtype)})
         probabilities = objective.predictions(logits)
         results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from attention_ar.training.parallel import OneDevice
+from attention_ar.training.parallel import OverMesh
 
 SCORED = ("predictions", "cross_entropy", "entropy", "movement", "largest_mass")
 
@@ -18,14 +18,14 @@ class Predictor:
       dtype: of the features.
     """
 
-    def __init__(self, model, objective, parallel: OneDevice, dtype=np.float32):
+    def __init__(self, model, objective, parallel: OverMesh, dtype=np.float32):
         self.per_frame = model.per_frame
         self.parallel, self.dtype = parallel, dtype
         self._compile = functools.partial(parallel.compile_eval_step, dtype, model=model, objective=objective)
         self._compiled = {}
 
     def __call__(self, params, arrays: dict, keep: tuple[str, ...]) -> dict:
-        """Returns the results named in `keep` of the blocks of a `homes.Batch`, see `steps.eval_step`."""
+        """Returns the results named in `keep` of the blocks of a `batches.Batch`, see `steps.eval_step`."""
         if keep not in self._compiled:
             self._compiled[keep] = self._compile(keep=keep)
         return self._compiled[keep](params, arrays)

@@ -22,7 +22,7 @@ from data_prep.features.opening import absolute_path, open_features
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks, epoch_order
-from data_prep.loading.feature_stores import open_home
+from data_prep.loading.feature_stores import open_store
 from experiments.runs.autosave import Saving
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
 from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config
@@ -75,7 +75,7 @@ def train(config: RunConfig, workdir) -> dict:
     parallel = choose(config.runtime.parallel)
     batch_size = config.training.batch_size
     check_batch_size(batch_size, parallel)
-    batch_size = min(batch_size, parallel.fitting(len(blocks)))
+    batch_size = min(batch_size, parallel.round_up(len(blocks)))
     model = build_model(config, len(file.class_names), file.multi_label)
     objective = build_objective(config, file.multi_label)
     optimizer = build_optimizer(config.training)
@@ -108,13 +108,13 @@ def train(config: RunConfig, workdir) -> dict:
             write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
         if not over:
-            home = open_home(
+            home = open_store(
                 config.runtime.features_on,
                 file,
                 dtype,
                 np.concatenate([training_videos, held_out_videos]),
                 parallel,
-                batch_bytes=batch_size // parallel.share[1] * int(np.prod(shape)) * dtype.itemsize,
+                batch_bytes=batch_size // jax.process_count() * int(np.prod(shape)) * dtype.itemsize,
             )
             say(f"features on: {home.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
 

@@ -103,7 +103,7 @@ def predict_blocks(
     keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention or watch_attention else []))
     dropped = protocol.needs if keep_attention else {*protocol.needs, "attention"}
     collected = {}
-    order, batch_size = np.arange(len(blocks)), predictor.parallel.fitting(min(batch_size, len(blocks)))
+    order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))
     loaded = load_batches(home, blocks, order, batch_size, predictor.parallel, share_frames=True)
     quiet = None if jax.process_index() == 0 else True
     with (

@@ -19,7 +19,8 @@ def draw(key):
 
 def soft_attention_block(params, X, masks):
     """One block, as a batch of one."""
-    found = soft_attention_blocks(params, X[None], jax.tree.map(lambda m: m[None], masks))
+    attend = ar.SoftAttentionLSTM(C).attend
+    found = soft_attention_blocks(params, X[None], attend, X[None], jax.tree.map(lambda m: m[None], masks))
     return jax.tree.map(lambda a: a[0], found)
 
 

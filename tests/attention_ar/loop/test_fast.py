@@ -1,107 +1,144 @@
-"""The time loop against a plain scan of a vmap, gradients of everything included."""
+"""What only the fast loop does: gradients after the loop, and objects in the place of arrays in its steps."""
+
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_ar.loop.fast import InPlace, time_loop
+from attention_ar.loop import InPlace, time_loop
+from attention_ar.loop.fast import LoopInput, fast_loop
 from attention_ar.products import product
 
 B, T, D, d = 3, 4, 5, 2
 
 
-def step(weights, state, x):
-    z = product(weights["W"], jnp.concatenate([state, x["here"]])) + weights["bias"]
-    kept = product(weights["top"], jnp.tanh(z))
-    return jnp.where(x["keep"], jnp.tanh(z), state), {"kept": kept, "z": z}
-
-
-def plain_loop(weights, states, inputs):
-    def one_block(state, inputs):
-        return jax.lax.scan(lambda s, now: step(weights, s, now), state, inputs)[1]
-
-    return jax.vmap(one_block)(states, inputs)
+@pytest.fixture
+def weights(x64):
+    random = np.random.default_rng(0)
+    return {"W": random.normal(size=(d + D, d)), "bias": random.normal(size=d), "top": random.normal(size=(d, 3))}
 
 
 @pytest.fixture
-def case(x64):
-    random = np.random.default_rng(0)
-    weights = {"W": random.normal(size=(d + D, d)), "bias": random.normal(size=d), "top": random.normal(size=(d, 3))}
-    inputs = {"here": random.normal(size=(B, T, D)), "keep": random.random((B, T, d)) > 0.3}
-    return weights, random.normal(size=(B, d)), inputs
+def states(x64):
+    return np.random.default_rng(1).normal(size=(B, d))
 
 
-def test_values_and_gradients_of_weights_states_and_inputs(case):
-    weights, states, inputs = case
-    factor = np.random.default_rng(1).normal(size=(B, T, 3))
-
-    def total(loop):
-        def of(weights, states, here):
-            out = loop(weights, states, {**inputs, "here": here})
-            return jnp.sum(factor * out["kept"] ** 2) + jnp.sum(out["z"][:, -1])
-
-        return jax.jit(jax.value_and_grad(of, argnums=(0, 1, 2)))(weights, states, inputs["here"])
-
-    found, expected = total(lambda *a: time_loop(step, *a)), total(plain_loop)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+@pytest.fixture
+def inputs(x64):
+    return np.random.default_rng(2).normal(size=(B, T, D))
 
 
-def test_weight_gradients_are_summed_behind_the_loop(case):
-    """No iteration of the backward loop has an array of a matrix's size among what it hands on."""
-    weights, states, inputs = case
-
-    def total(weights):
-        return jnp.sum(time_loop(step, weights, states, inputs)["kept"])
-
-    jaxpr = jax.make_jaxpr(jax.grad(total))(weights)
-    scans = [e for e in jaxpr.jaxpr.eqns if e.primitive.name == "scan"]
-    assert len(scans) == 2
-    for scan in scans:
-        first = scan.params["num_consts"]
-        carried = [v.aval.shape for v in scan.invars[first : first + scan.params["num_carry"]]]
-        assert (d + D, d) not in carried
-        assert (d, d + D) not in carried
+def step(weights, state, x):
+    z = product(weights["W"], jnp.concatenate([state, x])) + weights["bias"]
+    return jnp.tanh(z), product(weights["top"], jnp.tanh(z))
 
 
-def test_each_matrix_is_used_once(case):
-    weights, states, inputs = case
+def test_weight_gradients_are_summed_after_the_loop(weights, states, inputs):
+    """The plain loop adds up gradients of W's shape, step by step. In the fast loop no sum has that shape."""
 
+    def additions(loop):
+        gradient = jax.grad(lambda weights: jnp.sum(time_loop(step, weights, states, inputs, loop)))
+        text = str(jax.make_jaxpr(gradient)(weights))
+        assert text.count(" scan[") == 2
+        return re.findall(rf"f64\[{d + D},{d}\] = add\w* ", text)
+
+    assert additions("plain")
+    assert not additions("fast")
+
+
+def test_each_matrix_is_multiplied_with_one_vector_a_step(weights, states, inputs):
     def twice(weights, state, x):
-        z = product(weights["W"], jnp.concatenate([state, x["here"]]))
+        z = product(weights["W"], jnp.concatenate([state, x]))
         return z, product(weights["top"], z) + product(weights["top"], state)
 
-    def never(weights, state, x):
-        return state, product(weights["top"], state)
+    def several(weights, state, x):
+        return state, product(weights["top"], jnp.stack([state, state]))
 
-    with pytest.raises(ValueError, match="once only"):
-        time_loop(twice, weights, states, inputs)
-    with pytest.raises(ValueError, match="must multiply with each of its weight matrices"):
-        time_loop(never, weights, states, inputs)
+    with pytest.raises(ValueError, match=r"with each weight matrix once only.*or use time_loop='plain'"):
+        fast_loop(twice, weights, states, inputs)
+    with pytest.raises(ValueError, match=r"v of shape \[2, 2\], W of \[2, 3\]: .* one vector; multiply whole frames"):
+        fast_loop(several, weights, states, inputs)
 
 
-@pytest.mark.parametrize("marked", [InPlace, lambda array: array])
-def test_matrix_inputs_that_stay_in_place(case, marked):
-    """The numbers of a plain loop, and gradients of the matrices where they are wanted."""
-    weights, states, _ = case
-    X = np.random.default_rng(2).normal(size=(B, T, 3, d))
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda W, v: W.T @ v,
+        lambda W, v: v @ W,
+        lambda W, v: W @ jnp.ones(3),
+        lambda W, v: np.ones(2) @ W,
+        lambda W, v: 2 * W,
+        lambda W, v: W + W,
+        lambda W, v: -W,
+        lambda W, v: W[0],
+        lambda W, v: W.sum(),
+        lambda W, v: W.astype(jnp.float32),
+        lambda W, v: jnp.asarray(W),
+        lambda W, v: np.asarray(W),
+        lambda W, v: jnp.einsum("ij,i->j", W, v),
+        lambda W, v: jnp.concatenate([W, W]),
+        list,
+    ],
+)
+def test_a_weight_matrix_is_no_array(weights, states, inputs, use):
+    """As one, it would lose its gradient without a word."""
 
-    def attend(weights, state, X_t):
-        x = product(X_t, product(weights["top"], state))
-        return jnp.tanh(product(weights["square"], x)), x
+    def natural(weights, state, x):
+        return state, use(weights["top"], state) if use is not list else list(weights["top"])
 
-    def plain(weights, states, X):
-        def one_block(state, X):
-            return jax.lax.scan(lambda s, X_t: attend(weights, s, X_t), state, X)[1]
+    with pytest.raises(TypeError, match=r"shape \[2, 3\] is no array in .* fast time loop.*use product\(W, v\) for"):
+        fast_loop(natural, weights, states, inputs)
 
-        return jax.vmap(one_block)(states, X)
 
-    weights = {"top": weights["top"], "square": weights["W"][:d]}
-    for wanted in [(0, 1), (0, 1, 2)]:
-        found, expected = (
-            jax.value_and_grad(lambda *a, loop=loop: jnp.sum(loop(*a) ** 2), argnums=wanted)(weights, states, X)
-            for loop in (lambda w, s, X: time_loop(attend, w, s, marked(X)), plain)
-        )
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda X, u, v: X @ u,
+        lambda X, u, v: v @ X,
+        lambda X, u, v: X.T @ v,
+        lambda X, u, v: 2 * X + X * u[None] - X / 3,
+        lambda X, u, v: (-X) ** 2,
+        lambda X, u, v: X[1] * u,
+        lambda X, u, v: X.mean(axis=0),
+        lambda X, u, v: sum(row * u for row in X) / len(X),
+        lambda X, u, v: jnp.tanh(jnp.asarray(X)),
+        lambda X, u, v: jnp.einsum("ij,j->i", X, u),
+        lambda X, u, v: np.ones((3, d)) + X,
+        lambda X, u, v: X @ X.T,
+        lambda X, u, v: X.astype(jnp.float32).astype(jnp.float64) @ u,
+        lambda X, u, v: jnp.where(X > 0, u[None], 0.0),
+        lambda X, u, v: product(u, X),
+        lambda X, u, v: product(X, v) + X.ndim * X.shape[0],
+    ],
+)
+def test_features_in_place_are_arrays(weights, states, use):
+    """Values and gradients of any other operand are those of the plain loop, whose steps get arrays."""
+    X = np.random.default_rng(3).normal(size=(B, T, 3, d))
+
+    def look(weights, state, X_t):
+        v = product(weights["top"], state)
+        seen = use(X_t, weights["bias"], v)
+        return jnp.tanh(state + jnp.sum(seen)), seen
+
+    few = {"top": weights["top"], "bias": weights["bias"]}
+    for wanted in [(0, 1), (0, 1, 2)]:  # Where the gradient of X is wanted, too, a step gets an array.
+
+        def run(loop, wanted=wanted):
+            def total(weights, states, X):
+                return jnp.sum(time_loop(look, weights, states, InPlace(X), loop) ** 2)
+
+            return jax.value_and_grad(total, argnums=wanted)(few, states, X)
+
+        for a, b in zip(*map(jax.tree.leaves, (run("fast"), run("plain"))), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_features_in_place_know_their_shape_and_type(x64):
+    X = LoopInput(np.arange(24.0).reshape(2, 3, 4), 1)
+    assert (X.shape, X.ndim, X.dtype, X.astype(jnp.float32).dtype) == ((3, 4), 2, np.float64, np.float32)
+    for as_array in (jnp.asarray, np.asarray):
+        np.testing.assert_array_equal(as_array(X), np.arange(12.0, 24.0).reshape(3, 4))
+    with pytest.raises(AttributeError, match="shapes"):
+        _ = X.shapes

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training import parallel as ways
+from attention_ar.training.steps import TrainState, create_train_state, train_step
 
 SCRIPT = Path(__file__).with_name("twenty_steps.py")
 SPEC = importlib.util.spec_from_file_location("twenty_steps", SCRIPT)
@@ -43,19 +45,20 @@ def require_same(found: dict, expected, tolerance):
         np.testing.assert_allclose(other, array, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("way", "home", "dtype"),
+    ("way", "store", "dtype"),
     [
-        ("auto", "whole", np.float32),
-        ("auto", "part", np.float64),
-        ("pmap", "part", np.float32),
-        ("pmap", "whole", np.float64),
+        ("auto", "device", np.float32),
+        ("auto", "host", np.float64),
+        ("pmap", "host", np.float32),
+        ("pmap", "device", np.float64),
     ],
 )
-def test_eight_devices_do_what_one_does(way, home, dtype):
+def test_eight_devices_do_what_one_does(way, store, dtype):
     assert len(jax.devices()) == 8
     with jax.enable_x64(dtype is np.float64):
-        params, metrics = twenty_steps.after_twenty_steps(way, home, dtype)
+        params, metrics = twenty_steps.after_twenty_steps(way, store, dtype)
     require_same(leaves({"params": params, "metrics": metrics}), on_one_device(dtype), TOLERANCE[dtype])
 
 
@@ -74,11 +77,12 @@ def test_twenty_steps_change_the_parameters_and_count_real_blocks():
     assert found["metrics"]["num_blocks"] == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_processes", "devices_each", "cases"),
     [
-        (2, 2, ["auto,host,float32", "auto,part,float64", "pmap,host,float64"]),
-        (4, 1, ["auto,whole,float64"]),
+        (2, 2, ["auto,host,float32", "auto,device,float64", "pmap,host,float64"]),
+        (4, 1, ["auto,device,float64"]),
     ],
 )
 def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_each, cases):
@@ -114,7 +118,30 @@ def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_eac
         require_same(one, on_one_device(dtype), TOLERANCE[dtype])
 
 
-def test_a_batch_that_cannot_be_dealt_out_is_refused():
+def test_a_mesh_of_one_device_has_the_bits_of_plain_jit():
+    """Twenty steps with `jax.jit` and nothing else, on the first device, features from the host and from a table."""
+    model, objective = twenty_steps.PAPER
+    found = on_one_device(np.float32)
+    optimizer = optax.sgd(0.05)
+    step = jax.jit(functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=3))
+    table = np.random.default_rng(0).uniform(0, 2, (101, twenty_steps.K2, twenty_steps.D)).astype(np.float16)
+    x = jax.ShapeDtypeStruct((1, twenty_steps.T, *table.shape[1:]), np.float32)
+    shapes = jax.eval_shape(functools.partial(create_train_state, model, optimizer), jax.random.key(0), x)
+    random = np.random.default_rng(2)
+    params = jax.tree.map(lambda leaf: 0.3 * random.standard_normal(leaf.shape).astype(leaf.dtype), shapes.params)
+    state = TrainState(np.zeros((), np.int32), params, optimizer.init(params))
+    for batch in twenty_steps.batches(table):
+        batch |= {name: batch[name].astype(np.float32) for name in ("labels", "weight")}
+        batch["features"] = table[batch.pop("rows")].astype(np.float32)
+        state, metrics = step(state, batch)
+    for a, b in zip(*map(jax.tree.leaves, ({"params": state.params, "metrics": metrics}, found)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    from_table = twenty_steps.after_twenty_steps("jit", "device", np.float32)
+    for a, b in zip(*map(jax.tree.leaves, ((state.params, metrics), from_table)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_batch_that_cannot_be_sharded_evenly_is_refused():
     mesh = ways.choose("auto")
     assert (mesh.name, mesh.num_devices) == ("mesh", 8)
     ways.check_batch_size(16, mesh)
@@ -126,8 +153,9 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused():
     with pytest.raises(InputError, match="take 8, or"):
         ways.check_batch_size(3, mesh)
     ways.check_batch_size(3, ways.choose("jit"))
-    assert [mesh.fitting(n) for n in (1, 8, 9)] == [8, 8, 16]
-    assert ways.choose("auto", jax.devices()[:1]).name == "jit"
+    assert [mesh.round_up(n) for n in (1, 8, 9)] == [8, 8, 16]
+    for one in (ways.choose("auto", jax.devices()[:1]), ways.choose("jit")):
+        assert (one.name, one.devices) == ("mesh", jax.devices()[:1])
     with pytest.raises(InputError, match="must be jit, pmap or auto"):
         ways.choose("pjit")
 
@@ -138,4 +166,21 @@ def test_a_tree_comes_to_every_device_and_back():
         array = parallel.replicate({"a": np.arange(3)})["a"]
         assert len(array.sharding.device_set) == parallel.num_devices
         assert parallel.abstract({"a": array})["a"].sharding == array.sharding
-        np.testing.assert_array_equal(parallel.replicate({"a": array})["a"], [0, 1, 2])
+        again = parallel.replicate({"a": array})["a"]
+        assert again is array
+
+
+def test_jit_is_for_one_process(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(InputError, match=r"parallel=jit: runs on one device of one process; .* use auto or pmap"):
+        ways.choose("jit")
+
+
+def test_the_local_shards_of_all_processes_are_the_batch(monkeypatch):
+    mesh, found = ways.choose("auto"), []
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    for index in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        found += range(24)[mesh.local_shard(24)]
+        assert len(range(24)[mesh.local_shard(24)]) == 8
+    assert found == list(range(24))

@@ -56,7 +56,7 @@ def test_a_step_is_gradient_descent_on_the_objective():
     assert (int(metrics["step"]), int(new_state.step), bool(metrics["finite"])) == (1, 1, True)
 
 
-def test_what_fills_up_a_batch_has_no_part_in_the_step():
+def test_padding_has_no_part_in_the_step():
     step, state = compiled("sgd")
     real = batch(5)
     filled = batch(5)
@@ -84,7 +84,7 @@ def test_training_learns_and_dropout_changes_from_step_to_step():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_feature_that_is_no_number_is_noticed(value):
+def test_a_feature_that_is_not_finite_is_noticed(value):
     step, state = compiled()
     data = batch(5)
     data["features"][2, 1, 4, 0] = value
@@ -114,6 +114,17 @@ def test_evaluation_has_no_dropout_and_returns_the_attention():
     np.testing.assert_allclose(found["predictions"], jax.nn.softmax(logits), atol=1e-6)
     np.testing.assert_allclose(found["attention"], out["attention"], atol=1e-6)
     assert found["entropy"].shape == (5,)
+
+
+def test_evaluation_without_labels_has_all_but_the_cross_entropy():
+    _, state = compiled()
+    data = batch(5)
+    evaluate = jax.jit(functools.partial(eval_step, model=MODEL, objective=OBJECTIVE))
+    expected = evaluate(state.params, data)
+    found = evaluate(state.params, {"features": data["features"]})
+    assert expected.keys() - found.keys() == {"cross_entropy"}
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 def test_a_model_of_single_frames_sees_each_frame_once():

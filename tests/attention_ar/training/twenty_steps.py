@@ -36,12 +36,12 @@ def batches(table):
         }
 
 
-def after_twenty_steps(way: str, home: str, dtype, model=PAPER):
+def after_twenty_steps(way: str, store: str, dtype, model=PAPER):
     """Returns the parameters and the last step's metrics.
 
     Args:
       way: jit, pmap or auto.
-      home: of the features: "host", "whole", a table on every device, or "part", one that is cut over the devices.
+      store: of the features: "host", or "device", a table on every device.
       dtype: of everything.
       model: and its objective.
     """
@@ -54,16 +54,14 @@ def after_twenty_steps(way: str, home: str, dtype, model=PAPER):
     random = np.random.default_rng(2)
     params = jax.tree.map(lambda leaf: 0.3 * random.standard_normal(leaf.shape).astype(leaf.dtype), shapes.params)
     state = parallel.replicate(TrainState(np.zeros((), np.int32), params, optimizer.init(params)))
-    parallel.must_cut = lambda num_bytes: home == "part"
-    resident = parallel.put_table(len(table), (K2, D), np.float16, lambda a, b: table[a:b])
-    index, count = parallel.share
+    replicated = parallel.replicate(table)
     for batch in batches(table):
-        batch = {name: array[index * B // count : (index + 1) * B // count] for name, array in batch.items()}
+        batch = {name: array[parallel.local_shard(B)] for name, array in batch.items()}
         batch |= {name: batch[name].astype(dtype) for name in ("labels", "weight")}
-        if home == "host":
+        if store == "host":
             batch["features"] = table[batch.pop("rows")].astype(dtype)
         else:
-            batch |= resident
+            batch["table"] = replicated
         state, metrics = step(state, parallel.put(batch))
     return jax.device_get(state.params), jax.device_get(metrics)
 
@@ -73,9 +71,9 @@ def main(output, coordinator, num_processes, process_id, *cases):
     jax.distributed.initialize(coordinator, int(num_processes), int(process_id), heartbeat_timeout_seconds=20)
     found = {}
     for case in cases:
-        way, home, dtype = case.split(",")
+        way, store, dtype = case.split(",")
         with jax.enable_x64(dtype == "float64"):
-            params, metrics = after_twenty_steps(way, home, np.dtype(dtype).type)
+            params, metrics = after_twenty_steps(way, store, np.dtype(dtype).type)
         for path, leaf in jax.tree_util.tree_leaves_with_path({"params": params, "metrics": metrics}):
             found[case + jax.tree_util.keystr(path)] = leaf
     if jax.process_index() == 0:

@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from attention_ar.errors import InputError
-from attention_ar.training.parallel import OneDevice
+from attention_ar.training.parallel import choose
 from data_prep import tfds_builders
 from data_prep.features import record_export, record_files
 from data_prep.features.contents import FeaturesFile
@@ -172,7 +172,7 @@ def test_the_same_blocks_in_the_same_order(exported):
         videos = [v for v, split in enumerate(file.splits) if split == "train"]
         blocks = cut_blocks(file, videos, num_steps=4, fps=6, stride=3)
         order = epoch_order(blocks.video, seed=1, epoch=2)
-        loaded = load_batches(OnDisk(file, np.float32), blocks, order, 3, OneDevice())
+        loaded = load_batches(OnDisk(file, np.float32), blocks, order, 3, choose("jit"))
         return [{name: np.array(array) for name, array in batch.arrays.items()} for batch in loaded]
 
     ours, theirs = epoch(open_features(folder)), epoch(contents)

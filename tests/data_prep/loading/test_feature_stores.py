@@ -1,4 +1,4 @@
-"""From the three homes of features come the same batches, and nothing is read twice in an epoch."""
+"""The three feature stores make the same batches, and nothing is read twice in an epoch."""
 
 import jax
 import ml_dtypes
@@ -7,7 +7,7 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training import parallel as ways
-from attention_ar.training.steps import look_up
+from attention_ar.training.feature_table import look_up
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.hdf5_file import write_features
 from data_prep.features.opening import open_features
@@ -15,7 +15,7 @@ from data_prep.loading import feature_stores
 from data_prep.loading.batches import AHEAD, load_batches
 from data_prep.loading.block_table import cut_blocks, epoch_order
 from data_prep.loading.buffers import copy_rows, widen
-from data_prep.loading.feature_stores import InMemory, OnDevice, OnDisk, open_home
+from data_prep.loading.feature_stores import InMemory, OnDevice, OnDisk, open_store
 
 CELLS, MAPS, STEPS = 2, 4, 4
 
@@ -60,17 +60,17 @@ def arrays_of(batch, dtype=np.float32):
     return arrays
 
 
-def all_homes(parallel, dtype=np.float32):
-    return [open_home(name, FILE, dtype, VIDEOS, parallel) for name in ("disk", "host", "device")]
+def all_stores(parallel, dtype=np.float32):
+    return [open_store(name, FILE, dtype, VIDEOS, parallel) for name in ("disk", "host", "device")]
 
 
 @pytest.mark.parametrize("share_frames", [False, True])
 def test_batches_hold_what_the_blocks_say(share_frames):
-    parallel = ways.OneDevice()
+    parallel = ways.choose("jit")
     expected = FILE.features.astype(np.float32).reshape(-1, CELLS * CELLS, MAPS)
-    for home in all_homes(parallel):
+    for store in all_stores(parallel):
         seen = []
-        for batch in load_batches(home, BLOCKS, ORDER, 4, parallel, share_frames=share_frames):
+        for batch in load_batches(store, BLOCKS, ORDER, 4, parallel, share_frames=share_frames):
             assert ("where" in batch.arrays) == share_frames
             arrays = arrays_of(batch)
             # Cells are numbered row by row.
@@ -85,7 +85,7 @@ def test_batches_hold_what_the_blocks_say(share_frames):
 
 
 def test_a_batch_that_shares_frames_has_each_once_and_one_of_eight_sizes():
-    parallel = ways.OneDevice()
+    parallel = ways.choose("jit")
     for batch in load_batches(OnDisk(FILE, np.float32), BLOCKS, ORDER, 8, parallel, share_frames=True):
         distinct = len(np.unique(BLOCKS.rows[batch.block]))
         count = len(batch.arrays["frames"])
@@ -94,12 +94,12 @@ def test_a_batch_that_shares_frames_has_each_once_and_one_of_eight_sizes():
 
 
 def test_an_epoch_can_begin_in_its_middle():
-    parallel = ways.OneDevice()
-    for home in all_homes(parallel):
-        whole = [(batch.block.tolist(), arrays_of(batch)) for batch in load_batches(home, BLOCKS, ORDER, 4, parallel)]
+    parallel = ways.choose("jit")
+    for store in all_stores(parallel):
+        whole = [(batch.block.tolist(), arrays_of(batch)) for batch in load_batches(store, BLOCKS, ORDER, 4, parallel)]
         rest = [
             (batch.block.tolist(), arrays_of(batch))
-            for batch in load_batches(home, BLOCKS, ORDER, 4, parallel, first=2)
+            for batch in load_batches(store, BLOCKS, ORDER, 4, parallel, first=2)
         ]
         assert len(rest) == len(whole) - 2
         for (block, arrays), (expected_block, expected) in zip(rest, whole[2:], strict=True):
@@ -108,44 +108,51 @@ def test_an_epoch_can_begin_in_its_middle():
                 np.testing.assert_array_equal(arrays[name], expected[name])
 
 
-class Process(ways.OneDevice):
-    """One of several processes, as far as its share of a batch goes."""
+class Process(ways.OverMesh):
+    """One of several processes, as far as its local shard of a batch goes."""
 
     def __init__(self, index, count):
-        super().__init__()
-        self.share = index, count
+        super().__init__(jax.devices()[:1])
+        self.index, self.count = index, count
+
+    def local_shard(self, batch_size):
+        return slice(self.index * batch_size // self.count, (self.index + 1) * batch_size // self.count)
 
 
-def test_processes_make_their_shares_of_the_same_batches():
-    home = OnDisk(FILE, np.float32)
-    whole = [arrays_of(batch) for batch in load_batches(home, BLOCKS, ORDER, 4, Process(0, 1))]
-    halves = [[arrays_of(b) for b in load_batches(home, BLOCKS, ORDER, 4, Process(i, 2))] for i in range(2)]
+def test_processes_make_local_shards_of_the_same_batches():
+    store = OnDisk(FILE, np.float32)
+    whole = [arrays_of(batch) for batch in load_batches(store, BLOCKS, ORDER, 4, Process(0, 1))]
+    halves = [[arrays_of(b) for b in load_batches(store, BLOCKS, ORDER, 4, Process(i, 2))] for i in range(2)]
     for expected, first, second in zip(whole, *halves, strict=True):
         assert len(first["features"]) == len(second["features"]) == 2
         for name in expected:
             np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), expected[name])
 
 
-@pytest.mark.parametrize("room", [True, False])
-def test_over_a_mesh_the_table_is_whole_or_cut_and_every_device_gets_its_blocks(monkeypatch, room):
-    mesh, one = ways.OverMesh(), ways.OneDevice()
-    # 30 rows of 16 values in float16 are 960 bytes; a table may take 60 % of a device's memory.
-    monkeypatch.setattr(mesh, "free_memory", lambda: 1700 if room else 1500)
+def test_over_a_mesh_every_device_has_the_table_and_takes_its_blocks_from_it():
+    mesh, one = ways.OverMesh(), ways.choose("jit")
     on_devices = OnDevice(FILE, np.float32, VIDEOS, mesh)
-    ((name, table),) = on_devices.table.items()
-    parts = {shard.data.shape[0] for shard in table.addressable_shards}
-    assert (name, parts) == (("table", {30}) if room else ("table_part", {4}))
+    assert [shard.data.shape for shard in on_devices.table.addressable_shards] == [(30, CELLS * CELLS, MAPS)] * 8
     expected = [arrays_of(batch) for batch in load_batches(OnDisk(FILE, np.float32), BLOCKS, ORDER, 8, one)]
-    look_up = jax.jit(lambda batch: mesh.look_up(batch, np.float32)["features"])
     for batch, wanted in zip(load_batches(on_devices, BLOCKS, ORDER, 8, mesh), expected, strict=True):
-        np.testing.assert_array_equal(look_up(batch.arrays), wanted["features"])
+        assert batch.arrays["rows"].sharding == mesh.sharded
+        np.testing.assert_array_equal(arrays_of(batch)["features"], wanted["features"])
+
+
+def test_a_table_that_no_device_has_room_for_is_refused(monkeypatch):
+    # 30 rows of 16 values in float16 are 960 bytes.
+    monkeypatch.setattr(feature_stores, "free_device_memory", lambda devices: 959)
+    with pytest.raises(InputError, match=r"features_on=device: the features of 30 frames are .*; use --features_on=ho"):
+        open_store("device", FILE, np.float32, VIDEOS, ways.choose("jit"))
+    monkeypatch.setattr(feature_stores, "free_device_memory", lambda devices: 960)
+    assert open_store("device", FILE, np.float32, VIDEOS, ways.choose("jit")).name == "device"
 
 
 def test_bfloat16_features_are_those_of_float16_rounded():
-    parallel = ways.OneDevice()
+    parallel = ways.choose("jit")
     expected = FILE.features.astype(np.float32).astype(ml_dtypes.bfloat16).reshape(-1, CELLS * CELLS, MAPS)
-    for home in all_homes(parallel, ml_dtypes.bfloat16):
-        for batch in load_batches(home, BLOCKS, ORDER, 4, parallel):
+    for store in all_stores(parallel, ml_dtypes.bfloat16):
+        for batch in load_batches(store, BLOCKS, ORDER, 4, parallel):
             arrays = arrays_of(batch, ml_dtypes.bfloat16)
             assert arrays["labels"].dtype == arrays["weight"].dtype == np.float32
             np.testing.assert_array_equal(arrays["features"], expected[BLOCKS.rows[batch.block]])
@@ -160,16 +167,16 @@ class CountingRows(np.ndarray):
         return np.asarray(super().__getitem__(index))
 
 
-@pytest.mark.parametrize("held", [1, 3, 600])
-def test_every_video_is_read_once_an_epoch_and_few_are_held(monkeypatch, held):
-    monkeypatch.setattr(feature_stores, "HELD", held)
+@pytest.mark.parametrize("cached", [1, 3, 600])
+def test_every_video_is_read_once_an_epoch_and_few_are_cached(monkeypatch, cached):
+    monkeypatch.setattr(feature_stores, "CACHED", cached)
     file = features_file([5] * 40)
     rows = np.asarray(file.features).view(CountingRows)
     rows.reads = []
     file = features_file([5] * 40, rows)
     blocks = cut_blocks(file, np.arange(40), num_steps=STEPS, fps=30, stride=1)
     order = epoch_order(blocks.video, seed=0, epoch=1)
-    parallel = ways.OneDevice()
+    parallel = ways.choose("jit")
     loaded = load_batches(OnDisk(file, np.float32), blocks, order, 4, parallel)
     expected = np.asarray(rows).astype(np.float32).reshape(-1, CELLS * CELLS, MAPS)
     for batch in loaded:
@@ -178,7 +185,7 @@ def test_every_video_is_read_once_an_epoch_and_few_are_held(monkeypatch, held):
 
 
 def test_a_batch_is_untouched_until_the_next_but_one_is_asked_for():
-    parallel = ways.OneDevice()
+    parallel = ways.choose("jit")
     file = features_file([40])
     blocks = cut_blocks(file, [0], num_steps=STEPS, fps=30, stride=1)
     loaded = load_batches(OnDisk(file, np.float32), blocks, np.arange(len(blocks)), 2, parallel)
@@ -193,10 +200,10 @@ def test_a_batch_is_untouched_until_the_next_but_one_is_asked_for():
 
 def test_features_are_read_from_a_file(tmp_path):
     write_features(tmp_path / "features.h5", FILE)
-    file, parallel = open_features(tmp_path / "features.h5"), ways.OneDevice()
+    file, parallel = open_features(tmp_path / "features.h5"), ways.choose("jit")
     expected = FILE.features.astype(np.float32).reshape(-1, CELLS * CELLS, MAPS)
-    for home in (OnDisk(file, np.float32), InMemory(file, np.float32, VIDEOS)):
-        for batch in load_batches(home, BLOCKS, ORDER, 4, parallel):
+    for store in (OnDisk(file, np.float32), InMemory(file, np.float32, VIDEOS)):
+        for batch in load_batches(store, BLOCKS, ORDER, 4, parallel):
             np.testing.assert_array_equal(batch.arrays["features"], expected[BLOCKS.rows[batch.block]])
 
 
@@ -225,28 +232,27 @@ def test_copied_rows(rows):
     ("device_memory", "host_memory", "name"),
     [(0, 1 << 40, "host"), (1 << 20, 1 << 40, "device"), (0, 2000, "disk"), (1500, 2000, "disk"), (1500, 4000, "host")],
 )
-def test_auto_takes_the_first_home_that_has_room(monkeypatch, device_memory, host_memory, name):
-    # 30 frames of 16 values: 960 bytes in float16, 1920 in float32; a home may take 60 % of its memory.
-    parallel = ways.OneDevice()
-    monkeypatch.setattr(parallel, "free_memory", lambda: device_memory)
-    memory = type("Memory", (), {"available": host_memory})
-    monkeypatch.setattr(feature_stores.psutil, "virtual_memory", lambda: memory)
-    assert open_home("auto", FILE, np.float32, VIDEOS, parallel).name == name
+def test_auto_takes_the_first_store_that_has_room(monkeypatch, device_memory, host_memory, name):
+    # 30 frames of 16 values: 960 bytes in float16, 1920 in float32; a store may take 60 % of its memory.
+    parallel = ways.choose("jit")
+    monkeypatch.setattr(feature_stores, "free_device_memory", lambda devices: device_memory)
+    monkeypatch.setattr(feature_stores, "free_host_memory", lambda: host_memory)
+    assert open_store("auto", FILE, np.float32, VIDEOS, parallel).name == name
 
 
-def test_an_unknown_home_is_refused():
+def test_an_unknown_store_is_refused():
     with pytest.raises(InputError, match="features_on='tape': must be auto, device, host or disk"):
-        open_home("tape", FILE, np.float32, VIDEOS, ways.OneDevice())
+        open_store("tape", FILE, np.float32, VIDEOS, ways.choose("jit"))
 
 
 @pytest.mark.parametrize(("batch_size", "num_steps", "stride"), [(1, 6, 1), (3, 6, 6), (2, 5, 5)])
 def test_shared_frames_of_any_number_find_room(batch_size, num_steps, stride):
     """Rounded up to one of eight sizes, they may be more than the batch has frames."""
-    parallel = ways.OneDevice()
+    parallel = ways.choose("jit")
     blocks = cut_blocks(FILE, VIDEOS, num_steps=num_steps, fps=30, stride=stride)
     expected = FILE.features.astype(np.float32).reshape(-1, CELLS * CELLS, MAPS)
-    home = OnDisk(FILE, np.float32)
-    for batch in load_batches(home, blocks, np.arange(len(blocks)), batch_size, parallel, share_frames=True):
+    store = OnDisk(FILE, np.float32)
+    for batch in load_batches(store, blocks, np.arange(len(blocks)), batch_size, parallel, share_frames=True):
         np.testing.assert_array_equal(arrays_of(batch)["features"], expected[blocks.rows[batch.block]])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from attention_ar.training.parallel import OneDevice, OverMesh
+from attention_ar.training.parallel import OverMesh, choose
 from experiments.benchmarks import flops
 from experiments.benchmarks.settings import Settings
 from experiments.compilation import ahead_of_time, tpu_topologies
@@ -94,19 +94,32 @@ def test_the_step_of_eight_devices_sums_its_gradients_once():
     assert found["flops"]["nominal_per_chip"] == found["flops"]["nominal_per_step"] / 8
 
 
-def test_a_table_on_the_devices_is_cut_and_brings_collectives():
+def test_a_table_is_on_every_device_and_brings_no_collectives():
     with_table = dataclasses.replace(SHAPES, num_frames=101)
-    compiled = lower_train_step(OverMesh(), config(), with_table, 0).compile()
-    kinds = {one.kind for one in find_collectives(compiled.as_text())}
-    assert "collective-permute" in kinds  # What a device wants goes around their ring.
-    # 13 float16 frames of 8 · 13 ≥ 101 on each device, and 2 · 3 row numbers, in the place of 2 · 3 frames.
-    more = report(compiled, find_pod("v5e:2x4"), config(), with_table)["memory_per_chip"]["arguments"]
-    assert more == 4 * (3 * 99 + 2) + 4 * 2 * (3 + 1) + 13 * 4 * 8 * 2 + 4 * 2 * 3
+    table = 101 * 4 * 8 * 2
+    compiled = lower_train_step(OverMesh(), config(), with_table, table).compile()
+    found = report(compiled, find_pod("v5e:2x4"), config(), with_table)
+    assert [one["kind"] for one in found["collectives"]] == ["all-reduce"]
+    # 101 float16 frames on each device, and 2 · 3 row numbers, in the place of 2 · 3 frames.
+    assert found["memory_per_chip"]["arguments"] == 4 * (3 * 99 + 2) + 4 * 2 * (3 + 1) + table + 4 * 2 * 3
+    assert refused(lambda: lower_train_step(OverMesh(), config(), with_table, table - 1)) == (
+        "features_on=device: a table of 101 frames is 0.0 GiB, a chip has 0.0 GiB; use --features_on=host"
+    )
+
+
+@pytest.mark.parametrize(("platform", "loop"), [("tpu", "plain"), ("cpu", "fast")])
+def test_the_time_loop_is_that_of_the_platform_compiled_for(monkeypatch, platform, loop):
+    built, mesh = [], OverMesh()
+    monkeypatch.setattr(mesh, "devices", [type("Device", (), {"platform": platform})])
+    build = ahead_of_time.build_model
+    monkeypatch.setattr(ahead_of_time, "build_model", lambda *args: built.append(build(*args)) or built[0])
+    lower_train_step(mesh, config("average_pool"), SHAPES, 0)
+    assert built[0].time_loop == loop
 
 
 def test_abstract_batches_lie_where_real_ones_do():
     batch = {"weight": np.ones(16, np.float32)}
-    for parallel in (OneDevice(), OverMesh()):
+    for parallel in (choose("jit"), OverMesh()):
         abstract, real = parallel.abstract_batch(batch)["weight"], parallel.put(batch)["weight"]
         assert (abstract.shape, abstract.dtype, abstract.sharding) == (real.shape, real.dtype, real.sharding)
 
