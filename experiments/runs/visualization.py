@@ -158,7 +158,7 @@ def covering_blocks(file, video: int, num_steps: int, skip: int) -> Blocks:
 
 
 def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
-    """Decodes frames of a clip, at their own aspect ratio and at most `MAX_HEIGHT` high.
+    """Decodes frames of a clip, as a player shows them and at most `MAX_HEIGHT` high.
 
     Args:
       file, video: the clip.
@@ -168,14 +168,12 @@ def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
     Returns:
       `<uint8>[n, H, W, 3]`, RGB.
     """
-    path, every = file.clip_path(video, data_dir), file.stored_every(video)
-    wanted = set(np.asarray(wanted).tolist())
-    kept, index = [], 0
-    for chunk in read_frames(path, every=every, size=None, colour="rgb24"):
-        kept += [at_most(frame, MAX_HEIGHT) for n, frame in enumerate(chunk, index) if n in wanted]
-        index += len(chunk)
-    if len(kept) < len(wanted):
-        raise InputError(f"{path}: has {index} frames, not as many as when its features were extracted")
+    path = file.clip_path(video, data_dir)
+    numbers = file.clip_frames(video)[np.asarray(wanted)]
+    reader = read_frames(path, frames=numbers, size=None, colour="rgb24")
+    kept = [at_most(frame, MAX_HEIGHT) for chunk in reader for frame in chunk]
+    if len(kept) < len(numbers):
+        raise InputError(f"{path}: has {reader.num_frames} frames, not as many as when its features were extracted")
     return np.stack(kept)
 
 
