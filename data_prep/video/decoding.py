@@ -14,7 +14,7 @@ from fractions import Fraction
 import av
 from av.stream import Disposition
 
-from data_prep.video.frame_times import Clock, FrameTimes, TimesInTheMaking, possible_rate
+from data_prep.video.frame_times import UNKNOWN_FPS, Clock, FrameTimes, TimesInTheMaking, possible_rate
 from data_prep.video.promise import Packets, num_missing
 from data_prep.video.sources import VideoError, hint, is_endless, open_video
 
@@ -113,7 +113,7 @@ class WholeFrames(contextlib.AbstractContextManager):
     def _judge(self, decoder: "_Decoder", last_shown: int | None):
         fault, packets = decoder.fault, decoder.packets
         per_frame = decoder.packets_per_frame()
-        fps = self.said_fps or 25.0 if self._times is None else self.times.fps
+        fps = self.said_fps or UNKNOWN_FPS if self._times is None else self.times.fps
         missing = num_missing(self._source, self.container, self.stream, packets, per_frame * fps)
         self.num_missing = -(-missing // per_frame)
         if not fault.reason and self.num_missing:
@@ -231,7 +231,7 @@ def said_rate(stream, duration: int) -> float | None:
 def make_clock(container, stream, said_fps: float | None) -> Clock:
     """Returns the clock of a container's pictures."""
     leap = _BROADCAST_LEAP if container.format.name in ("mpeg", "mpegts", "mpegvideo") else _LEAP
-    return Clock(gap=round(1 / (said_fps or 25.0) / stream.time_base), leap=round(leap / stream.time_base))
+    return Clock(gap=round(1 / (said_fps or UNKNOWN_FPS) / stream.time_base), leap=round(leap / stream.time_base))
 
 
 def picture_stream(container, source):

@@ -15,7 +15,7 @@ import numpy as np
 from attention_ar.blocks import frame_skip
 
 _SLOWEST, _FASTEST = 1e-5, 1000.0  # rates that a camera may have: a frame a day, and high speed
-_UNKNOWN_FPS = 25.0
+UNKNOWN_FPS = 25.0
 _ABSURD = 100  # times the gap before: so far apart are two frames only where a clock was set anew
 
 _Frame = TypeVar("_Frame")
@@ -176,7 +176,7 @@ class FrameTimes:
     @property
     def fps(self) -> float:
         """The measured rate or, where there is none, the container's; a guess where that is no possible one either."""
-        return possible_rate(self.measured_fps, self.said_fps) or _UNKNOWN_FPS
+        return possible_rate(self.measured_fps, self.said_fps) or UNKNOWN_FPS
 
     @property
     def varies(self) -> bool:
