@@ -324,7 +324,7 @@ class ClipStream(contextlib.AbstractContextManager):
     def _end(self, first: int) -> float:
         """When the last frame of a block ends, in seconds."""
         last = min(first + (self._window.num_steps - 1) * self.skip, self._window.num_frames - 1)
-        return self._seconds.get(last + 1, self._seconds[last] + 1 / self.fps)
+        return self._seconds[last] + 1 / self.fps
 
 
 def _said(frames: WholeFrames) -> VideoProbe:
