@@ -105,6 +105,25 @@ def test_animation_is_small_and_lasts_as_long(tmp_path, num_frames, fps, shown, 
         assert gif.size == (2 * 43, 22 + 32)
 
 
+def test_frames_that_are_not_equally_far_apart(tmp_path):
+    seconds = [0.0, 0.1, 0.2, 0.3, 1.3, 1.4]
+    frames, attention = clip(6)
+    attention_movie(frames, attention, tmp_path / "film.mp4", fps=6 / 1.5, seconds=seconds)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx(seconds, abs=1e-3)
+    attention_movie(frames, attention, tmp_path / "film.gif", fps=6 / 1.5, seconds=seconds)
+    with Image.open(tmp_path / "film.gif") as gif:
+        found = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            found.append(gif.info["duration"])
+    assert found == [100, 100, 100, 1000, 100, 250]
+    filmstrip(frames, attention, "", tmp_path / "strip.png", num_columns=3, height=60, seconds=seconds)
+    sheet = pixels(tmp_path / "strip.png")
+    for column, shown in enumerate((0, 3, 5)):  # nearest to 0, 0.7 and 1.4 s
+        np.testing.assert_allclose(sheet[50, 44 + 84 * column], frames[shown, 0, 0], atol=2)
+
+
 @pytest.mark.parametrize("size", [(33, 47), (64, 36)])
 def test_odd_and_upright_frames_are_fine(tmp_path, size):
     frames, attention = clip(3, *size)
