@@ -65,6 +65,7 @@ class WholeFrames(contextlib.AbstractContextManager):
         self.said_fps = said_rate(stream, 0)
         self.pixel_aspect = stream.sample_aspect_ratio
         self._clock = make_clock(self.container, stream, self.said_fps)
+        self._stamp = _Stamps(self.container)
         return self
 
     def __exit__(self, *_):
@@ -100,13 +101,13 @@ class WholeFrames(contextlib.AbstractContextManager):
         if not self.num_frames:
             reason = f"not one whole frame ({fault.reason or decoder.undecodable or 'the decoder gave none'})"
             raise VideoError(self._source, f"{reason}{hint(self._source, self.container)}")
-        self._judge(decoder, None if held is None else _stamp(held))
+        self._judge(decoder, None if held is None else held.pts)
 
     def _show(self, frame):
         if not self.num_frames:
             self.said_fps = said_rate(self.stream, frame.duration)
         self.num_frames += 1
-        self.ticks = self._clock(_stamp(frame))
+        self.ticks = self._clock(self._stamp(frame))
         if self._times is not None:
             self._times.add(self.ticks)
 
@@ -213,8 +214,27 @@ class _Decoder:
         yield from frames
 
 
-def _stamp(frame: av.VideoFrame) -> int | None:
-    return frame.dts if frame.pts is None else frame.pts
+class _Stamps:
+    """Says of each frame by which time stamp it is shown.
+
+    An AVI has none, and what ffmpeg makes of H.264 in it is in no order. Then the stamps of decoding are, which a frame
+    has from the packet with which it was given.
+    """
+
+    def __init__(self, container):
+        self._is_avi = container.format.name == "avi"
+        self._last: dict[str, int] = {}
+        self._falls = {"pts": 0, "dts": 0}
+
+    def __call__(self, frame: av.VideoFrame) -> int | None:
+        stamps = {"pts": frame.pts, "dts": frame.dts}
+        for name, stamp in stamps.items():
+            if stamp is not None:
+                self._falls[name] += stamp < self._last.get(name, stamp)
+                self._last[name] = stamp
+        if self._is_avi or self._falls["pts"] > self._falls["dts"]:
+            return frame.dts
+        return frame.dts if frame.pts is None else frame.pts
 
 
 def said_rate(stream, duration: int) -> float | None:
