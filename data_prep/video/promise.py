@@ -7,7 +7,8 @@ import av
 
 from data_prep.video.sources import Pipe
 
-_EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
+_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_MOST_CLUSTERS = 100_000  # that are looked at
 _HEAD = 1024  # bytes, of a Matroska file, in which its segment begins
 
 
@@ -70,9 +71,12 @@ def num_missing(source, container, stream, packets: Packets, rate: float) -> int
         late = round((end - last) * float(stream.average_rate)) > 1
         return max(0, stream.frames - packets.num_read) if late and _Bytes(source).are_missing() else 0
     if "matroska" in kind:
-        missing = round((_matroska_end(container, stream) - last) * rate) - 1
-        # A single one may be the rounding to milliseconds.
-        return missing if missing > 1 and _Bytes(source).are_missing() else 0
+        there, missing = _Bytes(source), round((_matroska_end(container, stream) - last) * rate) - 1
+        if not there.are_missing():
+            return 0
+        if len(container.streams) == 1 and there.end_within_cluster():
+            return max(1, missing)
+        return missing if missing > 1 else 0  # a single one may be the rounding to milliseconds
     return 0
 
 
@@ -100,38 +104,65 @@ class _Bytes:
 
     def are_missing(self) -> bool:
         """Whether the file is shorter than its parts say."""
-        if self._head.startswith(_EBML):
-            return (matroska_size(self._head) or 0) > self.size
-        begin, head = 0, self._head
-        while head.startswith(b"RIFF") and head[8:12] in (b"AVI ", b"AVIX"):  # A long AVI is several such.
-            begin += 8 + int.from_bytes(head[4:8], "little")
-            head = b"" if self._file is None else _read(self._file, begin)
-        return begin > self.size
+        if self._head.startswith(b"RIFF"):
+            begin, head = 0, self._head
+            while head.startswith(b"RIFF"):  # A long AVI is several such.
+                begin += 8 + int.from_bytes(head[4:8], "little")
+                head = b"" if self._file is None else _read(self._file, begin)
+            return begin > self.size
+        return (matroska_segment(self._head)[1] or 0) > self.size
+
+    def end_within_cluster(self) -> bool:
+        """Whether a Matroska file is cut off within a cluster, which holds frames, and not in the tables after them."""
+        begin = matroska_segment(self._head)[0]
+        for _ in range(_MOST_CLUSTERS if self._file and begin else 0):
+            name, _, end = _element(_read(self._file, begin, 16), 0)
+            if end is None:
+                return False
+            if begin + end > self.size:
+                return name == _CLUSTER
+            begin += end
+        return False
 
 
-def _read(path, begin: int) -> bytes:
+def _read(path, begin: int, length: int = _HEAD) -> bytes:
     with open(path, "rb") as file:
         file.seek(begin)
-        return file.read(_HEAD)
+        return file.read(length)
 
 
-def matroska_size(head: bytes) -> int | None:
-    """Returns the size in bytes that the beginning of a Matroska file promises; None where it promises none.
+def matroska_segment(head: bytes) -> tuple[int | None, int | None]:
+    """Returns where in a Matroska file its segment, which is all but a header, begins and should end.
 
-    The file is an EBML header and a segment, each an identifier of four bytes, the size of the rest, and the rest.
+    Args:
+      head: the file's first bytes.
+
+    Returns:
+      Both in bytes; None for what is not said.
     """
-    size, begin = _ebml_size(head, 4)
-    segment = begin + (size or 0)
-    if head[segment : segment + 4] != _SEGMENT:
-        return None
-    size, begin = _ebml_size(head, segment + 4)
-    return None if size is None else begin + size
+    name, _, begin = _element(head, 0)
+    if name != _EBML or begin is None:
+        return None, None
+    name, content, end = _element(head, begin)
+    return (content, end) if name == _SEGMENT else (None, None)
 
 
-def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """A size and where it ends. As many zero bits lead it as bytes follow the first; None, all ones, is unknown."""
-    length = 9 - data[at].bit_length() if at < len(data) else 9
-    if length > 8 or at + length > len(data):
-        return None, at
-    value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
-    return (None if value == (1 << 7 * length) - 1 else value), at + length
+def _element(data: bytes, at: int) -> tuple[int | None, int | None, int | None]:
+    """Returns the identifier of an EBML element, where its content begins, and where it ends (None if unsaid).
+
+    Identifier and size are numbers of 1 to 8 bytes: as many zero bits lead one as bytes follow its first. Of a size,
+    these bits and the one after them do not count, and it is unknown where all others are ones.
+    """
+    name_length = _length(data, at)
+    size_length = _length(data, at + name_length)
+    content = at + name_length + size_length
+    if content > len(data):
+        return None, None, None
+    name = int.from_bytes(data[at : at + name_length], "big")
+    unknown = (1 << 7 * size_length) - 1
+    size = int.from_bytes(data[at + name_length : content], "big") & unknown
+    return name, content, None if size == unknown else content + size
+
+
+def _length(data: bytes, at: int) -> int:
+    return 9 - data[at].bit_length() if at < len(data) else 9

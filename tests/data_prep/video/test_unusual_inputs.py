@@ -238,6 +238,17 @@ def test_a_last_frame_that_is_shown_for_long(tmp_path, write_video, copy_packets
     assert count(path) == (12, 25.0, None)
 
 
+def test_matroska_that_is_cut_off_in_its_last_cluster_or_after_it(tmp_path, write_video):
+    """The last frame in time is there, some before it are not."""
+    data = write_video(tmp_path / "clip.mkv", 30).read_bytes()
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(data[: data.rfind(b"\x1c\x53\xbb\x6b") + 6])  # within the cues
+    assert count(path) == (30, 25.0, None)
+    path.write_bytes(data[: data.rfind(b"\x1c\x53\xbb\x6b") - 20])
+    num_frames, _, reason = count(path)
+    assert 25 < num_frames < 30 and reason.startswith(f"cut short: {num_frames} of ")
+
+
 def test_pictures_that_are_not_shown(tmp_path, write_video, drifting_picture):
     """VP8 has pictures that others are made of and no one sees, each a packet of its own."""
     plain, path = write_video(tmp_path / "plain.webm", 40, drifting_picture), tmp_path / "clip.webm"
