@@ -100,7 +100,7 @@ def _known_bad() -> dict[str, str]:
 
 
 def write_verdicts(path, verdicts: Sequence[Verdict]):
-    """Writes all verdicts, those of sound clips too, as CSV with `COLUMNS`."""
+    """Writes all verdicts, those of whole clips too, as CSV with `COLUMNS`."""
     write_csv(path, COLUMNS, [verdict.row for verdict in verdicts])
 
 

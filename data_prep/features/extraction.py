@@ -128,7 +128,7 @@ def extract(
 ) -> Extraction:
     """Extracts the features of every clip and writes them to one file.
 
-    Killed and called again with the same arguments, it goes on after the last finished clip. The file is the same
+    Killed and called again with the same arguments, it resumes after the last finished clip. The file is the same
     to the bit as without the interruption: every frame sits in the same place of the same batch. Clips that cannot
     be read are left out; they and those cut short are listed in `skipped.csv` beside the output.
 
@@ -137,7 +137,7 @@ def extract(
       network: see `Network`.
       output: the features file, ending in .h5.
       fps: the rate to which clips are reduced, see `frame_times.plan_sampling`. None keeps all frames of every clip.
-      frame_batch: B, frames per call of the network. Batches span clips; the last is filled up.
+      frame_batch: B, frames per call of the network. Batches span clips; the last is padded.
       decode_workers: clips that are decoded at a time, in threads.
 
     Raises:
@@ -166,7 +166,7 @@ def extract(
 
     with PartialFeatures(output, plan) as partial:
         if partial.records:
-            print(f"going on after {len(partial.records)} of {len(sources)} clips", flush=True)
+            print(f"resuming after {len(partial.records)} of {len(sources)} clips", flush=True)
         rest = sources[len(partial.records) :]
         with (
             Progress(num_frames, partial.num_rows, "frame") as progress,
@@ -260,7 +260,7 @@ class _Batches:
         self._commit(at_least_after=_COMMIT_SECONDS)
 
     def close(self):
-        """Runs what is left as a batch of its own, filled up with black frames."""
+        """Runs what is left as a batch of its own, padded with black frames."""
         if self._end > self._begin:
             self._batch[self._end :] = 0
             self._run_network()

@@ -79,19 +79,19 @@ class WholeFrames(contextlib.AbstractContextManager):
     def __iter__(self) -> Iterator[av.VideoFrame]:
         decoder = _Decoder(self.container, self.stream, _Fault(forgiven=is_endless(self._source)))
         fault = decoder.fault
-        held = None  # a damaged frame is kept if another follows (a glitch), and dropped as the last one (a cut)
+        pending = None  # a damaged frame is kept if another follows (a glitch), and dropped as the last one (a cut)
         for frame in decoder:
             if self._stopped():
                 break
-            if held is not None:
-                self._show(held)
-                yield held
-            held = frame
-        if held is not None and held.is_corrupt:
+            if pending is not None:
+                self._show(pending)
+                yield pending
+            pending = frame
+        if pending is not None and pending.is_corrupt:
             fault.reason = fault.reason or "the last frame is damaged"
-        elif held is not None:
-            self._show(held)
-            yield held
+        elif pending is not None:
+            self._show(pending)
+            yield pending
 
         if self._stopped():
             return
@@ -101,7 +101,7 @@ class WholeFrames(contextlib.AbstractContextManager):
         if not self.num_frames:
             reason = f"not one whole frame ({fault.reason or decoder.undecodable or 'the decoder gave none'})"
             raise VideoError(self._source, f"{reason}{hint(self._source, self.container)}")
-        self._judge(decoder, None if held is None else held.pts)
+        self._judge(decoder, None if pending is None else pending.pts)
 
     def _show(self, frame):
         if not self.num_frames:
@@ -163,20 +163,21 @@ class _Decoder:
         self._num_given = self._num_since = 0  # frames, and packets since the first of them
 
     def __iter__(self):
-        fault, held = self.fault, None  # one packet waits: the last one may be cut off, and then it is no whole frame
+        fault = self.fault
+        pending = None  # one packet waits: the last one may be cut off, and then it is no whole frame
         try:
             for packet in self.container.demux(self.stream):
                 self.packets.add(packet)
                 if fault.reason or packet.size == 0:  # an empty packet would tell the decoder that all is over
                     continue
-                if held is not None:
-                    yield from self._decode(held)
-                held = packet
-            if not fault.reason and held is not None:
-                if held.is_corrupt:
+                if pending is not None:
+                    yield from self._decode(pending)
+                pending = packet
+            if not fault.reason and pending is not None:
+                if pending.is_corrupt:
                     fault.reason = "the file ends within a frame"
                 else:
-                    yield from self._decode(held)
+                    yield from self._decode(pending)
         except av.error.FFmpegError as error:
             fault.reason = plain_reason(error)
         try:

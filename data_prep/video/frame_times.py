@@ -117,7 +117,7 @@ def take(
     """
     num_rows = first_row = origin = 0  # The grid of times begins with row `first_row`, at time `origin`.
     grid = None if sampling.fps is None else Fraction(sampling.fps) * tick  # rows a tick
-    held = last = gap = None
+    pending = last = gap = None
     for number, (frame, time) in enumerate(frames):
         if grid is None and fps_if_uneven is not None and gap is not None and is_uneven(time - last, gap):
             grid, first_row = Fraction(fps_if_uneven) * tick, num_rows - 1
@@ -128,15 +128,15 @@ def take(
             if taken:
                 num_rows, origin = num_rows + 1, time
             continue
-        if held is not None:
-            midway = Fraction(held[1] + time, 2)
+        if pending is not None:
+            midway = Fraction(pending[1] + time, 2)
             end = max(num_rows, first_row + math.floor((midway - origin) * grid) + 1)
-            yield held[0], range(num_rows, end)
+            yield pending[0], range(num_rows, end)
             num_rows = end
-        held = frame, time
-    if held is not None:
-        end = max(num_rows, first_row + math.floor((held[1] - origin) * grid) + 1)
-        yield held[0], range(num_rows, end)
+        pending = frame, time
+    if pending is not None:
+        end = max(num_rows, first_row + math.floor((pending[1] - origin) * grid) + 1)
+        yield pending[0], range(num_rows, end)
 
 
 def is_uneven(gap, usual):

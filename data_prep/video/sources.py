@@ -1,6 +1,6 @@
-"""Where a video comes from: a file, a pipe or a camera, each opened by ffmpeg on the shortest leash that will do.
+"""Where a video comes from: a file, a pipe or a camera, each opened by ffmpeg with the fewest rights that will do.
 
-What comes from outside may be anything. ffmpeg is held to plain containers; it may open files for a file and nothing
+What comes from outside may be anything. ffmpeg may read plain containers only; it may open files for a file and nothing
 at all for a pipe, so that a play list called .mp4 opens nothing else; and a device is opened only where the user named
 one.
 """

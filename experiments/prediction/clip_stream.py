@@ -91,7 +91,7 @@ class _Chunk:
 
 
 class ClipPredictor:
-    """A trained model behind the network that its features came from.
+    """A trained model after the network that its features came from.
 
     Args:
       model: the model.

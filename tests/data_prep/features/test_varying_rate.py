@@ -81,7 +81,7 @@ def test_an_interrupted_extraction_resumes_to_the_same_bytes(clips, fake_network
     capsys.readouterr()
     extract(clips, network, tmp_path / "broken.h5", fps=6, frame_batch=3)
     printed = capsys.readouterr().out
-    assert "going on after 1 of 2 clips" in printed and NOTE in printed
+    assert "resuming after 1 of 2 clips" in printed and NOTE in printed
     assert (tmp_path / "broken.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 

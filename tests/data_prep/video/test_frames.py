@@ -177,7 +177,7 @@ def _garbage(path, tools):
 
 
 def _text(path, tools):
-    path.write_text("this is not a film\n" * 100)
+    path.write_text("this is not a video\n" * 100)
 
 
 def _zero_frames(path, tools):
@@ -234,7 +234,7 @@ def test_unreadable_files_say_why(tmp_path, write_video, write_sound, cut, capfd
     assert capfd.readouterr() == ("", "")  # not a word from ffmpeg
 
 
-def test_a_songs_cover_is_no_film(tmp_path, write_sound):
+def test_a_songs_cover_is_no_video(tmp_path, write_sound):
     song = write_sound(tmp_path / "song.mp4")
     with av.open(str(song)) as source, av.open(str(tmp_path / "cover.mp4"), "w") as target:
         sound = target.add_stream_from_template(source.streams.audio[0])
@@ -305,7 +305,7 @@ def test_pipes_without_a_video_say_why(tmp_path, write_video):
     play_list = f"ffconcat version 1.0\nfile {path}\n".encode()
     for data, reason in (
         (b"", "^pipe: nothing came through it$"),
-        (b"not a film\n" * 100, "no video that can be read as it comes; ffmpeg -i … -f matroska - makes such"),
+        (b"not a video\n" * 100, "no video that can be read as it comes; ffmpeg -i … -f matroska - makes such"),
         (play_list, "no video that can be read as it comes"),
         (path.read_bytes(), "not one whole frame .* has its index at the end, name the file, or redirect it with <$"),
     ):
