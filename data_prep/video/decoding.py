@@ -64,7 +64,7 @@ class WholeFrames(contextlib.AbstractContextManager):
         self.tick: Fraction = stream.time_base
         self.said_fps = said_rate(stream, 0)
         self.pixel_aspect = stream.sample_aspect_ratio
-        self._clock = make_clock(self.container, stream, self.said_fps)
+        self._clock = make_clock(self.container, stream)
         self._stamp = _Stamps(self.container)
         return self
 
@@ -249,10 +249,13 @@ def said_rate(stream, duration: int) -> float | None:
     return possible_rate(stream.average_rate, by_duration, stream.guessed_rate)
 
 
-def make_clock(container, stream, said_fps: float | None) -> Clock:
+def make_clock(container, stream) -> Clock:
     """Returns the clock of a container's pictures."""
-    leap = _BROADCAST_LEAP if container.format.name in ("mpeg", "mpegts", "mpegvideo") else _LEAP
-    return Clock(gap=round(1 / (said_fps or UNKNOWN_FPS) / stream.time_base), leap=round(leap / stream.time_base))
+    rates = filter(None, (possible_rate(rate) for rate in (stream.average_rate, stream.guessed_rate)))
+    gap = round(1 / max(rates, default=UNKNOWN_FPS) / stream.time_base)
+    broadcast = container.format.name in ("mpeg", "mpegts", "mpegvideo")
+    leap = round((_BROADCAST_LEAP if broadcast else _LEAP) / stream.time_base)
+    return Clock(gap, leap, trusted=not broadcast)
 
 
 def picture_stream(container, source):

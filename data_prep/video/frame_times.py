@@ -16,6 +16,7 @@ from attention_ar.blocks import frame_skip
 
 _SLOWEST, _FASTEST = 1e-5, 1000.0  # rates that a camera may have: a frame a day, and high speed
 UNKNOWN_FPS = 25.0
+_MOST_TICKS = 1 << 62
 _ABSURD = 100  # times the gap before: so far apart are two frames only where a clock was set anew
 
 _Frame = TypeVar("_Frame")
@@ -38,12 +39,13 @@ class Clock:
     Args:
       gap: ticks from one frame to the next where no other is known, for example what the container says.
       leap: no gap of fewer ticks is a leap.
+      trusted: whether, before there is another gap, `gap` says what a leap is.
     """
 
-    def __init__(self, gap: int, leap: int):
+    def __init__(self, gap: int, leap: int, trusted: bool = False):
         self._gap, self._leap = max(gap, 1), leap
         self._stamp: int | None = None
-        self._measured = False
+        self._measured = trusted
         self.ticks = 0
 
     def __call__(self, stamp: int | None) -> int:
@@ -57,7 +59,7 @@ class Clock:
         elif gap:
             self._gap, self._measured = gap, True
         self._stamp = self._stamp + gap if stamp is None else stamp
-        self.ticks += gap
+        self.ticks = min(self.ticks + gap, _MOST_TICKS)
         return self.ticks
 
 

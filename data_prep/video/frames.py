@@ -11,7 +11,7 @@ from data_prep.video.frame_times import FrameTimes
 from data_prep.video.pictures import Pictures
 from data_prep.video.sources import VideoError as VideoError  # for those who catch it
 
-EXTENSIONS = ("avi", "mpg", "mpeg", "mp4", "m4v", "mkv", "webm", "mov", "ts", "mts", "m2ts")
+EXTENSIONS = ("avi", "mpg", "mpeg", "mp4", "mkv", "webm", "mov")
 
 
 def read_frames(

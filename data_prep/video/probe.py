@@ -92,7 +92,7 @@ def _found(times: FrameTimes, num_missing: int, container_frames: int, size: tup
 def _times(container, stream, duration: int, pts: list[int | None], dts: list[int | None]) -> FrameTimes:
     """When the pictures of packets are shown."""
     said_fps = said_rate(stream, duration)
-    clock, times = make_clock(container, stream, said_fps), TimesInTheMaking()
+    clock, times = make_clock(container, stream), TimesInTheMaking()
     for stamp in dts if None in pts else _in_order(pts, dts):
         times.add(clock(stamp))
     return times.whole(stream.time_base, said_fps)

@@ -10,6 +10,7 @@ from PIL import Image
 from attention_ar.errors import InputError, writing
 
 _TICK = Fraction(1, 30000)  # of a second
+_SLOWEST = Fraction(1, 1001)
 
 
 class Mp4(contextlib.AbstractContextManager):
@@ -28,7 +29,9 @@ class Mp4(contextlib.AbstractContextManager):
             path = os.path.abspath(self._beside)  # a relative name with a colon would be read as a protocol
             self._container = av.open(path, "w", format="mp4", options={"movflags": "faststart"})
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._stream = self._container.add_stream(codec, rate=Fraction(self._fps).limit_denominator(1001))
+        self._stream = self._container.add_stream(
+            codec, rate=max(Fraction(self._fps).limit_denominator(1001), _SLOWEST)
+        )
         self._stream.pix_fmt = "yuv420p"
         self._is_empty, self._ticks = True, -1
         return self

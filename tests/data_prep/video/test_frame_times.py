@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from data_prep.video.frame_times import Clock, FrameTimes, Sampling, plan_sampling, take
+from data_prep.video.frame_times import Clock, FrameTimes, Sampling, TimesInTheMaking, plan_sampling, take
 
 MS = Fraction(1, 1000)
 
@@ -172,3 +172,16 @@ def test_a_stream_is_sampled_by_its_times_from_where_its_rate_varies():
 def test_times_never_fall(stamps, expected):
     clock = Clock(gap=4, leap=1000)
     assert [clock(stamp) for stamp in stamps] == expected
+
+
+def test_a_leap_after_the_first_frame():
+    clock = Clock(gap=4, leap=1000, trusted=True)
+    assert [clock(stamp) for stamp in (0, 90_000, 90_004)] == [0, 4, 8]
+
+
+def test_times_that_no_clock_has():
+    clock, times = Clock(gap=4, leap=1000), TimesInTheMaking()
+    for stamp in (-(2**63), 2**63 - 1, 0, 2**63 - 1):
+        times.add(clock(stamp))
+    found = times.whole(MS, 25.0)
+    assert found.fps == 25 and not found.varies

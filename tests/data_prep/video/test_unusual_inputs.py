@@ -138,7 +138,9 @@ def test_fields_that_are_cut_off(tmp_path, write_field_coded, cut):
 def write_gops(path, num_frames, picture, *, codec="libx264", b_frames=0, gop=20, rate=25):
     """A keyframe every `gop` frames."""
     with av.open(str(path), "w") as container:
-        options = {"sc_threshold": "0"} if codec == "libx264" else {}
+        options = {"libx264": {"sc_threshold": "0"}, "libx265": {"x265-params": "log-level=none:scenecut=0"}}.get(
+            codec, {}
+        )
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.gop_size, stream.max_b_frames = gop, b_frames
@@ -192,7 +194,18 @@ def test_recordings_joined_end_to_end(tmp_path, drifting_picture, extension):
 
 
 @pytest.mark.parametrize(
-    ("extension", "codec"), [("ts", "libx264"), ("mkv", "libx264"), ("mp4", "libx264"), ("mpg", "mpeg2video")]
+    ("extension", "codec"),
+    [
+        ("ts", "libx264"),
+        ("mkv", "libx264"),
+        ("mp4", "libx264"),
+        ("mpg", "mpeg2video"),
+        ("mpg", "mpeg1video"),
+        ("ts", "libx265"),
+        ("mp4", "libx265"),
+        ("webm", "libvpx-vp9"),
+        ("webm", "libvpx"),
+    ],
 )
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_a_capture_that_begins_between_keyframes(tmp_path, drifting_picture, copy_packets, extension, codec, b_frames):
