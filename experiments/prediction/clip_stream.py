@@ -4,6 +4,7 @@ What a block says is known when its last frame is there, for the first state (Eq
 """
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +21,14 @@ from data_prep.loading.block_window import BlockWindow
 from data_prep.loading.buffers import aligned_empty, copy_rows
 from data_prep.video.clip_frames import INPUT_SIZE
 from data_prep.video.decoding import WholeFrames
-from data_prep.video.frame_times import UNKNOWN_FPS, plan_sampling, take
-from data_prep.video.pictures import Pictures, shown_size
+from data_prep.video.frame_times import FrameTimes, plan_sampling, take
+from data_prep.video.pictures import Pictures, display_matrix, orientation, shown_size
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import find_source, is_endless
 from experiments.runs.protocol import Protocol
 from experiments.runs.trained import TrainedModel
+
+_FIRST = 12  # frames of a pipe or a camera, by which its rate is checked
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ class ClipStream(contextlib.AbstractContextManager):
 
     Attributes:
       found: rate and size of the clip, as a `VideoProbe`, once this context is entered. Of a pipe or a camera it has
-        what the container says.
+        what the container and the first frames say.
       num_frames_expected: how many frames the clip should have; 0 where that cannot be known.
       num_frames: decoded so far.
       fps: frames of a second that have features.
@@ -198,7 +201,10 @@ class ClipStream(contextlib.AbstractContextManager):
         with contextlib.ExitStack() as stack:
             self._frames = stack.enter_context(WholeFrames(source, self._stopped))
             self.is_endless = is_endless(source)
-            self.found = _said(self._frames) if self.is_endless else probe(source)
+            frames = ((frame, self._frames.ticks) for frame in self._frames)
+            first = list(itertools.islice(frames, _FIRST if self.is_endless else 0))
+            self._timed = itertools.chain(first, frames)
+            self.found = _found(self._frames, first) if self.is_endless else probe(source)
             self.num_frames_expected = self.found.num_frames
             try:
                 self._plan(self.found)
@@ -231,9 +237,9 @@ class ClipStream(contextlib.AbstractContextManager):
         small = Pictures(INPUT_SIZE, "bgr24")
         batch, tick = self._predictor.frame_batch, self._frames.tick
         pictures, rows, seconds, shown, num_rows, told = [], [], [], [], 0, 0
-        frames = (((frame, self._frames.ticks), self._frames.ticks) for frame in self._frames)
         # The rate of what has no end may turn out to vary, and the rows are then chosen by their times.
         fps_if_uneven = self._predictor.extraction_fps if self.is_endless and self._sampling.every > 1 else None
+        frames = (((frame, ticks), ticks) for frame, ticks in self._timed)
         for (frame, ticks), own in take(frames, tick, self._sampling, fps_if_uneven):
             if large:
                 shown.append((own.start if own else num_rows - 1, float(ticks * tick), large(frame)))
@@ -327,14 +333,23 @@ class ClipStream(contextlib.AbstractContextManager):
         return self._seconds[last] + 1 / self.fps
 
 
-def _said(frames: WholeFrames) -> VideoProbe:
+def _found(frames: WholeFrames, first: list) -> VideoProbe:
+    """Returns what is known of a source that may have no end, when its first frames, and their times, are there.
+
+    These say its rate where it varies already, or is another than the container's by more than a quarter.
+    """
+    times = FrameTimes(np.array([ticks for _, ticks in first], np.int64), frames.tick, frames.said_fps)
+    said, measured = frames.said_fps or times.fps, times.measured_fps
     height, width = shown_size(frames.stream.width, frames.stream.height, frames.pixel_aspect)
+    turn = first and display_matrix(first[0][0]) is not None and orientation(display_matrix(first[0][0]))
+    height, width = turn.size(height, width) if turn else (height, width)
     return VideoProbe(
-        fps=frames.said_fps or UNKNOWN_FPS,
+        fps=measured if measured and (times.varies or abs(measured / said - 1) > 0.25) else said,
         num_frames=0,
         num_missing=0,
         container_frames=frames.stream.frames,
         width=width,
         height=height,
-        rate_known=frames.said_fps is not None,
+        rate_known=times.rate_known,
+        fastest_fps=times.fastest_fps,
     )

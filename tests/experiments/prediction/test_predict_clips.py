@@ -475,6 +475,26 @@ def test_a_varying_rate_is_sampled_as_extraction_does(predictor, phone, pipe, mo
             assert block.seconds[1] == pytest.approx(shown[block.first + 3] + 1 / stream.fps)
 
 
+def test_the_first_frames_of_a_pipe_say_its_rate(predictor, tmp_path, pipe, monkeypatch):
+    """The header of the MP4 says the mean, 18 frames per second."""
+    path = tmp_path / "clip.mp4"
+    with Mp4(path, 30) as video:
+        for n in range(60):
+            time = n / 30 if n < 20 else (20 + 2 * (n - 20)) / 30
+            video.add(Image.new("RGB", (64, 48), (4 * n, 40, 40)), time)
+    rows = frame_times(path).rows(6)
+    np.testing.assert_array_equal(rows[:5], [0, 5, 10, 15, 20])
+    frames = np.concatenate(list(read_frames(path)))
+    network, seen = predictor.network, []
+    monkeypatch.setattr(predictor, "network", lambda batch: seen.append(batch) or network(batch))
+    monkeypatch.setattr(predictor, "extraction_fps", 6.0)
+    monkeypatch.setattr(predictor, "stride", 1)
+    with ClipStream(predictor, pipe(path.read_bytes(), keep_open=False), threading.Event()) as stream:
+        assert stream.found.fps == pytest.approx(30) and stream.found.rate_known
+        list(stream.blocks())
+    np.testing.assert_array_equal(np.concatenate(seen)[: len(rows)], frames[rows])
+
+
 def test_a_video_of_a_varying_rate_keeps_its_times(attention_run, network, phone, tmp_path):
     network.network.recipe["random"] = False
     assert predict(attention_run, [str(phone)], overlay=str(tmp_path / "out.mp4")) == 0
