@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import av
 from av.stream import Disposition
+from av.video.frame import PictureType
 
 from data_prep.video.frame_times import UNKNOWN_FPS, Clock, FrameTimes, TimesInTheMaking, possible_rate
 from data_prep.video.promise import Packets, num_missing
@@ -157,7 +158,8 @@ class _Decoder:
     undecodable: str = ""
 
     def __post_init__(self):
-        self._begun = False
+        self._has_key = False
+        self._lacks_key: bool | None = None
         self._stamps: deque[int] = deque(maxlen=_MOST_FIELDS)  # of the last packets; after a restart, of those since
         self._last_dts: int | None = None
         self._num_given = self._num_since = 0  # frames, and packets since the first of them
@@ -181,7 +183,9 @@ class _Decoder:
         except av.error.FFmpegError as error:
             fault.reason = plain_reason(error)
         try:
-            yield from self.stream.codec_context.decode(None)
+            for frame in self.stream.codec_context.decode(None):
+                if not self._is_made_of_nothing(frame):
+                    yield frame
         except av.error.FFmpegError as error:
             fault.reason = fault.reason or plain_reason(error)
 
@@ -194,7 +198,9 @@ class _Decoder:
         return 0 if shown is None else len({stamp for stamp in self._stamps if stamp > shown})
 
     def _decode(self, packet):
-        self._begun |= packet.is_keyframe
+        if self._lacks_key is None:  # The decoders of H.264 and H.265 give no frames that are made of nothing.
+            self._lacks_key = not packet.is_keyframe and self.stream.codec_context.name not in ("h264", "hevc")
+        self._has_key |= packet.is_keyframe
         if not packet.is_discard:
             if self._last_dts is not None and packet.dts is not None and packet.dts < self._last_dts:
                 self._stamps.clear()
@@ -204,15 +210,21 @@ class _Decoder:
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
-            if self._begun:
+            if self._has_key or self._num_given:
                 self.fault.note(error)
             else:
                 self.undecodable = self.undecodable or plain_reason(error)
             return
+        frames = [frame for frame in frames if not self._is_made_of_nothing(frame)]
         self._num_since += self._num_given > 0
         self._num_given += len(frames)
-        self._begun |= bool(frames)
         yield from frames
+
+    def _is_made_of_nothing(self, frame) -> bool:
+        """Whether a frame was predicted from one that is not there, as all are before the first that needs no other."""
+        if self._lacks_key and (frame.key_frame or frame.pict_type == PictureType.I):
+            self._lacks_key = False
+        return self._lacks_key
 
 
 class _Stamps:

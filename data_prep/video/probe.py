@@ -121,6 +121,7 @@ class _Trial:
     def add(self, packet):
         if self._num_packets == _TRIAL or not self.agrees:
             return
+        self.agrees = bool(self._num_packets) or packet.is_keyframe
         self._num_packets += 1
         self._num_expected += not packet.is_discard
         self._decode(packet)
