@@ -28,7 +28,8 @@ def define_flags():
     flags.DEFINE_string(
         "fps",
         "native",
-        "Frames per second to keep: every k-th frame, k = round(native / fps); `native` keeps all of them.",
+        "Frames per second to keep: every k-th frame, k = round(native / fps); of a clip whose rate varies, the frames "
+        "nearest to the times 0, 1/fps, 2/fps, …; `native` keeps all of them.",
     )
     flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
     flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)

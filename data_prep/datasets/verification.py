@@ -32,7 +32,12 @@ class Verdict:
         """The fields of `COLUMNS`."""
         scan = self.scan
         found = (scan.num_frames, f"{scan.fps:g}", scan.width, scan.height, scan.content)
-        return (scan.path, "|".join(self.faults) or "ok", "; ".join(self.faults.values()), *found)
+        return (scan.path, self.kind, "; ".join(filter(None, (*self.faults.values(), scan.note))), *found)
+
+    @property
+    def kind(self) -> str:
+        """The kinds of faults, for example "truncated|short", or "ok"."""
+        return "|".join(self.faults) or "ok"
 
 
 def videos_below(folder) -> list[str]:
@@ -95,13 +100,17 @@ def _known_bad() -> dict[str, str]:
 
 
 def write_verdicts(path, verdicts: Sequence[Verdict]):
-    """Writes all verdicts, those of sound clips too, as CSV with `COLUMNS`."""
+    """Writes all verdicts, those of whole clips too, as CSV with `COLUMNS`."""
     write_csv(path, COLUMNS, [verdict.row for verdict in verdicts])
 
 
 def format_faults(verdicts: Sequence[Verdict]) -> str:
-    """Returns the clips at fault as a table of verdict, path and reason; "" if there are none."""
-    rows = [(verdict.row[1], printable(verdict.row[0]), verdict.row[2]) for verdict in verdicts if verdict.faults]
+    """Returns the clips at fault, and those with a note, as a table of verdict, path and reason; "" if there are none.
+
+    A clip whose frame rate varies has a note and is no fault: `ok`.
+    """
+    told = [verdict for verdict in verdicts if verdict.faults or verdict.scan.note]
+    rows = [(verdict.kind, printable(verdict.scan.path), verdict.row[2]) for verdict in told]
     if not rows:
         return ""
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

@@ -15,7 +15,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
@@ -26,7 +26,7 @@ from attention_ar.errors import InputError
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList
 from data_prep.features.contents import FEATURE_SHAPE
-from data_prep.features.extraction import Network, describe_clips, make_plan, make_recipe
+from data_prep.features.extraction import Network, describe_clips, make_plan, make_recipe, print_notes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.features.record_files import (
     INFO,
@@ -216,7 +216,7 @@ class ExtractShard(beam.DoFn):
             path = shard_path(folder, shard.split, shard.index, shard.count)
             write_shard(path, self._examples(shard, reports), spec)
             beam.metrics.Metrics.counter("extraction", "frames").inc(sum(record.num_frames for record in reports))
-            lines = [asdict(record) for record in reports]
+            lines = [record.as_json() for record in reports]
             write_text(report_path(folder, shard), json.dumps(lines))
         yield shard.name
 
@@ -345,6 +345,7 @@ def _finish(folder, clip_list, shards, reports, job: Job, already_complete: bool
     for shard, report in zip(shards, reports, strict=True):
         lengths.setdefault(shard.split, []).append(sum(record.num_frames > 0 for record in report))
     if not already_complete:
+        print_notes(records)
         write_about(folder, contents, lengths)
         remove_unfinished(folder)
         remove_unfinished(folder / _REPORTS)

@@ -32,6 +32,8 @@ class FeaturesFile:
       split_id: names the split.
       data_dir: the folder that held the clips.
       plan_sha256: of the extraction's plan; "" for a file that was not extracted.
+      frame: <int64>[F], the number of the frame in its clip that each row is made of; None where row n of each clip
+        is frame n·k, k = round(native_fps / fps).
     """
 
     features: np.ndarray
@@ -50,6 +52,7 @@ class FeaturesFile:
     split_id: str
     data_dir: str
     plan_sha256: str = ""
+    frame: np.ndarray | None = None
 
     def clip_path(self, video: int, data_dir=None) -> Path:
         """Returns where the clip of a video is on disk, in the folder of its extraction unless another is given.
@@ -62,9 +65,15 @@ class FeaturesFile:
             raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
         return path
 
-    def stored_every(self, video: int) -> int:
-        """Returns k: row n of a video is frame n·k of its clip. 1 unless extraction has reduced the rate."""
-        return round(self.native_fps[video] / self.fps[video])
+    def clip_frames(self, video: int) -> np.ndarray:
+        """Returns the number of the frame in its clip that each row of a video is made of, `<int64>[n]`, never falling.
+
+        Where extraction kept every frame, they are 0, 1, 2, …
+        """
+        first, count = self.first_row[video], self.num_frames[video]
+        if self.frame is not None:
+            return self.frame[first : first + count]
+        return np.arange(count) * round(self.native_fps[video] / self.fps[video])
 
 
 def check_consistent(path, contents: FeaturesFile):
@@ -93,6 +102,11 @@ def check_consistent(path, contents: FeaturesFile):
     require(np.array_equal(contents.first_row, first_row), "first_row does not follow from num_frames")
     for fps in (contents.native_fps, contents.fps):
         require(fps.shape == (num_clips,) and np.all(np.isfinite(fps) & (fps > 0)), "a frame rate is not positive")
+    if contents.frame is not None:
+        require(contents.frame.shape == (len(contents.features),), "frame has another number of rows than features")
+        begins = np.isin(np.arange(len(contents.frame)), first_row)
+        rising = np.diff(contents.frame, prepend=0) >= 0
+        require(np.all(contents.frame >= 0) and np.all(rising | begins), "the frames of a clip are not in order")
     require(np.all(contents.labels <= 1), "a label is neither 0 nor 1")
     require(contents.multi_label or np.all(contents.labels.sum(axis=1) == 1), "a clip has not exactly one label")
     require(set(contents.splits) <= set(SPLITS), f"a split is none of {', '.join(SPLITS)}")

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from attention_ar.errors import InputError
+from data_prep.common.command_line import printable
 from data_prep.common.files import write_csv
 from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
@@ -32,6 +33,7 @@ from data_prep.features.partial_features import (
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
 
+_MOST_NOTES = 10
 _COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting waits for the disk
 
 
@@ -126,7 +128,7 @@ def extract(
 ) -> Extraction:
     """Extracts the features of every clip and writes them to one file.
 
-    Killed and called again with the same arguments, it goes on after the last finished clip. The file is the same
+    Killed and called again with the same arguments, it resumes after the last finished clip. The file is the same
     to the bit as without the interruption: every frame sits in the same place of the same batch. Clips that cannot
     be read are left out; they and those cut short are listed in `skipped.csv` beside the output.
 
@@ -134,8 +136,8 @@ def extract(
       clip_list: the clips, in the order in which they are stored.
       network: see `Network`.
       output: the features file, ending in .h5.
-      fps: keep every k-th frame, k = round(native / fps); a slower clip keeps all. None keeps all of every clip.
-      frame_batch: B, frames per call of the network. Batches span clips; the last is filled up.
+      fps: the rate to which clips are reduced, see `frame_times.plan_sampling`. None keeps all frames of every clip.
+      frame_batch: B, frames per call of the network. Batches span clips; the last is padded.
       decode_workers: clips that are decoded at a time, in threads.
 
     Raises:
@@ -164,7 +166,7 @@ def extract(
 
     with PartialFeatures(output, plan) as partial:
         if partial.records:
-            print(f"going on after {len(partial.records)} of {len(sources)} clips", flush=True)
+            print(f"resuming after {len(partial.records)} of {len(sources)} clips", flush=True)
         rest = sources[len(partial.records) :]
         with (
             Progress(num_frames, partial.num_rows, "frame") as progress,
@@ -178,6 +180,7 @@ def extract(
                     batches.add(item)
             batches.close()
         write_skipped(output.with_name("skipped.csv"), partial.records)
+        print_notes(partial.records)
         lost = sum(record.num_frames == 0 for record in partial.records)
         if lost == len(partial.records):
             partial.discard()
@@ -257,7 +260,7 @@ class _Batches:
         self._commit(at_least_after=_COMMIT_SECONDS)
 
     def close(self):
-        """Runs what is left as a batch of its own, filled up with black frames."""
+        """Runs what is left as a batch of its own, padded with black frames."""
         if self._end > self._begin:
             self._batch[self._end :] = 0
             self._run_network()
@@ -289,6 +292,15 @@ def write_skipped(path: Path, records: list[ClipRecord]):
     write_csv(path, ("path", "reason", "kept_frames"), rows)
 
 
+def print_notes(records: list[ClipRecord]):
+    """Prints what is unusual about clips that were extracted, such as a frame rate that varies."""
+    noted = [record for record in records if record.note]
+    for record in noted[:_MOST_NOTES]:
+        print(f"NOTE: {printable(record.path)}: {record.note}")
+    if len(noted) > _MOST_NOTES:
+        print(f"NOTE: {len(noted) - _MOST_NOTES} more such clips; data_prep.verify_videos lists them")
+
+
 def describe_clips(clip_list: ClipList, records: list[ClipRecord], recipe: dict, plan_sha256: str) -> FeaturesFile:
     """Returns everything about a features file but its rows; clips without a frame are left out."""
     kept = [(clip, record) for clip, record in zip(clip_list.clips, records, strict=True) if record.num_frames]
@@ -310,4 +322,18 @@ def describe_clips(clip_list: ClipList, records: list[ClipRecord], recipe: dict,
         split_id=clip_list.split_id,
         data_dir=clip_list.data_dir,
         plan_sha256=plan_sha256,
+        frame=_frame_column([record for _, record in kept]),
+    )
+
+
+def _frame_column(records: list[ClipRecord]) -> np.ndarray | None:
+    """The frame of each row, where they do not follow from the frame rates of every clip."""
+    if all(record.frames is None for record in records):
+        return None
+    every = [round(record.native_fps / record.fps) for record in records]
+    return np.concatenate(
+        [
+            k * np.arange(record.num_frames) if record.frames is None else record.frames
+            for record, k in zip(records, every, strict=True)
+        ]
     )

@@ -9,6 +9,8 @@
     videos/labels            <uint8>[N, C]   ones and zeros, C as in class_names
     videos/group, split      <str>[N]
     videos/truncated         <bool>[N]       the clip is cut short on disk
+    frame                    <int32>[frames] which frame of its clip a row is made of; only where a clip whose rate
+                                             varies was reduced to a lower rate, else row n is frame n·native_fps/fps
     attributes: class_names, recipe (JSON), multi_label, split_id, data_dir, plan_sha256
 
 Rows are read through a memory map at the dataset's place in the file: several times as fast as through HDF5, and
@@ -100,6 +102,8 @@ def write_layout(path, contents: FeaturesFile) -> int:
             ("truncated", "?"),
         ):
             videos.create_dataset(name, data=np.asarray(getattr(contents, name), dtype))
+        if contents.frame is not None:
+            file.create_dataset("frame", data=np.asarray(contents.frame, "<i4"))
         file.attrs["class_names"] = json.dumps(list(contents.class_names))
         file.attrs["recipe"] = json.dumps(contents.recipe, sort_keys=True)
         file.attrs["multi_label"] = contents.multi_label
@@ -148,6 +152,7 @@ def _read(file: h5py.File, path: Path) -> FeaturesFile:
         split_id=str(file.attrs["split_id"]),
         data_dir=str(file.attrs["data_dir"]),
         plan_sha256=str(file.attrs["plan_sha256"]),
+        frame=_own_dataset(file, "frame")[...].astype(np.int64) if "frame" in file else None,
     )
 
 

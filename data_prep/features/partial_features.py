@@ -16,7 +16,6 @@ import fcntl
 import json
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,7 @@ class PartialFeatures:
         """Notes clips as finished, once and for all; all their rows have been added."""
         with self._disk_errors():
             os.fsync(self._rows.fileno())
-            self._journal.write(b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in records))
+            self._journal.write(b"".join(json.dumps(record.as_json()).encode() + b"\n" for record in records))
             os.fsync(self._journal.fileno())
         self.records += records
 

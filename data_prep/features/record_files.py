@@ -202,6 +202,7 @@ def metadata(contents: FeaturesFile, shards: dict[str, list[int]]) -> dict:
             "split": list(contents.splits),
             "truncated": contents.truncated.tolist(),
         },
+        **({} if contents.frame is None else {"frame": contents.frame.tolist()}),
     }
 
 

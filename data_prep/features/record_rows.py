@@ -101,6 +101,7 @@ def _contents(folder: epath.Path, about: dict, shards: dict[str, list[int]]) -> 
         split_id=str(about["split_id"]),
         data_dir=str(about["data_dir"]),
         plan_sha256=str(about["plan_sha256"]),
+        frame=np.array(about["frame"], np.int64) if "frame" in about else None,
         **columns,
     )
 

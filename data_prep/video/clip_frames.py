@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from attention_ar.blocks import frame_skip
-from data_prep.video.frames import VideoError, read_frames
+from data_prep.video.frame_times import plan_sampling
+from data_prep.video.frames import frame_times, read_frames
 from data_prep.video.probe import VideoProbe, probe
+from data_prep.video.sources import VideoError
 
 INPUT_SIZE = (224, 224)
 
@@ -23,6 +24,8 @@ class ClipRecord:
       native_fps: its frames per second; 0 for a clip that is lost.
       fps: frames per second of its rows; likewise.
       reason: why it is lost or cut short; "" for a whole one.
+      note: what is unusual about it, without being wrong; "" if nothing is.
+      frames: the number of the frame that each row is made of; None where row n is frame n·k, k = native_fps / fps.
     """
 
     path: str
@@ -30,57 +33,80 @@ class ClipRecord:
     native_fps: float
     fps: float
     reason: str
+    note: str = ""
+    frames: list[int] | None = None
+
+    def as_json(self) -> dict:
+        """Returns its fields as JSON keeps them, without a note and frames where there are none."""
+        return {name: value for name, value in asdict(self).items() if name not in ("note", "frames") or value}
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A clip before it is decoded: its name in the list, its file, what probing found, and which frames to keep."""
+    """A clip before it is decoded.
+
+    Attributes:
+      name: as in the clip list.
+      path: of its file.
+      found: what probing found.
+      fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
+    """
 
     name: str
     path: str
     found: VideoProbe | VideoError
-    every: int
+    fps: float | None
 
     @property
     def num_rows(self) -> int:
         """How many rows it should give."""
-        return 0 if isinstance(self.found, VideoError) else -(-self.found.num_packets // self.every)
+        if isinstance(self.found, VideoError):
+            return 0
+        sampling = plan_sampling(self.found.fps, self.fps, self.found.fastest_fps)
+        return sampling.num_rows(self.found.num_frames, self.found.fps)
 
 
 def probe_clip(data_dir: str, name: str, fps: float | None) -> ClipSource:
-    """Looks at a clip without decoding it.
+    """Looks at a clip, mostly without decoding it.
 
     Args:
       data_dir: the data set's folder.
       name: the clip's path in it.
-      fps: keep every k-th frame, k = round(native / fps); a slower clip keeps all. None keeps all of every clip.
+      fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
     """
     path = os.path.join(data_dir, name)
     try:
-        found = probe(path)
+        return ClipSource(name, path, probe(path), fps)
     except VideoError as error:
-        return ClipSource(name, path, error, every=1)
-    return ClipSource(name, path, found, kept_every(found.fps, fps))
-
-
-def kept_every(native_fps: float, fps: float | None) -> int:
-    """Returns k, where every k-th frame of a clip of `native_fps` is kept; see `probe_clip`."""
-    return 1 if fps is None or native_fps < fps else frame_skip(native_fps, fps)
+        return ClipSource(name, path, error, fps)
 
 
 def decode_clip(source: ClipSource) -> Iterator[np.ndarray | ClipRecord]:
-    """Yields a clip's frames, `<uint8>[n, 224, 224, 3]` in BGR order, a few at a time, and at last its record."""
+    """Yields a clip's frames, `<uint8>[n, 224, 224, 3]` in BGR order, a few at a time, and at last its record.
+
+    Which frames a lower rate keeps, the times of all frames say. So such a clip is decoded twice.
+    """
     if isinstance(source.found, VideoError):
         yield ClipRecord(source.name, 0, 0.0, 0.0, source.found.reason)
         return
     num_rows = 0
-    reader = read_frames(source.path, every=source.every, size=INPUT_SIZE, colour="bgr24")
     try:
+        rows = None if source.fps is None else frame_times(source.path).rows(source.fps)
+        reader = read_frames(source.path, frames=rows, size=INPUT_SIZE, colour="bgr24")
         for frames in reader:
             num_rows += len(frames)
             yield frames
     except VideoError as error:
         yield ClipRecord(source.name, 0, 0.0, 0.0, error.reason)
-    else:
-        native = source.found.fps
-        yield ClipRecord(source.name, num_rows, native, native / source.every, reader.cut_short or "")
+        return
+    times = reader.times
+    sampling = times.sampling(source.fps)
+    yield ClipRecord(
+        path=source.name,
+        num_frames=num_rows,
+        native_fps=times.fps,
+        fps=sampling.rate(times.fps),
+        reason=reader.cut_short or "",
+        note=reader.notes(),
+        frames=None if sampling.fps is None else rows[:num_rows].tolist(),
+    )

@@ -1,172 +1,147 @@
-"""Frame rates and frame counts of video files, from their packets."""
+"""Frame rate, number of frames and size of a video file, mostly without decoding it."""
 
-import math
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 
 import av
-from av.stream import Disposition
 
+from data_prep.video.decoding import WholeFrames, make_clock, picture_stream, plain_reason, said_rate
+from data_prep.video.frame_times import FrameTimes, TimesInTheMaking
+from data_prep.video.pictures import Orientation, display_matrix, orientation, shown_size
+from data_prep.video.promise import Packets, num_missing
 from data_prep.video.sources import VideoError, open_video
 
-_SLOWEST = 0.5  # frames per second that a camera may have
-_FASTEST = 1000.0
-_UNKNOWN_FPS = 25.0
+_TRIAL = 24  # packets
 
 
 @dataclass(frozen=True)
 class VideoProbe:
-    """What a file says of itself without a frame being decoded.
+    """What is known of a video before its features are extracted.
 
     Attributes:
-      fps: native frames per second: (n - 1) / (last - first) of the n time stamps. Where they are absent, alone or
-        absurd: the container's rate.
-      num_packets: frames that are there, still compressed. Each normally gives one decoded frame.
+      fps: native frames per second: (n − 1) / (last − first) of the times at which the n frames are shown. Where they
+        are absent, alone or absurd: the container's rate.
+      num_frames: frames that are there.
       num_missing: frames that the container promises beyond the last one there.
-      container_frames: the container's own frame count; 0 where it has none (mpg, mkv, webm).
-      width: of the stored picture, in pixels, before a phone's rotation is undone.
-      height: of the stored picture, likewise.
-      rate_known: false where neither time stamps nor container give a frame rate: `fps` is then a guess.
+      container_frames: the container's own count; 0 where it has none (mpg, mkv, webm).
+      width: of the picture as a player shows it, in pixels.
+      height: likewise.
+      rate_known: false where neither times nor container give a frame rate: `fps` is then a guess.
+      fastest_fps: frames per second at its fastest moment where the rate varies by more than a quarter, else None.
     """
 
     fps: float
-    num_packets: int
+    num_frames: int
     num_missing: int
     container_frames: int
     width: int
     height: int
     rate_known: bool = True
+    fastest_fps: float | None = None
 
 
 def probe(path) -> VideoProbe:
-    """Reads through a file's packets without decoding them, some thousand times faster than decoding.
+    """Reads through a file's packets, some thousand times faster than decoding it, and decodes the first few.
+
+    Where these give another number of frames than they are (two fields a frame, pictures that are not to be shown,
+    a beginning that cannot be decoded), the whole file is decoded.
 
     Raises:
       VideoError: when it is no video file or holds no frames.
     """
     with open_video(path) as container:
         stream = picture_stream(container, path)
-        timeline = Timeline()
+        packets, pts, dts, trial = Packets(), [], [], _Trial(stream)
         try:
             for packet in container.demux(stream):
-                timeline.add(packet)
+                packets.add(packet)
+                if packet.size:
+                    trial.add(packet)
+                    if not packet.is_discard:
+                        pts.append(packet.pts)
+                        dts.append(packet.dts)
         except av.error.FFmpegError as error:
-            if not timeline.num_packets:
+            if not packets.num_shown:
                 raise VideoError(path, f"not readable ({plain_reason(error)})") from None
-        if not timeline.num_packets:
+        if not packets.num_shown:
             raise VideoError(path, "a video file without a single frame")
-        return timeline.probe(container, stream)
+        trial.end()
+        times = _times(container, stream, packets.duration, pts, dts)
+        # Of H.264, any frame may be two fields, which look like a varying rate.
+        if trial.agrees and not (times.varies and stream.codec_context.name == "h264"):
+            missing = num_missing(path, container, stream, packets, times.fps)
+            return _found(times, missing, stream.frames, trial.shown_size)
+    with WholeFrames(path) as frames:
+        for _ in frames:
+            pass
+        return _found(frames.times, frames.num_missing, frames.stream.frames, trial.shown_size)
 
 
-@dataclass
-class _Stamps:
-    """Time stamps that went by: how many, the least and the greatest. A long video leaves nothing else behind."""
-
-    count: int = 0
-    first: int = 0
-    last: int = 0
-
-    def add(self, stamp: int | None):
-        if stamp is not None:
-            self.first = min(self.first, stamp) if self.count else stamp
-            self.last = max(self.last, stamp) if self.count else stamp
-            self.count += 1
+def _found(times: FrameTimes, num_missing: int, container_frames: int, size: tuple[int, int]) -> VideoProbe:
+    return VideoProbe(
+        fps=times.fps,
+        num_frames=len(times.ticks),
+        num_missing=num_missing,
+        container_frames=container_frames,
+        width=size[1],
+        height=size[0],
+        rate_known=times.rate_known,
+        fastest_fps=times.fastest_fps,
+    )
 
 
-@dataclass
-class Timeline:
-    """The packets that went by; times are in the stream's ticks."""
+def _times(container, stream, duration: int, pts: list[int | None], dts: list[int | None]) -> FrameTimes:
+    """When the pictures of packets are shown."""
+    said_fps = said_rate(stream, duration)
+    clock, times = make_clock(container, stream), TimesInTheMaking()
+    for stamp in dts if None in pts else _in_order(pts, dts):
+        times.add(clock(stamp))
+    return times.whole(stream.time_base, said_fps)
 
-    num_packets: int = 0
-    shown: _Stamps = field(default_factory=_Stamps)
-    decoded: _Stamps = field(default_factory=_Stamps)
-    duration: int = 0
-    tick: Fraction = Fraction(1)
+
+def _in_order(pts: list[int], dts: list[int | None]) -> list[int]:
+    """Sorts time stamps that come in the order of decoding, each piece of a joined file by itself."""
+    ordered, begin, last = [], 0, None
+    for number, stamp in enumerate(dts):
+        if stamp is not None and last is not None and stamp < last:
+            ordered += sorted(pts[begin:number])
+            begin = number
+        last = stamp
+    return ordered + sorted(pts[begin:])
+
+
+class _Trial:
+    """Decodes the first packets, to see whether each is a frame."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._num_packets = self._num_frames = self._num_expected = 0
+        self.agrees = True
+        self.shown_size = shown_size(stream.width, stream.height, stream.sample_aspect_ratio)
 
     def add(self, packet):
-        if packet.size == 0 or packet.is_discard:  # nothing in it, or outside the part an edit list shows
+        if self._num_packets == _TRIAL or not self.agrees:
             return
-        self.num_packets += 1
-        self.duration = packet.duration or self.duration
-        self.tick = packet.time_base
-        self.shown.add(packet.pts)
-        self.decoded.add(packet.dts)
+        self.agrees = bool(self._num_packets) or packet.is_keyframe
+        self._num_packets += 1
+        self._num_expected += not packet.is_discard
+        self._decode(packet)
+        if self._num_packets == _TRIAL:
+            self._decode(None)
 
-    def probe(self, container, stream) -> VideoProbe:
-        rate = self._fps(stream)
-        fps = rate or _UNKNOWN_FPS
-        return VideoProbe(
-            fps=fps,
-            num_packets=self.num_packets,
-            num_missing=self._num_missing(container, stream, fps),
-            container_frames=stream.frames,
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            rate_known=rate is not None,
-        )
+    def end(self):
+        """Takes the end of the file."""
+        if self._num_packets < _TRIAL and self.agrees:
+            self._decode(None)
+        self.agrees = self.agrees and self._num_frames == self._num_expected
 
-    def frames_after(self, shown: int | None, fps: float) -> int:
-        """How many frames' time lies between the time stamp `shown` and the last packet's."""
-        if shown is None or not self.shown.count:
-            return 0
-        return round(float((self.shown.last - shown) * self.tick) * fps)
-
-    def _stamps(self) -> _Stamps:
-        return self.shown if self.shown.count >= self.decoded.count else self.decoded
-
-    def _fps(self, stream) -> float | None:
-        stamps = self._stamps()
-        span = (stamps.last - stamps.first) * self.tick
-        measured = (stamps.count - 1) / span if span > 0 else None
-        by_duration = 1 / (self.duration * self.tick) if self.duration else None
-        for rate in (measured, stream.average_rate, by_duration, stream.guessed_rate):
-            if rate is not None and math.isfinite(rate) and _SLOWEST <= rate <= _FASTEST:
-                return float(rate)
-        return None
-
-    def _num_missing(self, container, stream, fps: float) -> int:
-        """How many frames the container declares beyond the last one that is there.
-
-        Time decides, because an AVI also counts the frames that its maker left out.
-        """
-        stamps = self._stamps()
-        absent = stream.frames - self.num_packets
-        if not stamps.count:
-            return max(0, absent)
-        first, last = float(stamps.first * self.tick), float(stamps.last * self.tick)
-        missing = round((_declared_end(container, stream, first) - last) * fps) - 1
-        if stream.frames:
-            return max(0, absent) if missing > 0 else 0
-        return missing if missing > 1 else 0  # a single one may be the rounding to milliseconds
-
-
-def _declared_end(container, stream, first: float) -> float:
-    """The time in seconds at which the header says the pictures end, `first` being the first one's; 0 if unsaid."""
-    kind = container.format.name
-    if kind == "avi" and stream.average_rate:
-        return first + stream.frames / float(stream.average_rate)
-    if "mov" in kind and stream.duration:
-        return first + float(stream.duration * stream.time_base)
-    if "matroska" in kind:
+    def _decode(self, packet):
         try:
-            hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        except (KeyError, ValueError):
-            alone = len(container.streams) == 1  # otherwise the sound may be what lasts so long
-            return container.duration / av.time_base if alone and container.duration else 0.0
-    return 0.0
-
-
-def picture_stream(container, path):
-    stream = container.streams.best("video")
-    if stream is None or stream.disposition & Disposition.attached_pic:  # the cover of a song is no film
-        kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
-        raise VideoError(path, f"no moving pictures in it, only {' and '.join(kinds) or 'a still'}")
-    if stream.codec_context is None:
-        raise VideoError(path, "no decoder for its kind of video")
-    stream.codec_context.thread_count = 1  # clips are decoded side by side; within one, order and errors stay plain
-    return stream
-
-
-def plain_reason(error: av.error.FFmpegError) -> str:
-    return (error.strerror or str(error)).splitlines()[0]
+            frames = self._stream.codec_context.decode(packet)
+        except av.error.FFmpegError:
+            self.agrees = False
+            return
+        if frames and not self._num_frames:
+            matrix = display_matrix(frames[0])
+            turn = Orientation() if matrix is None else orientation(matrix)
+            self.shown_size = turn.size(*self.shown_size) if turn else (frames[0].height, frames[0].width)
+        self._num_frames += len(frames)

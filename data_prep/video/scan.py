@@ -11,8 +11,8 @@ import numpy as np
 
 from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
-from data_prep.video.frames import VideoError, read_frames
-from data_prep.video.probe import probe
+from data_prep.video.frames import read_frames
+from data_prep.video.sources import VideoError
 
 _CHUNK = 8  # frames in memory per thread; they have the clip's own size
 
@@ -25,11 +25,12 @@ class ClipScan:
       path: as it was asked for.
       num_frames: whole frames.
       fps: frames per second; 0 where the file tells none, or an absurd one.
-      width: of the frames, in pixels.
+      width: of the frames as a player shows them, in pixels.
       height: likewise.
-      content: sha256 of all decoded frames in the clip's own size; "" for an unreadable clip.
+      content: sha256 of all decoded frames in the size in which they are stored; "" for an unreadable clip.
       unreadable: why not one frame could be had; "" if there are frames.
       cut_short: why the rest is missing; "" for a whole clip.
+      note: what is unusual, without being wrong; "" if nothing is.
     """
 
     path: str
@@ -40,6 +41,7 @@ class ClipScan:
     content: str = ""
     unreadable: str = ""
     cut_short: str = ""
+    note: str = ""
 
 
 def scan_clips(folder, paths: Sequence[str]) -> list[ClipScan]:
@@ -89,24 +91,22 @@ def _in_threads(look: Callable, paths: Sequence[str]) -> list:
 
 def _scan(folder, path: str) -> ClipScan:
     file = os.path.join(folder, path)
-    digest, num_frames, height, width = hashlib.sha256(), 0, 0, 0
+    digest = hashlib.sha256()
     try:
-        found = probe(file)
-        reader = read_frames(file, size=None, chunk=_CHUNK)
+        reader = read_frames(file, size=None, chunk=_CHUNK, square_pixels=False)
         for frames in reader:
-            num_frames += len(frames)
-            height, width = frames.shape[1:3]
             _add(digest, frames)
     except VideoError as error:
         return ClipScan(path, unreadable=error.reason)
     return ClipScan(
         path=path,
-        num_frames=num_frames,
-        fps=found.fps if found.rate_known and not _avi_of_rate_zero(file) else 0.0,
-        width=width,
-        height=height,
+        num_frames=reader.num_frames,
+        fps=reader.times.fps if reader.times.rate_known and not _avi_of_rate_zero(file) else 0.0,
+        width=reader.shown_size[1],
+        height=reader.shown_size[0],
         content=digest.hexdigest(),
         cut_short=reader.cut_short or "",
+        note=reader.notes(),
     )
 
 
@@ -128,7 +128,7 @@ def _avi_of_rate_zero(file: str) -> bool:
 def _first_frame(folder, path: str) -> str:
     digest = hashlib.sha256()
     try:
-        _add(digest, next(read_frames(os.path.join(folder, path), size=None, chunk=1)))
+        _add(digest, next(read_frames(os.path.join(folder, path), size=None, chunk=1, square_pixels=False)))
     except VideoError:
         return ""
     return digest.hexdigest()

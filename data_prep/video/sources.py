@@ -1,6 +1,6 @@
-"""Where a video comes from: a file, a pipe or a camera, each opened by ffmpeg on the shortest leash that will do.
+"""Where a video comes from: a file, a pipe or a camera, each opened by ffmpeg with the fewest rights that will do.
 
-What comes from outside may be anything. ffmpeg is held to plain containers; it may open files for a file and nothing
+What comes from outside may be anything. ffmpeg may read plain containers only; it may open files for a file and nothing
 at all for a pipe, so that a play list called .mp4 opens nothing else; and a device is opened only where the user named
 one.
 """
@@ -21,6 +21,7 @@ _FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 _PIPE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
 _CAMERA = {"format_whitelist": "video4linux2", "protocol_whitelist": "none"}
 _POLL_SECONDS = 0.1
+_HEAD = 1024  # bytes
 _TO_PIPE = "ffmpeg -i … -f matroska - makes such, and an mp4 needs its index in front (-movflags faststart)"
 
 
@@ -41,11 +42,15 @@ class Pipe(os.PathLike):
       descriptor: of the pipe, open for reading. A file, as of `< clip.mp4`, will do too.
       name: of the pipe in messages.
       stopped: once it returns true, reading ends as if the pipe had been closed.
+
+    Attributes:
+      head: the first bytes that came, at most 1024.
+      num_bytes: how many came.
     """
 
     def __init__(self, descriptor: int, name: str, stopped: Callable[[], bool]):
         self._descriptor, self._name, self._stopped = descriptor, name, stopped
-        self.is_empty = True  # so far
+        self.head, self.num_bytes = b"", 0  # so far
 
     def __fspath__(self):
         return self._name
@@ -55,9 +60,15 @@ class Pipe(os.PathLike):
         while not self._stopped():
             if select.select([self._descriptor], [], [], _POLL_SECONDS)[0]:
                 data = os.read(self._descriptor, size)
-                self.is_empty &= not data
+                self.head += data[: max(0, _HEAD - self.num_bytes)]
+                self.num_bytes += len(data)
                 return data
         return b""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are, once the end was reached."""
+        return os.fstat(self._descriptor).st_size if self.seekable() else self.num_bytes
 
     def seekable(self) -> bool:
         return stat.S_ISREG(os.fstat(self._descriptor).st_mode)
@@ -149,7 +160,7 @@ def _open_pipe(pipe: Pipe):
     try:
         return av.open(pipe, options=_PIPE)
     except av.error.FFmpegError:
-        reason = "nothing came through it" if pipe.is_empty else f"no video that can be read as it comes; {_TO_PIPE}"
+        reason = f"no video that can be read as it comes; {_TO_PIPE}" if pipe.num_bytes else "nothing came through it"
         raise VideoError(pipe, reason) from None
 
 

@@ -1,4 +1,4 @@
-"""Pictures of where a model looks: filmstrips as in the paper's Fig. 1, films and animations."""
+"""Pictures of where a model looks: filmstrips as in the paper's Fig. 1, videos and animations."""
 
 import io
 import math
@@ -11,13 +11,13 @@ from attention_ar.errors import InputError
 from data_prep.common.files import write_whole
 from experiments.pictures.mp4 import Mp4
 from experiments.pictures.overlay import overlay, upsample_attention
-from experiments.pictures.sheet import MARGIN, Panel, Row, evenly_spaced, resized, write_sheet
+from experiments.pictures.sheet import MARGIN, Panel, Row, evenly_spaced, nearest_to_even, resized, write_sheet
 from experiments.pictures.text import write_line
 
 MAX_ANIMATION_FRAMES, MAX_ANIMATION_FPS = 60, 12.5
 
 
-def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, height: int = 120):
+def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, height: int = 120, seconds=None):
     """Writes a PNG: frames above, the same frames under the attention below, both evenly spaced in time.
 
     The step numbers below count all frames that were given, from 1.
@@ -29,21 +29,22 @@ def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, heigh
       path: of the PNG.
       num_columns: how many frames are shown, at most n.
       height: of each, in pixels; less where the file would otherwise exceed `sheet.MAX_BYTES`.
+      seconds: when each frame is shown, `<float>[n]`, where they are not equally far apart.
 
     Raises:
       InputError: where there are no frames, or not as many as glimpses.
     """
     frames, attention = _matching(frames, attention)
-    shown = evenly_spaced(len(frames), num_columns)
+    shown = evenly_spaced(len(frames), num_columns) if seconds is None else nearest_to_even(seconds, num_columns)
     seen = Row(frames[shown], attention[shown], under=[f"t = {number}" for number in shown + 1])
     write_sheet([Panel(caption, [Row(frames[shown]), seen])], path, height=height)
 
 
-def attention_movie(frames, attention, path, *, fps: float, caption="", height: int = 224):
+def attention_movie(frames, attention, path, *, fps: float, caption="", height: int = 224, seconds=None):
     """Writes an MP4 or, where the path ends in .gif, an animation: each frame beside itself under the attention.
 
     An animation is half as high and leaves frames out where there are more than `MAX_ANIMATION_FPS` per second or
-    `MAX_ANIMATION_FRAMES` in all; it lasts as long as the film.
+    `MAX_ANIMATION_FRAMES` in all; it lasts as long as the video.
 
     Args:
       frames, attention: see `filmstrip`.
@@ -51,6 +52,7 @@ def attention_movie(frames, attention, path, *, fps: float, caption="", height: 
       fps: frames per second.
       caption: a line above the picture, or a list of n of them, one for each frame.
       height: of the frames, in pixels.
+      seconds: when each frame is shown, `<float>[n]`, where they are not equally far apart.
 
     Raises:
       InputError: where there are no frames, or not as many as glimpses or captions.
@@ -68,11 +70,15 @@ def attention_movie(frames, attention, path, *, fps: float, caption="", height: 
         _side_by_side(frames[n], attention[n], captions[n], height, text_size) for n in range(0, len(frames), every)
     )
     if animated:
-        write_whole(path, _gif(list(pictures), every / fps))
+        pictures = list(pictures)
+        lengths = [every / fps] * len(pictures)
+        if seconds is not None:
+            lengths = np.diff(np.asarray(seconds)[::every], append=seconds[-1] + 1 / fps)
+        write_whole(path, _gif(pictures, lengths))
     else:
-        with Mp4(path, fps) as film:
-            for picture in pictures:
-                film.add(picture)
+        with Mp4(path, fps) as video:
+            for picture, time in zip(pictures, [None] * len(frames) if seconds is None else seconds, strict=True):
+                video.add(picture, time)
 
 
 def _matching(frames, attention):
@@ -93,12 +99,12 @@ def _side_by_side(frame, attention, caption: str, height: int, text_size: int) -
     return sheet
 
 
-def _gif(pictures, seconds: float) -> bytes:
+def _gif(pictures, seconds) -> bytes:
     """An endless animation, each picture shown that long. All share one palette, so that still parts stay still."""
     whole = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures[:: len(pictures) // 8 + 1]]))
     palette = whole.quantize(128)
     first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    hundredths = max(2, round(100 * seconds))
+    milliseconds = [10 * max(2, round(100 * length)) for length in seconds]
     gif = io.BytesIO()
-    first.save(gif, format="GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
+    first.save(gif, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
     return gif.getvalue()

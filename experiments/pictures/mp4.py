@@ -1,4 +1,4 @@
-"""Films as files."""
+"""Videos as files."""
 
 import contextlib
 import os
@@ -8,6 +8,9 @@ import av
 from PIL import Image
 
 from attention_ar.errors import InputError, writing
+
+_TICK = Fraction(1, 30000)  # of a second
+_SLOWEST = Fraction(1, 1001)
 
 
 class Mp4(contextlib.AbstractContextManager):
@@ -26,18 +29,32 @@ class Mp4(contextlib.AbstractContextManager):
             path = os.path.abspath(self._beside)  # a relative name with a colon would be read as a protocol
             self._container = av.open(path, "w", format="mp4", options={"movflags": "faststart"})
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._stream = self._container.add_stream(codec, rate=Fraction(self._fps).limit_denominator(1001))
+        self._stream = self._container.add_stream(
+            codec, rate=max(Fraction(self._fps).limit_denominator(1001), _SLOWEST)
+        )
         self._stream.pix_fmt = "yuv420p"
-        self._is_empty = True
+        self._is_empty, self._ticks = True, -1
         return self
 
-    def add(self, picture: Image.Image):
-        """Adds a picture; all must be of one size, whose sides are even."""
+    def add(self, picture: Image.Image, seconds: float | None = None):
+        """Adds a picture; all must be of one size, whose sides are even.
+
+        Args:
+          picture: the next one.
+          seconds: when it is shown, from the beginning on; None shows it 1/fps after the one before. All pictures have
+            a time, or none has.
+        """
         if self._is_empty:
             self._stream.width, self._stream.height = picture.size
             self._is_empty = False
+            if seconds is not None:
+                self._stream.codec_context.time_base = _TICK
+        frame = av.VideoFrame.from_image(picture)
+        if seconds is not None:
+            self._ticks = max(self._ticks + 1, round(seconds / _TICK))
+            frame.pts, frame.time_base = self._ticks, _TICK
         with self._writing():
-            self._container.mux(self._stream.encode(av.VideoFrame.from_image(picture)))
+            self._container.mux(self._stream.encode(frame))
 
     def __exit__(self, kind, *_):
         try:

@@ -55,6 +55,12 @@ def evenly_spaced(count: int, num_columns: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, num_columns).round().astype(int))
 
 
+def nearest_to_even(seconds, num_columns: int) -> np.ndarray:
+    """Returns which of some times are nearest to `num_columns` evenly spaced ones, with the first and the last."""
+    wanted = np.linspace(seconds[0], seconds[-1], num_columns)
+    return np.unique(np.abs(np.asarray(seconds)[:, None] - wanted).argmin(axis=0))
+
+
 def write_sheet(panels, path, *, title="", note="", across: int = 1, height: int = 120, min_width: int = 0):
     """Writes a PNG of at most `MAX_BYTES`.
 

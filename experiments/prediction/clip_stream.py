@@ -4,6 +4,7 @@ What a block says is known when its last frame is there, for the first state (Eq
 """
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +19,16 @@ from attention_ar.released.blocks import released_skip
 from data_prep.common.read_ahead import read_ahead
 from data_prep.loading.block_window import BlockWindow
 from data_prep.loading.buffers import aligned_empty, copy_rows
-from data_prep.video.clip_frames import INPUT_SIZE, kept_every
-from data_prep.video.frames import Pictures, WholeFrames
+from data_prep.video.clip_frames import INPUT_SIZE
+from data_prep.video.decoding import WholeFrames
+from data_prep.video.frame_times import FrameTimes, plan_sampling, take
+from data_prep.video.pictures import Pictures, display_matrix, orientation, shown_size
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import find_source, is_endless
 from experiments.runs.protocol import Protocol
 from experiments.runs.trained import TrainedModel
+
+_FIRST = 12  # frames of a pipe or a camera, by which its rate is checked
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class ClipPrediction:
       probabilities: `<float64>[C]`, the mean over the blocks.
       num_blocks: how many.
       num_frames: decoded ones.
+      seconds: until the last of them ends.
       padded: whether the clip is shorter than one block, so that its last frame was repeated.
       cut_short: the reason why the clip's rest is missing, "" for a whole one.
       stopped: whether the user ended it.
@@ -65,6 +71,7 @@ class ClipPrediction:
     probabilities: np.ndarray
     num_blocks: int
     num_frames: int
+    seconds: float
     padded: bool
     cut_short: str
     stopped: bool
@@ -72,19 +79,22 @@ class ClipPrediction:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Frames that came since the chunk before: those the network must see, their numbers, and how many there are now.
+    """Rows that came since the chunk before: the frames that the network must see, the numbers of their rows, and how
+    many rows there are now.
 
-    `shown` are all of them for pictures, with their numbers among the decoded ones.
+    `seconds` says when each new row is shown. `shown` are all frames, for pictures; with each, the row that is the last
+    one by then, and when it is shown.
     """
 
-    pictures: np.ndarray
-    frames: list[int]
-    num_frames: int
-    shown: list[tuple[int, np.ndarray]]
+    pictures: np.ndarray | None
+    rows: list[int]
+    num_rows: int
+    seconds: list[float]
+    shown: list[tuple[int, float, np.ndarray]]
 
 
 class ClipPredictor:
-    """A trained model behind the network that its features came from.
+    """A trained model after the network that its features came from.
 
     Args:
       model: the model.
@@ -168,11 +178,12 @@ class ClipStream(contextlib.AbstractContextManager):
       stop: once it is set, the clip counts as ended.
 
     Attributes:
-      found: rate and size of the clip, as a `VideoProbe`, once this context is entered.
+      found: rate and size of the clip, as a `VideoProbe`, once this context is entered. Of a pipe or a camera it has
+        what the container and the first frames say.
       num_frames_expected: how many frames the clip should have; 0 where that cannot be known.
       num_frames: decoded so far.
       fps: frames of a second that have features.
-      skip, every: of these, every skip-th is in a block; of the decoded ones, every every-th is among these.
+      skip: of these, every skip-th is in a block.
       result: the ClipPrediction, after the last block; None where the user stopped before the first frame.
 
     Raises:
@@ -188,8 +199,12 @@ class ClipStream(contextlib.AbstractContextManager):
         source = find_source(self.name, self._stopped)
         with contextlib.ExitStack() as stack:
             self._frames = stack.enter_context(WholeFrames(source, self._stopped))
-            self.found = self._frames.said if is_endless(source) else probe(source)
-            self.num_frames_expected = 0 if is_endless(source) else self.found.num_packets
+            self.is_endless = is_endless(source)
+            frames = ((frame, self._frames.ticks) for frame in self._frames)
+            first = list(itertools.islice(frames, _FIRST if self.is_endless else 0))
+            self._timed = itertools.chain(first, frames)
+            self.found = _found(self._frames, first) if self.is_endless else probe(source)
+            self.num_frames_expected = self.found.num_frames
             try:
                 self._plan(self.found)
             except InputError as error:
@@ -209,52 +224,61 @@ class ClipStream(contextlib.AbstractContextManager):
 
     def _plan(self, found: VideoProbe):
         predictor = self._predictor
-        self.every = kept_every(found.fps, predictor.extraction_fps)
-        self.fps = found.fps / self.every
+        self._sampling = plan_sampling(found.fps, predictor.extraction_fps, found.fastest_fps)
+        self.fps = self._sampling.rate(found.fps)
         self.skip = predictor.skip(self.fps)
         num_steps = predictor.model.config.data.num_steps
         self._window = BlockWindow(num_steps, self.skip, predictor.stride, predictor.rule)
+        self._seconds: dict[int, float] = {}  # when the rows of blocks to come are shown
 
     def _decode(self, large: Pictures | None) -> Iterator[_Chunk]:
         """Runs in a thread of its own, ahead of the network by a few chunks."""
         small = Pictures(INPUT_SIZE, "bgr24")
-        batch = self._predictor.frame_batch
-        pictures, numbers, shown, number, told = [], [], [], -1, 0
-        for decoded, frame in enumerate(self._frames):
+        batch, tick = self._predictor.frame_batch, self._frames.tick
+        pictures, rows, seconds, shown, num_rows, told = [], [], [], [], 0, 0
+        # The rate of what has no end may turn out to vary, and the rows are then chosen by their times.
+        fps_if_uneven = self._predictor.extraction_fps if self.is_endless and self._sampling.every > 1 else None
+        frames = (((frame, ticks), ticks) for frame, ticks in self._timed)
+        for (frame, ticks), own in take(frames, tick, self._sampling, fps_if_uneven):
             if large:
-                shown.append((decoded, large(frame)))
-            if decoded % self.every:
-                continue
-            number = decoded // self.every
-            if self._window.needs(number):
-                pictures.append(small(frame))
-                numbers.append(number)
-            if len(pictures) == batch or (pictures and number - numbers[0] >= batch * self.skip):
-                told = number + 1
-                yield _Chunk(np.stack(pictures), numbers, told, shown)
-                pictures, numbers, shown = [], [], []
-            elif len(shown) >= batch:
-                yield _Chunk(None, [], told, shown)
+                shown.append((own.start if own else num_rows - 1, float(ticks * tick), large(frame)))
+            picture = None
+            for row in own:  # Several where a frame is shown for long.
+                num_rows = row + 1
+                seconds.append(float(ticks * tick))
+                if self._window.needs(row):
+                    picture = small(frame) if picture is None else picture
+                    pictures.append(picture)
+                    rows.append(row)
+                if len(pictures) == batch or (pictures and row - rows[0] >= batch * self.skip):
+                    told = num_rows
+                    yield _Chunk(np.stack(pictures), rows, told, seconds, shown)
+                    pictures, rows, seconds, shown = [], [], [], []
+            if len(shown) >= batch:
+                yield _Chunk(None, [], told, [], shown)
                 shown = []
-        yield _Chunk(np.stack(pictures) if pictures else None, numbers, number + 1, shown)
+        yield _Chunk(np.stack(pictures) if pictures else None, rows, num_rows, seconds, shown)
 
-    def blocks(self, show: Callable | None = None, shown_size: Callable | None = None) -> Iterator[BlockPrediction]:
+    def blocks(self, show: Callable | None = None, size: Callable | None = None) -> Iterator[BlockPrediction]:
         """Yields every block once its last frame is there. It can be done once, and `close` ends it early.
 
         Args:
-          show: called with the number and the picture `<uint8>[height, width, 3]`, RGB, of every decoded frame, before
-            the blocks that end with it; None where no picture is wanted.
-          shown_size: of these pictures, see `Pictures`.
+          show: called for every decoded frame, before the blocks that end with it, with the number of the row that is
+            the last one by then, the seconds when it is shown, and the picture `<uint8>[height, width, 3]`, RGB; None
+            where no picture is wanted.
+          size: of these pictures, see `Pictures`.
         """
         window, sums, count = self._window, np.zeros(len(self._predictor.model.class_names)), 0
-        chunks = read_ahead([Pictures(shown_size, "rgb24") if show else None], self._decode, workers=1)
+        large = Pictures(size, "rgb24", self._frames.pixel_aspect) if show else None
+        chunks = read_ahead([large], self._decode, workers=1)
         with contextlib.closing(chunks):
             try:
                 for chunk in chunks:
                     for shown in chunk.shown:
                         show(*shown)
-                    features = self._predictor.features(chunk.pictures) if chunk.frames else []
-                    window.add(chunk.frames, features, chunk.num_frames)
+                    features = self._predictor.features(chunk.pictures) if chunk.rows else []
+                    self._seconds.update(enumerate(chunk.seconds, window.num_frames))
+                    window.add(chunk.rows, features, chunk.num_rows)
                     for block in self._predict(list(window.complete()), count, sums):
                         yield block
                         count += 1
@@ -272,6 +296,7 @@ class ClipStream(contextlib.AbstractContextManager):
             probabilities=sums / max(count, 1),
             num_blocks=max(count, 1),
             num_frames=self.num_frames,
+            seconds=float(self._frames.ticks * self._frames.tick) + 1 / self.found.fps,
             padded=padded,
             cut_short=self._frames.cut_short or "",
             stopped=self._stop.is_set(),
@@ -289,13 +314,41 @@ class ClipStream(contextlib.AbstractContextManager):
             if counts:
                 sums += probabilities[n]
             number = count + n
-            end = min(first + (self._window.num_steps - 1) * self.skip + 1, self._window.num_frames)
             yield BlockPrediction(
                 number=number,
                 first=first,
-                seconds=(first / self.fps, end / self.fps),
+                seconds=(self._seconds[first], self._end(first)),
                 probabilities=probabilities[n],
                 so_far=sums / (number + counts),
                 attention=None if attention is None else attention[n],
                 counts=counts,
             )
+        for row in [row for row in self._seconds if row < self._window.next_start]:
+            del self._seconds[row]
+
+    def _end(self, first: int) -> float:
+        """When the last frame of a block ends, in seconds."""
+        last = min(first + (self._window.num_steps - 1) * self.skip, self._window.num_frames - 1)
+        return self._seconds[last] + 1 / self.fps
+
+
+def _found(frames: WholeFrames, first: list) -> VideoProbe:
+    """Returns what is known of a source that may have no end, when its first frames, and their times, are there.
+
+    These say its rate where it varies already, or is another than the container's by more than a quarter.
+    """
+    times = FrameTimes(np.array([ticks for _, ticks in first], np.int64), frames.tick, frames.said_fps)
+    said, measured = frames.said_fps or times.fps, times.measured_fps
+    height, width = shown_size(frames.stream.width, frames.stream.height, frames.pixel_aspect)
+    turn = first and display_matrix(first[0][0]) is not None and orientation(display_matrix(first[0][0]))
+    height, width = turn.size(height, width) if turn else (height, width)
+    return VideoProbe(
+        fps=measured if measured and (times.varies or abs(measured / said - 1) > 0.25) else said,
+        num_frames=0,
+        num_missing=0,
+        container_frames=frames.stream.frames,
+        width=width,
+        height=height,
+        rate_known=times.rate_known,
+        fastest_fps=times.fastest_fps,
+    )

@@ -50,7 +50,7 @@ class TextReport:
 
     def clip(self, stream: ClipStream, result: ClipPrediction):
         blocks = f"{result.num_blocks} block{'s' * (result.num_blocks > 1)}"
-        details = [blocks, f"{result.num_frames / stream.found.fps:.1f} s"]
+        details = [blocks, f"{result.seconds:.1f} s"]
         if result.padded:
             details.append("shorter than one block: its last frame was repeated")
         if result.cut_short:

@@ -37,15 +37,15 @@ class OverlayMovie(contextlib.AbstractContextManager):
     own step of the first block. Frames between two that are in a block are under the attention of the one before;
     those between two blocks, where the stride is longer than a block, are shown as they are.
 
-    At a low rate a block spans hundreds of frames, which wait for it as JPEG: of T·skip·every frames of 480×854 pixels
+    At a low rate a block spans hundreds of frames, which wait for it as JPEG: of T·skip rows of 480×854 pixels
     some 0.1 MB each. A film that cannot be written is given up, and what comes is let go.
 
     Args:
       path: of the MP4.
       fps: of the clip.
-      every: decoded frames for one frame that has features.
-      skip: of these, for one that is in a block.
-      stride: of these, for the start of a block.
+      skip: rows, which are frames that have features, for one that is in a block.
+      stride: rows for the start of a block.
+      timed: whether every frame is shown when it is in the clip, and not 1/fps after the one before.
       describe: a function of probabilities `<float>[C]` that returns a short text.
       note: a text that every picture has, "" for none.
 
@@ -53,11 +53,11 @@ class OverlayMovie(contextlib.AbstractContextManager):
       failure: the InputError that says why there is no film, else None.
     """
 
-    def __init__(self, path, *, fps: float, every: int, skip: int, stride: int, describe, note: str = ""):
+    def __init__(self, path, *, fps: float, skip: int, stride: int, describe, note: str = "", timed: bool = False):
         self._film = Mp4(path, fps)
-        self._every, self._skip, self._stride = every, skip, stride
+        self._skip, self._stride, self._timed = skip, stride, timed
         self._describe, self._note = describe, note
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[tuple[int, float, bytes]] = deque()
         self._block: BlockPrediction | None = None
         self._open = contextlib.ExitStack()
         self.failure: InputError | None = None
@@ -83,11 +83,17 @@ class OverlayMovie(contextlib.AbstractContextManager):
             self._waiting.clear()
             self._open.__exit__(type(error), error, error.__traceback__)
 
-    def add_frame(self, number: int, picture: np.ndarray):
-        """Takes decoded frame `number`, `<uint8>[height, width, 3]`, RGB; it waits for its block."""
+    def add_frame(self, row: int, seconds: float, picture: np.ndarray):
+        """Takes the next decoded frame, which waits for its block.
+
+        Args:
+          row: the last one that is made of this frame or one before.
+          seconds: when the frame is shown.
+          picture: `<uint8>[height, width, 3]`, RGB.
+        """
         if self.failure:
             return
-        self._waiting.append((number, _to_jpeg(picture)))
+        self._waiting.append((row, seconds, _to_jpeg(picture)))
         self._film_known()
 
     def add_block(self, block: BlockPrediction):
@@ -98,9 +104,9 @@ class OverlayMovie(contextlib.AbstractContextManager):
     def _film_known(self):
         """Films the frames that are not in a later block for the first time."""
         if self._block:
-            known = self._every * max(self._seen(), self._block.first + self._stride)
+            known = max(self._seen(), self._block.first + self._stride)
             with self._giving_up():
-                self._add(sum(number < known for number, _ in self._waiting))
+                self._add(sum(row < known for row, _, _ in self._waiting))
 
     def _seen(self) -> int:
         """The frame after the last that the block says something of."""
@@ -108,15 +114,16 @@ class OverlayMovie(contextlib.AbstractContextManager):
 
     def _add(self, count: int):
         for _ in range(count):
-            number, jpeg = self._waiting.popleft()
+            row, seconds, jpeg = self._waiting.popleft()
             picture = np.asarray(Image.open(io.BytesIO(jpeg)))
-            block, frame = self._block, number // self._every
+            block = self._block
             lines = [f"so far: {self._describe(block.so_far)}"] if block else []
-            if block and block.first <= frame < self._seen():
-                l = block.attention[(frame - block.first) // self._skip]
+            if block and block.first <= row < self._seen():
+                l = block.attention[(row - block.first) // self._skip]
                 picture = overlay(picture, upsample_attention(l, picture.shape[:2]))
                 lines.insert(0, f"now: {self._describe(block.probabilities)}")
-            self._film.add(_lettered(picture, [*lines, *([self._note] if self._note else [])]))
+            picture = _lettered(picture, [*lines, *([self._note] if self._note else [])])
+            self._film.add(picture, seconds if self._timed else None)
 
 
 def _to_jpeg(picture: np.ndarray) -> bytes:

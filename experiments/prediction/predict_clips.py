@@ -243,9 +243,9 @@ def _open_film(predictor: ClipPredictor, stream: ClipStream, path) -> OverlayMov
     return OverlayMovie(
         path,
         fps=stream.found.fps,
-        every=stream.every,
         skip=stream.skip,
         stride=predictor.stride,
+        timed=stream.is_endless or stream.found.fastest_fps is not None,
         describe=lambda probabilities: most_probable(model.class_names, probabilities, _FILM_CLASSES),
         note="features of a RANDOM network" if model.recipe["random"] else "",
     )

@@ -53,8 +53,8 @@ class Localisation:
         for clip in boxes.keys() & video_of.keys():
             video = video_of[clip]
             first, count = file.first_row[video], file.num_frames[video]
-            frames = np.arange(count) * file.stored_every(video)
-            self._boxes[first : first + count] = boxes[clip].at(frames) / np.tile(frame_size(clip), 2)
+            of_rows = boxes[clip].at(file.clip_frames(video))
+            self._boxes[first : first + count] = of_rows / np.tile(frame_size(clip), 2)
         self._has_box = ~np.isnan(self._boxes[:, 0])
         if not np.any(self._has_box & self._seen):
             raise InputError(
@@ -127,7 +127,8 @@ def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
         print(f"NOTE: {path}: {len(unknown)} of {len(boxes)} clips are not in the features file, first {first}")
     for clip in sorted(boxes.keys() & video_of.keys()):
         video = video_of[clip]
-        last, most = boxes[clip].frames[-1], file.num_frames[video] * file.stored_every(video)
+        last = boxes[clip].frames[-1]
+        most = file.clip_frames(video)[-1] + max(1, round(file.native_fps[video] / file.fps[video]))
         if last >= most:
             said = f"{printable(clip)} has a box for frame {last}"
             print(f"NOTE: {path}: {said}; frames count from 0, and it has {most} at most")

@@ -32,6 +32,7 @@ class Glimpses:
       frames: the frames that the model saw, `<uint8>[n, H, W, 3]`, RGB.
       attention: l_t for each of them, `<float>[n, K²]`.
       fps: of these frames, per second.
+      seconds: when each is shown, where that does not follow from `fps`, `<float>[n]`; else None.
       random_network: whether the features are of an untrained network.
     """
 
@@ -42,6 +43,7 @@ class Glimpses:
     frames: np.ndarray
     attention: np.ndarray
     fps: float
+    seconds: np.ndarray | None
     random_network: bool
 
     def caption(self) -> str:
@@ -84,14 +86,16 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
       InputError: where the clip is not where it was.
     """
     (watched,) = watch(model, file, [video], batch_size=1)
+    frames, seconds = _decode(file, video, watched.frames, data_dir)
     return Glimpses(
         name=file.names[video],
         label=label_of(file, video),
         prediction=prediction,
         class_names=file.class_names,
-        frames=original_frames(file, video, watched.frames, data_dir),
+        frames=frames,
         attention=watched.attention,
         fps=watched.fps,
+        seconds=seconds,
         random_network=file.recipe["random"],
     )
 
@@ -158,7 +162,7 @@ def covering_blocks(file, video: int, num_steps: int, skip: int) -> Blocks:
 
 
 def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
-    """Decodes frames of a clip, at their own aspect ratio and at most `MAX_HEIGHT` high.
+    """Decodes frames of a clip, as a player shows them and at most `MAX_HEIGHT` high.
 
     Args:
       file, video: the clip.
@@ -168,15 +172,20 @@ def original_frames(file, video: int, wanted, data_dir=None) -> np.ndarray:
     Returns:
       `<uint8>[n, H, W, 3]`, RGB.
     """
-    path, every = file.clip_path(video, data_dir), file.stored_every(video)
-    wanted = set(np.asarray(wanted).tolist())
-    kept, index = [], 0
-    for chunk in read_frames(path, every=every, size=None, colour="rgb24"):
-        kept += [at_most(frame, MAX_HEIGHT) for n, frame in enumerate(chunk, index) if n in wanted]
-        index += len(chunk)
-    if len(kept) < len(wanted):
-        raise InputError(f"{path}: has {index} frames, not as many as when its features were extracted")
-    return np.stack(kept)
+    return _decode(file, video, wanted, data_dir)[0]
+
+
+def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns what `original_frames` does, and when each is shown, in seconds, where extraction kept all frames of a
+    clip whose rate varies; else None."""
+    path = file.clip_path(video, data_dir)
+    numbers = file.clip_frames(video)[np.asarray(wanted)]
+    reader = read_frames(path, frames=numbers, size=None, colour="rgb24")
+    kept = [at_most(frame, MAX_HEIGHT) for chunk in reader for frame in chunk]
+    if len(kept) < len(numbers):
+        raise InputError(f"{path}: has {reader.num_frames} frames, not as many as when its features were extracted")
+    times, all_kept = reader.times, file.fps[video] == file.native_fps[video]
+    return np.stack(kept), float(times.tick) * times.ticks[numbers] if times.varies and all_kept else None
 
 
 def at_most(frame, height: int) -> np.ndarray:
@@ -232,17 +241,18 @@ def file_stem(name: str, names) -> str:
 
 
 def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:
-    """Writes filmstrip (PNG), film (MP4) and animation (GIF) of a clip; returns the path of the first."""
+    """Writes filmstrip (PNG), video (MP4) and animation (GIF) of a clip; returns the path of the first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"{stem}.png"
-    filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture)
+    filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture, seconds=glimpses.seconds)
     for ending in (".mp4", ".gif"):
         filmstrip.attention_movie(
             glimpses.frames,
             glimpses.attention,
             folder / f"{stem}{ending}",
             fps=glimpses.fps,
+            seconds=glimpses.seconds,
             caption=glimpses.caption(),
         )
     return picture

@@ -49,7 +49,7 @@ def test_nothing_else_lies_in_the_folder(folder, index):
 def test_every_clip_is_a_whole_video(folder, index):
     for row in index:
         found = probe(folder / row["path"])
-        assert (found.num_packets, found.fps, found.width, found.height) == (FRAMES, 25, WIDTH, HEIGHT)
+        assert (found.num_frames, found.fps, found.width, found.height) == (FRAMES, 25, WIDTH, HEIGHT)
 
 
 def test_every_frame_has_a_box_of_the_right_size_inside_the_frame(folder, index):

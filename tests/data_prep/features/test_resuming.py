@@ -163,7 +163,7 @@ def test_going_on_skips_what_is_done(clips, fake_network, tmp_path, whole, capsy
     fake_network.num_calls = 0
     extract(clips, fake_network, output, frame_batch=8)
     assert fake_network.num_calls <= 7  # of 13; 53 rows are done, one batch is begun within a clip
-    assert "going on after 5 of 8 clips" in capsys.readouterr().out
+    assert "resuming after 5 of 8 clips" in capsys.readouterr().out
     assert threading.active_count() < 20  # the interrupted run's threads have ended
 
 

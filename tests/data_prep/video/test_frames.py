@@ -25,7 +25,7 @@ def test_every_container_gives_all_frames_in_order_and_its_rate(tmp_path, write_
     path = write_video(tmp_path / f"clip.{extension}", 12, fps=24)
     found = probe(path)
     assert found.fps == pytest.approx(24, rel=0.005)  # Matroska keeps milliseconds
-    assert (found.num_packets, found.num_missing, found.width, found.height) == (12, 0, 64, 48)
+    assert (found.num_frames, found.num_missing, found.width, found.height) == (12, 0, 64, 48)
 
     reader = read_frames(path, size=(32, 40))
     frames = np.concatenate(list(reader))
@@ -123,7 +123,7 @@ def test_the_container_knows_how_many_are_missing(tmp_path, write_video, driftin
     path = cut(write_video(tmp_path / "clip.mp4", 60, drifting_picture, movflags="faststart"), 0.7)
     found = probe(path)
     assert found.container_frames == 60
-    assert found.num_packets + found.num_missing == 60
+    assert found.num_frames + found.num_missing == 60
 
 
 def test_frames_before_damage_are_kept(tmp_path, write_video, drifting_picture):
@@ -165,7 +165,7 @@ def test_a_trimmed_phone_clip_is_whole(tmp_path, write_video):
     reader = read_frames(path)
     assert sum(len(frames) for frames in reader) == 20
     assert reader.cut_short is None
-    assert probe(path).num_packets == 20
+    assert probe(path).num_frames == 20
 
 
 def _empty(path, tools):
@@ -177,7 +177,7 @@ def _garbage(path, tools):
 
 
 def _text(path, tools):
-    path.write_text("this is not a film\n" * 100)
+    path.write_text("this is not a video\n" * 100)
 
 
 def _zero_frames(path, tools):
@@ -234,7 +234,7 @@ def test_unreadable_files_say_why(tmp_path, write_video, write_sound, cut, capfd
     assert capfd.readouterr() == ("", "")  # not a word from ffmpeg
 
 
-def test_a_songs_cover_is_no_film(tmp_path, write_sound):
+def test_a_songs_cover_is_no_video(tmp_path, write_sound):
     song = write_sound(tmp_path / "song.mp4")
     with av.open(str(song)) as source, av.open(str(tmp_path / "cover.mp4"), "w") as target:
         sound = target.add_stream_from_template(source.streams.audio[0])
@@ -258,7 +258,7 @@ def test_real_clips(shared, name, num_frames, fps):
     path = shared(f"data/clips/{name}")
     assert probe(path).fps == pytest.approx(fps, abs=1e-3)
     reader = read_frames(path)
-    assert sum(len(frames) for frames in reader) == num_frames == probe(path).num_packets
+    assert sum(len(frames) for frames in reader) == num_frames == probe(path).num_frames
     assert reader.cut_short is None
 
 
@@ -293,7 +293,7 @@ def test_a_pipe_gives_the_files_frames_and_the_containers_rate(tmp_path, write_v
     options = {"movflags": "faststart"} if extension == "mp4" else {}
     path = write_video(tmp_path / f"clip.{extension}", 12, fps=24, **options)
     with WholeFrames(_pipe(path.read_bytes())) as frames:
-        assert frames.said.fps == pytest.approx(24, rel=0.005) and frames.said.rate_known
+        assert frames.said_fps == pytest.approx(24, rel=0.005)
         picture = Pictures((224, 224), "bgr24")
         np.testing.assert_array_equal(np.stack([picture(frame) for frame in frames]), read(path))
     assert (frames.num_frames, frames.cut_short) == (12, None)
@@ -305,7 +305,7 @@ def test_pipes_without_a_video_say_why(tmp_path, write_video):
     play_list = f"ffconcat version 1.0\nfile {path}\n".encode()
     for data, reason in (
         (b"", "^pipe: nothing came through it$"),
-        (b"not a film\n" * 100, "no video that can be read as it comes; ffmpeg -i … -f matroska - makes such"),
+        (b"not a video\n" * 100, "no video that can be read as it comes; ffmpeg -i … -f matroska - makes such"),
         (play_list, "no video that can be read as it comes"),
         (path.read_bytes(), "not one whole frame .* has its index at the end, name the file, or redirect it with <$"),
     ):

@@ -1,4 +1,4 @@
-"""Filmstrips, films and animations, read back from the files."""
+"""Filmstrips, videos and animations, read back from the files."""
 
 import os
 
@@ -24,7 +24,7 @@ def pixels(path):
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def film(path):
+def read_video(path):
     with av.open(str(path)) as container:
         rate = container.streams.video[0].average_rate
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int), rate
@@ -76,10 +76,10 @@ def test_strip_of_noise_is_made_smaller_until_it_keeps_the_limit(tmp_path):
     assert 100_000 < (tmp_path / "strip.png").stat().st_size <= 300_000
 
 
-def test_film_shows_every_frame_beside_its_attention(tmp_path):
+def test_video_shows_every_frame_beside_its_attention(tmp_path):
     frames, attention = clip(10)
-    attention_movie(frames, attention, tmp_path / "film.mp4", fps=12.5, caption="jump", height=96)
-    pictures, rate = film(tmp_path / "film.mp4")
+    attention_movie(frames, attention, tmp_path / "video.mp4", fps=12.5, caption="jump", height=96)
+    pictures, rate = read_video(tmp_path / "video.mp4")
     assert pictures.shape == (10, 28 + 96, 2 * 128, 3) and rate == 12.5
     for n in (0, 5, 9):
         left, right = pictures[n, 28:, :128], pictures[n, 28:, 128:]
@@ -89,8 +89,8 @@ def test_film_shows_every_frame_beside_its_attention(tmp_path):
 
 def test_running_captions_change_from_frame_to_frame(tmp_path):
     captions = ["jump" if n < 5 else "" for n in range(10)]
-    attention_movie(*clip(10), tmp_path / "film.mp4", fps=10, caption=captions)
-    inked = (film(tmp_path / "film.mp4")[0][:, :24] < 100).any((1, 2, 3))
+    attention_movie(*clip(10), tmp_path / "video.mp4", fps=10, caption=captions)
+    inked = (read_video(tmp_path / "video.mp4")[0][:, :24] < 100).any((1, 2, 3))
     np.testing.assert_array_equal(inked, np.arange(10) < 5)
 
 
@@ -99,17 +99,36 @@ def test_running_captions_change_from_frame_to_frame(tmp_path):
     [(6, 6, 6, 170), (30, 25, 15, 80), (30, 30, 10, 100), (200, 12.5, 50, 320)],
 )
 def test_animation_is_small_and_lasts_as_long(tmp_path, num_frames, fps, shown, milliseconds):
-    attention_movie(*clip(num_frames), tmp_path / "film.gif", fps=fps, caption="jump", height=64)
-    with Image.open(tmp_path / "film.gif") as gif:
+    attention_movie(*clip(num_frames), tmp_path / "animation.gif", fps=fps, caption="jump", height=64)
+    with Image.open(tmp_path / "animation.gif") as gif:
         assert (gif.n_frames, gif.info["duration"], gif.info["loop"]) == (shown, milliseconds, 0)
         assert gif.size == (2 * 43, 22 + 32)
+
+
+def test_frames_that_are_not_equally_far_apart(tmp_path):
+    seconds = [0.0, 0.1, 0.2, 0.3, 1.3, 1.4]
+    frames, attention = clip(6)
+    attention_movie(frames, attention, tmp_path / "video.mp4", fps=6 / 1.5, seconds=seconds)
+    with av.open(str(tmp_path / "video.mp4")) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx(seconds, abs=1e-3)
+    attention_movie(frames, attention, tmp_path / "animation.gif", fps=6 / 1.5, seconds=seconds)
+    with Image.open(tmp_path / "animation.gif") as gif:
+        found = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            found.append(gif.info["duration"])
+    assert found == [100, 100, 100, 1000, 100, 250]
+    filmstrip(frames, attention, "", tmp_path / "strip.png", num_columns=3, height=60, seconds=seconds)
+    sheet = pixels(tmp_path / "strip.png")
+    for column, shown in enumerate((0, 3, 5)):  # nearest to 0, 0.7 and 1.4 s
+        np.testing.assert_allclose(sheet[50, 44 + 84 * column], frames[shown, 0, 0], atol=2)
 
 
 @pytest.mark.parametrize("size", [(33, 47), (64, 36)])
 def test_odd_and_upright_frames_are_fine(tmp_path, size):
     frames, attention = clip(3, *size)
-    attention_movie(frames, attention, tmp_path / "film.mp4", fps=29.97, height=101)
-    pictures, rate = film(tmp_path / "film.mp4")
+    attention_movie(frames, attention, tmp_path / "video.mp4", fps=29.97, height=101)
+    pictures, rate = read_video(tmp_path / "video.mp4")
     width = round(101 * size[1] / size[0])
     assert pictures.shape[1:3] == (28 + 102, 2 * width) and abs(float(rate) - 29.97) < 1e-3
 

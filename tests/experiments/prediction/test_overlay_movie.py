@@ -43,10 +43,10 @@ def test_frames_are_under_the_first_block_that_has_them(tmp_path, every, skip, s
     dark = np.zeros((240, 320, 3), np.uint8)
     waiting = []
     path = tmp_path / "film.mp4"
-    with OverlayMovie(path, fps=5, every=every, skip=skip, stride=stride, describe=lambda p: "") as movie:
+    with OverlayMovie(path, fps=5, skip=skip, stride=stride, describe=lambda p: "") as movie:
         known = 0
         for number in range(len(expected)):
-            movie.add_frame(number, dark)
+            movie.add_frame(number // every, number / 5, dark)
             waiting.append(len(movie._waiting))
             if known < len(starts) and number // every >= starts[known] + 2 * skip:
                 movie.add_block(block(starts[known], attention[known]))
@@ -72,10 +72,10 @@ def test_frames_that_wait_take_little_memory(tmp_path):
     picture = np.stack([128 + 100 * np.sin(x / 40), 128 + 100 * np.cos(y / 30), (x + y) / 6], -1).astype(np.uint8)
     tracemalloc.start()
     try:
-        with OverlayMovie(tmp_path / "film.mp4", fps=25, every=1, skip=25, stride=1, describe=lambda p: "") as movie:
+        with OverlayMovie(tmp_path / "film.mp4", fps=25, skip=25, stride=1, describe=lambda p: "") as movie:
             before = tracemalloc.get_traced_memory()[0]
             for number in range(20):
-                movie.add_frame(number, picture.copy())
+                movie.add_frame(number, number / 25, picture.copy())
             held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -90,10 +90,10 @@ def test_a_film_that_fails_is_given_up(tmp_path):
     picture = np.zeros((240, 320, 3), np.uint8)
     (tmp_path / "taken.mp4").mkdir()
     for name, frames in (("none/film.mp4", [picture]), ("odd.mp4", [picture[:, 1:]] * 2), ("taken.mp4", [picture])):
-        with OverlayMovie(tmp_path / name, fps=5, every=1, skip=1, stride=3, describe=lambda p: "") as movie:
+        with OverlayMovie(tmp_path / name, fps=5, skip=1, stride=3, describe=lambda p: "") as movie:
             for number, frame in enumerate(frames):
-                movie.add_frame(number, frame)
+                movie.add_frame(number, number / 5, frame)
             movie.add_block(block(0, np.eye(49)[:3]))
-            movie.add_frame(len(frames), frames[0])
+            movie.add_frame(len(frames), len(frames) / 5, frames[0])
         assert f"{tmp_path / name}: cannot be written" in str(movie.failure) and not movie._waiting
     assert os.listdir(tmp_path) == ["taken.mp4"]

@@ -8,6 +8,7 @@ import signal
 import threading
 import tracemalloc
 from dataclasses import asdict, replace
+from fractions import Fraction
 from types import SimpleNamespace
 
 import av
@@ -23,6 +24,7 @@ from data_prep.common.files import write_json
 from data_prep.datasets.clip_list import Clip, ClipList
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
+from data_prep.video.frames import frame_times, read_frames
 from experiments.pictures.mp4 import Mp4
 from experiments.prediction import predict_clips
 from experiments.prediction.clip_stream import ClipPredictor, ClipStream
@@ -436,3 +438,94 @@ def test_numbers_that_are_none_are_said(predictor, clips):
         pytest.raises(InputError, match=r"features of shape \[3, 3, 8\]: must be \[7, 7, 1024\]"),
     ):
         list(stream.blocks())
+
+
+@pytest.fixture
+def phone(tmp_path):
+    """A clip whose frames are, in turn, 1/30 and 1/15 s apart."""
+    random = np.random.default_rng(5)
+    path = tmp_path / "phone.mp4"
+    with Mp4(path, 20) as video:
+        for n in range(60):
+            picture = Image.fromarray(random.integers(0, 256, (6, 8, 3), np.uint8))
+            video.add(picture.resize((64, 48), Image.Resampling.NEAREST), (n // 2 * 6 + n % 2 * 2) / 60)
+    return path
+
+
+def test_a_varying_rate_is_sampled_as_extraction_does(predictor, phone, pipe, monkeypatch):
+    times = frame_times(phone)
+    assert times.varies and times.fps == pytest.approx(59 / (176 / 60))
+    rows = times.rows(6)
+    expected = np.concatenate(list(read_frames(phone, frames=rows)))
+    network, seen = predictor.network, []
+    monkeypatch.setattr(predictor, "network", lambda frames: seen.append(frames) or network(frames))
+    monkeypatch.setattr(predictor, "extraction_fps", 6.0)
+    monkeypatch.setattr(predictor, "stride", 1)
+    for name in (str(phone), pipe(phone.read_bytes(), keep_open=False)):
+        seen.clear()
+        with ClipStream(predictor, name, threading.Event()) as stream:
+            blocks = list(stream.blocks())
+        # The last batch is padded.
+        np.testing.assert_array_equal(np.concatenate(seen)[: len(rows)], expected)
+        assert stream.result.num_frames == 60 and stream.result.seconds == pytest.approx(176 / 60 + 1 / 20, abs=0.01)
+        assert len(blocks) == len(rows) - 3
+        shown = times.ticks[rows] * float(times.tick)
+        for block in blocks:
+            assert block.seconds[0] == pytest.approx(shown[block.first])
+            assert block.seconds[1] == pytest.approx(shown[block.first + 3] + 1 / stream.fps)
+
+
+def test_the_first_frames_of_a_pipe_say_its_rate(predictor, tmp_path, pipe, monkeypatch):
+    """The header of the MP4 says the mean, 18 frames per second."""
+    path = tmp_path / "clip.mp4"
+    with Mp4(path, 30) as video:
+        for n in range(60):
+            time = n / 30 if n < 20 else (20 + 2 * (n - 20)) / 30
+            video.add(Image.new("RGB", (64, 48), (4 * n, 40, 40)), time)
+    rows = frame_times(path).rows(6)
+    np.testing.assert_array_equal(rows[:5], [0, 5, 10, 15, 20])
+    frames = np.concatenate(list(read_frames(path)))
+    network, seen = predictor.network, []
+    monkeypatch.setattr(predictor, "network", lambda batch: seen.append(batch) or network(batch))
+    monkeypatch.setattr(predictor, "extraction_fps", 6.0)
+    monkeypatch.setattr(predictor, "stride", 1)
+    with ClipStream(predictor, pipe(path.read_bytes(), keep_open=False), threading.Event()) as stream:
+        assert stream.found.fps == pytest.approx(30) and stream.found.rate_known
+        list(stream.blocks())
+    np.testing.assert_array_equal(np.concatenate(seen)[: len(rows)], frames[rows])
+
+
+def test_a_video_of_a_varying_rate_keeps_its_times(attention_run, network, phone, tmp_path):
+    network.network.recipe["random"] = False
+    assert predict(attention_run, [str(phone)], overlay=str(tmp_path / "out.mp4")) == 0
+    np.testing.assert_allclose(times_in_seconds(tmp_path / "out.mp4"), times_in_seconds(phone), atol=1e-3)
+
+
+def times_in_seconds(path):
+    times = frame_times(path)
+    return times.ticks * float(times.tick)
+
+
+def test_pictures_are_as_a_player_shows_them(attention_run, network, clips, tmp_path, capsys):
+    """A front camera's clip with oblong pixels: mirrored and stretched."""
+    path = tmp_path / "mirrored.mp4"
+    picture = np.full((48, 64, 3), 20, np.uint8)
+    picture[:, :16] = 230
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        stream.set_display_rotation(0, hflip=True)
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    predictor = ClipPredictor(predict_clips.trained.load(attention_run, "best"), FakeNetwork())
+    with ClipStream(predictor, str(path), threading.Event()) as stream:
+        shown = []
+        list(stream.blocks(lambda row, seconds, picture: shown.append((row, seconds, picture)), lambda h, w: (h, w)))
+    assert [row for row, _, _ in shown] == list(range(10))
+    assert [seconds for _, seconds, _ in shown] == pytest.approx(np.arange(10) / 25)
+    assert all(picture.shape == (48, 128, 3) for _, _, picture in shown)
+    assert shown[0][2][:, 100:].min() > 180 and shown[0][2][:, :90].max() < 80
+    assert predict(attention_run, [str(path)]) == 0
+    assert f"{path} (128×48, 25 fps)" in capsys.readouterr().out
