@@ -11,6 +11,7 @@ import os
 
 from absl import flags
 
+from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from data_prep.common.files import write_json
 from experiments.compilation.tpu_topologies import without_tpu
@@ -39,10 +40,13 @@ def define_flags():
 
 def main():
     from experiments.compilation.ahead_of_time import Shapes, compile_for, describe, shapes_of
-    from experiments.runs.config import RunConfig, from_flags
+    from experiments.runs.flag_effects import checked_run_config
 
-    config = from_flags(RunConfig)
+    config = checked_run_config()
     if config.data.features:
+        for name in ("num_cells", "input_dim", "num_classes", "multi_label", "num_frames"):
+            if flags.FLAGS[name].present:
+                raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect with --features, which tells it")
         shapes = shapes_of(config)
     else:
         shapes = Shapes(

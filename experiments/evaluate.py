@@ -11,6 +11,7 @@ upright frame, from its upper left corner). Frames without a box are left out, a
 
 from absl import flags
 
+from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.runs import trained_run_flags
 
@@ -28,6 +29,8 @@ def define_flags():
 
 
 def main():
+    if flags.FLAGS.data_dir and not flags.FLAGS.boxes:
+        raise InputError(f"data_dir={flags.FLAGS.data_dir}: has no effect without --boxes")
     from experiments.runs.evaluation import evaluate
     from experiments.runs.localisation_scores import describe_localisation
     from experiments.runs.metrics_log import describe_health, describe_score

@@ -8,9 +8,10 @@ import numpy as np
 from attention_ar.errors import InputError
 from attention_ar.metrics import video_predictions
 from data_prep.features.contents import FeaturesFile
-from data_prep.loading.block_table import Blocks
+from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
+from experiments.runs.config import with_flags
 from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, videos_of
 from experiments.runs.visualization import covering_blocks, find_clips, original_frames, seen_frames
 
@@ -84,13 +85,12 @@ class Run:
 
     def at_fps(self, fps: float) -> "Run":
         """Returns the run with clips sampled at another rate."""
-        config = self.model.config
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, fps=fps))
-        return dataclasses.replace(self, model=dataclasses.replace(self.model, config=config))
+        model = dataclasses.replace(self.model, config=with_flags(self.model.config, fps=fps))
+        return dataclasses.replace(self, model=model)
 
     def skip(self, video: int) -> int:
         """Returns k: of the stored frames, the model sees every k-th."""
-        return self.model.config.data.skip(self.file, video)
+        return block_skip(self.file, video, self.model.config.data.fps, self.model.config.data.block_rule)
 
     def has_rate(self, video: int) -> bool:
         """Whether the clip has enough frames per second for the model."""
@@ -134,7 +134,8 @@ class Run:
 
     def survey_as_trained(self, videos) -> Survey:
         """A `survey` of blocks cut as in training and evaluation."""
-        return self.survey(self.model.config.data.cut(self.file, videos))
+        data = self.model.config.data
+        return self.survey(cut_blocks(self.file, videos, data.num_steps, data.fps, data.stride, data.block_rule))
 
     def survey_side_by_side(self, videos) -> Survey:
         """A `survey` of the blocks that `look` looks at, so that both predict the same."""

@@ -16,7 +16,9 @@ from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from experiments.runs.build import build_model, build_objective, feature_dtype
 from experiments.runs.config import RunConfig, read_config
+from experiments.runs.models import MODELS, WITH_ATTENTION
 from experiments.runs.predictor import Predictor
+from experiments.runs.split import split_of_run
 
 
 def about_features(file: FeaturesFile) -> dict:
@@ -46,7 +48,6 @@ class TrainedModel:
       recipe: of the features it was trained on.
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
-      has_attention: whether there is a location softmax.
     """
 
     workdir: Path
@@ -59,15 +60,17 @@ class TrainedModel:
     recipe: dict
     feature_shape: list[int]
     split_id: str
-    has_attention: bool
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether there is a location softmax."""
+        return MODELS[self.config.model.model].has_attention
 
     def require_attention(self, purpose: str = "to show"):
         """Raises `InputError` for a model that has none for some purpose."""
         if not self.has_attention:
             name = self.config.model.model
-            raise InputError(
-                f"{self.workdir}: model={name} has no attention {purpose}; train soft_attention or released"
-            )
+            raise InputError(f"{self.workdir}: model={name} has no attention {purpose}; train {WITH_ATTENTION}")
 
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
@@ -95,7 +98,7 @@ class TrainedModel:
         labels[:, [self.class_names.index(name) for name in file.class_names]] = file.labels
         splits = file.splits
         if file.split_id == self.split_id:
-            splits = self.config.data.hold_out(file, self.config.training.seed)
+            splits = split_of_run(file, self.config)
         else:
             print("NOTE: these features have another split than those of the training: see that no clip is in both")
         return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
@@ -118,7 +121,6 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         parallel = choose("auto")
         params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
-        _, out = jax.eval_shape(model.apply, variables, x)
     return TrainedModel(
         workdir=workdir,
         config=config,
@@ -130,5 +132,4 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         recipe=about["recipe"],
         feature_shape=about["feature_shape"],
         split_id=about["split_id"],
-        has_attention="attention" in out,
     )

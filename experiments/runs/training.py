@@ -17,17 +17,19 @@ from attention_ar.training.checkpoints import Checkpoints, export_params
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.common.files import write_json
-from data_prep.datasets.splits import check_disjoint_groups
 from data_prep.features.opening import absolute_path, open_features
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.loading.batches import load_batches
-from data_prep.loading.block_table import Blocks, epoch_order
+from data_prep.loading.block_table import Blocks, cut_blocks, epoch_order
 from data_prep.loading.feature_stores import open_home
 from experiments.runs.autosave import Saving
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
-from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config
+from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config, with_flags
+from experiments.runs.flag_effects import without_effect
 from experiments.runs.metrics_log import MetricsLog, describe_epoch
+from experiments.runs.models import MODELS
 from experiments.runs.predictor import Predictor
+from experiments.runs.split import choose_videos
 from experiments.runs.tensorboard_log import require_tensorboard
 from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
 from experiments.runs.trained import about_features
@@ -53,13 +55,15 @@ def train(config: RunConfig, workdir) -> dict:
 
     # Data.
     file = open_features(config.data.features)
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, features=absolute_path(config.data.features))
-    )
+    config = with_flags(config, features=absolute_path(config.data.features))
     if file.recipe["random"]:
         say("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
     training_videos, held_out_videos = choose_videos(file, config)
-    blocks, held_out = (config.data.cut(file, videos) for videos in (training_videos, held_out_videos))
+    data = config.data
+    blocks, held_out = (
+        cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
+        for videos in (training_videos, held_out_videos)
+    )
     say(
         f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
         f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
@@ -140,7 +144,7 @@ def train(config: RunConfig, workdir) -> dict:
                             position,
                             saving,
                             num_blocks=len(blocks),
-                            sums_over_batch=config.model.model == "released",  # Eq. 7 is a mean.
+                            sums_over_batch=MODELS[config.model.model].sums_over_batch,
                         )
                     line = position.line(int(state.step), len(blocks))
                     params = parallel.replicate(state.params)
@@ -184,21 +188,14 @@ def say(text: str):
         print(text, flush=True)
 
 
-def choose_videos(file, config: RunConfig):
-    """Returns the indices of the videos to train on, and of those held out of train to choose the best epoch."""
-    check_disjoint_groups(file)
-    splits = np.array(config.data.hold_out(file, config.training.seed))
-    training_videos = np.flatnonzero(splits == "train")
-    if not len(training_videos):
-        raise InputError("the features file has no video in its training part; index.csv must put some in `train`")
-    return training_videos, np.flatnonzero(splits == "validation")
-
-
 def require_same_flags(workdir: Path, config: RunConfig):
-    """Refuses a work folder that holds another run; `epochs`, where the features are and what it runs on may differ."""
+    """Refuses a work folder that holds another run.
+
+    `epochs`, where the features are, what it runs on and flags without effect may differ.
+    """
     if (workdir / "config.json").exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
-        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig))}
+        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig)), *without_effect(config)}
         fixed = [name for name in old if name not in free]
         differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
         if differing:

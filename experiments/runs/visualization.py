@@ -10,7 +10,7 @@ from PIL import Image
 
 from attention_ar.blocks import block_frames
 from attention_ar.errors import InputError
-from data_prep.loading.block_table import Blocks
+from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
@@ -106,7 +106,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
       batch_size: blocks in a batch, of whatever clips.
     """
     data = model.config.data
-    skips = [data.skip(file, video) for video in videos]
+    skips = [block_skip(file, video, data.fps, data.block_rule) for video in videos]
     parts = [covering_blocks(file, v, data.num_steps, skip) for v, skip in zip(videos, skips, strict=True)]
     blocks = Blocks(np.concatenate([part.video for part in parts]), np.concatenate([part.rows for part in parts]))
     found = predict_blocks(
@@ -261,7 +261,8 @@ def visualize(
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"
     chosen = find_clips(file.names, clips) if clips else videos_of(file, split)
-    blocks = model.config.data.cut(file, chosen)
+    data = model.config.data
+    blocks = cut_blocks(file, chosen, data.num_steps, data.fps, data.stride, data.block_rule)
     home = OnDisk(file, model.predictor.dtype)
     found = predict_videos(model.predictor, model.params, home, blocks, model.config.training.batch_size)
     if clips:
