@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attention_ar.errors import InputError
-from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
+from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.flags import option
 from experiments.runs.flops import Products
 from experiments.runs.models import MODELS
@@ -34,11 +34,8 @@ class Settings:
 
     def run_config(self, dtype: str = "float32") -> RunConfig:
         """Returns the configuration of a run of this size, with a compute type."""
-        return RunConfig(
-            DataConfig(num_steps=self.num_steps),
-            ModelConfig(self.model, self.hidden_dim, self.num_layers, self.dropout, compute_dtype=dtype),
-            ReleasedConfig(dim_out=self.hidden_dim),
-        )
+        own = {name: value for name, value in vars(self).items() if name in as_flags(RunConfig())}
+        return with_flags(RunConfig(), **own, compute_dtype=dtype, dim_out=self.hidden_dim)
 
     def products(self) -> Products | None:
         """Returns the products of the model, see `experiments.runs.flops`."""

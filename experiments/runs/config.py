@@ -162,6 +162,8 @@ def as_flags(config: RunConfig) -> dict:
 
 def with_flags(config: RunConfig, **values) -> RunConfig:
     """Returns a configuration with other values of some flags, which may be of any of its parts."""
+    if unknown := values.keys() - as_flags(config).keys():
+        raise TypeError(f"no flags of a run: {sorted(unknown)}")
     parts = {}
     for part in dataclasses.fields(RunConfig):
         own = {f.name: values[f.name] for f in dataclasses.fields(part.type) if f.name in values}

@@ -1,7 +1,6 @@
 """A trained model as one file that JAX alone can run: StableHLO with the parameters in it."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.training.steps import predict
-from data_prep.common.files import write_json
+from data_prep.common.files import write_json, write_whole
 from data_prep.features.recipe import recipe_hash
 from experiments.runs import trained
 from experiments.runs.build import build_model, build_objective, feature_dtype
@@ -94,11 +93,6 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
         "jax": jax.__version__,
         "calling_convention_version": exported.calling_convention_version,
     }
-    beside = f"{output}.partial"
-    with open(beside, "wb") as file:
-        file.write(serialized)
-        file.flush()
-        os.fsync(file.fileno())
     write_json(f"{output}.json", about)
-    os.replace(beside, output)
+    write_whole(output, serialized)
     return about

@@ -9,15 +9,11 @@ import sys
 from collections.abc import Iterable
 
 from attention_ar.errors import InputError
-from experiments.runs.config import RunConfig, as_flags, from_flags
+from experiments.runs.config import ModelConfig, ObjectiveConfig, ReleasedConfig, RunConfig, as_flags, from_flags
 from experiments.runs.models import MODELS
 
-_OF_MODELS = {
-    name
-    for part in ("model", "released", "objective")
-    for name in vars(getattr(RunConfig(), part))
-    if name not in ("model", "last_n")  # The released protocol evaluates any model over its last_n steps.
-}
+_OF_MODELS = {"time_loop"}.union(*(vars(part) for part in (ModelConfig(), ReleasedConfig(), ObjectiveConfig())))
+_OF_MODELS -= {"model", "last_n"}  # The released protocol evaluates any model over its last_n steps.
 _FIXED_RATES = ("released_adam", "released_rmsprop", "released_adadelta")
 
 

@@ -18,7 +18,7 @@ class Model:
       name: as `--model` and `config.json` have it.
       title: for tables, reports and the quickstart.
       build: a function of a `RunConfig`, C and whether a clip may have several labels; returns the Flax module.
-      flags: which fields of `ModelConfig`, `ReleasedConfig` and `ObjectiveConfig` have an effect on it.
+      flags: has all fields of `ModelConfig`, `ReleasedConfig` and `ObjectiveConfig` that have an effect on it.
       products: a function of a `RunConfig` and the shapes of the features, see `flops`.
       objective: the class of what it is trained for.
       sums_over_batch: whether that is a sum over the batch, as the released program's cost is, and not a mean.
@@ -36,14 +36,18 @@ class Model:
 
 
 def _from_flags(module_class, **more):
-    """Returns a `Model.build` for a class whose attributes are fields of `ModelConfig` by the same names."""
+    """Returns a `Model.build` for a class whose attributes are flags of the same names."""
 
     def build(config, num_classes: int, multi_label: bool):
-        known = {f.name for f in fields(module_class)}
-        sizes = {name: value for name, value in vars(config.model).items() if name in known}
-        return module_class(num_classes, **sizes, **more)
+        return module_class(num_classes, **_same_names(module_class, config), **more)
 
     return build
+
+
+def _same_names(module_class, config) -> dict:
+    """Returns the attributes of a class that are fields of `ModelConfig` or `RuntimeConfig`."""
+    values = vars(config.model) | vars(config.runtime)
+    return {f.name: values[f.name] for f in fields(module_class) if f.name in values}
 
 
 def _build_released(config, num_classes: int, multi_label: bool):
@@ -55,7 +59,7 @@ def _build_released(config, num_classes: int, multi_label: bool):
         n_layers_init=m.init_layers,
         use_dropout=m.dropout > 0,
         multi_label=multi_label,
-        **{f.name: getattr(m, f.name) for f in fields(ar.ReleasedAttentionLSTM) if hasattr(m, f.name)},
+        **_same_names(ar.ReleasedAttentionLSTM, config),
         **vars(config.released),
     )
 
