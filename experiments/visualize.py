@@ -1,4 +1,4 @@
-"""Draws where a trained model looks: filmstrips, films and animations of clips.
+"""Draws where a trained model looks: filmstrips, videos and animations of clips.
 
     python -m experiments.visualize --workdir=run                     # the most confident right and wrong ones
     python -m experiments.visualize --workdir=run biking/clip_07.avi  # these clips

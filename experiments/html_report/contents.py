@@ -73,8 +73,8 @@ def gather(
     file = model.open_features(features)
     data = model.config.data
     blocks = cut_blocks(file, videos_of(file, split), data.num_steps, data.fps, data.stride, data.block_rule)
-    home, batch_size = OnDisk(file, model.predictor.dtype), model.config.training.batch_size
-    found = predict_videos(model.predictor, model.params, home, blocks, batch_size)
+    store, batch_size = OnDisk(file, model.predictor.dtype), model.config.training.batch_size
+    found = predict_videos(model.predictor, model.params, store, blocks, batch_size)
     chosen = choose_clips(found.predictions, file.labels[found.video], max_clips)
     watched = watch(model, file, found.video[chosen], batch_size) if chosen else []
     clips, pictures = [], []

@@ -116,9 +116,9 @@ class Run:
         )
 
     def _predict(self, blocks: Blocks, batch_size: int, keep_attention: bool = False) -> dict:
-        home = OnDisk(self.file, self.model.predictor.dtype)
+        store = OnDisk(self.file, self.model.predictor.dtype)
         return predict_blocks(
-            self.model.predictor, self.model.params, home, blocks, batch_size, keep_attention=keep_attention
+            self.model.predictor, self.model.params, store, blocks, batch_size, keep_attention=keep_attention
         )
 
     def survey(self, blocks: Blocks) -> Survey:

@@ -76,7 +76,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     run = trained.load(workdir, checkpoint)
     exported = export_model(run.config, run.params, run.feature_shape, len(run.class_names), run.multi_label)
     serialized = exported.serialize()
-    about = {
+    metadata = {
         "sha256": hashlib.sha256(serialized).hexdigest(),
         "features": {"shape": ["B", *exported.in_avals[0].shape[1:]], "dtype": "float32"},
         "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
@@ -93,6 +93,6 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
         "jax": jax.__version__,
         "calling_convention_version": exported.calling_convention_version,
     }
-    write_json(f"{output}.json", about)
+    write_json(f"{output}.json", metadata)
     write_whole(output, serialized)
-    return about
+    return metadata

@@ -77,7 +77,7 @@ def quickstart(workdir: Path, googlenet: str | None, sizes: Sizes | None = None)
     summary = summarise(scores, network.is_random, pictures, time.perf_counter() - started)
     path = workdir / "summary.md"
     path.write_text(summary, encoding="utf-8")
-    print(f"\n{summary}\nsummary: {path}; filmstrips, films and animations: {workdir / 'figures'}")
+    print(f"\n{summary}\nsummary: {path}; filmstrips, videos and animations: {workdir / 'figures'}")
     return scores
 
 

@@ -21,7 +21,7 @@ from experiments.runs.predictor import Predictor
 from experiments.runs.split import split_of_run
 
 
-def about_features(file: FeaturesFile) -> dict:
+def feature_metadata(file: FeaturesFile) -> dict:
     """Returns what a checkpoint keeps of the features that its model was trained on."""
     return {
         "class_names": list(file.class_names),
@@ -113,10 +113,10 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
     workdir = Path(workdir)
     config = read_config(workdir)
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-        about = checkpoints.about(checkpoint)
-        model = build_model(config, len(about["class_names"]), about["multi_label"])
-        objective = build_objective(config, about["multi_label"])
-        side, _, num_maps = about["feature_shape"]
+        metadata = checkpoints.about(checkpoint)
+        model = build_model(config, len(metadata["class_names"]), metadata["multi_label"])
+        objective = build_objective(config, metadata["multi_label"])
+        side, _, num_maps = metadata["feature_shape"]
         x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         parallel = choose("auto")
@@ -126,10 +126,10 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         config=config,
         params=params,
         predictor=Predictor(model, objective, parallel, feature_dtype(config.model)),
-        epoch=about["epoch"],
-        class_names=about["class_names"],
-        multi_label=about["multi_label"],
-        recipe=about["recipe"],
-        feature_shape=about["feature_shape"],
-        split_id=about["split_id"],
+        epoch=metadata["epoch"],
+        class_names=metadata["class_names"],
+        multi_label=metadata["multi_label"],
+        recipe=metadata["recipe"],
+        feature_shape=metadata["feature_shape"],
+        split_id=metadata["split_id"],
     )

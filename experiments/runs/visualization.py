@@ -232,7 +232,7 @@ def file_stem(name: str, names) -> str:
 
 
 def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:
-    """Writes filmstrip (PNG), film (MP4) and animation (GIF) of a clip; returns the path of the first."""
+    """Writes filmstrip (PNG), video (MP4) and animation (GIF) of a clip; returns the path of the first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"{stem}.png"
@@ -263,8 +263,8 @@ def visualize(
     chosen = find_clips(file.names, clips) if clips else videos_of(file, split)
     data = model.config.data
     blocks = cut_blocks(file, chosen, data.num_steps, data.fps, data.stride, data.block_rule)
-    home = OnDisk(file, model.predictor.dtype)
-    found = predict_videos(model.predictor, model.params, home, blocks, model.config.training.batch_size)
+    store = OnDisk(file, model.predictor.dtype)
+    found = predict_videos(model.predictor, model.params, store, blocks, model.config.training.batch_size)
     if clips:
         picked = [("", i) for i in range(len(found.video))]
     else:

@@ -8,11 +8,11 @@ from experiments.runs.config import RunConfig
 from experiments.tables.comparison import ATTENTION, BASELINE, ROWS, Comparison, compare
 from experiments.tables.comparison_text import (
     PROTOCOL,
-    about,
     data_title,
     difference_text,
     epochs_text,
     evaluated_text,
+    metadata,
     protocol,
     row_data,
     score_text,
@@ -73,7 +73,7 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
             "those of the other rows."
         )
     title = f"Table 1: {data_title(comparison)}"
-    return write_table(stem, title, header, texts, notes + warnings(comparison), {**about(comparison), "rows": data})
+    return write_table(stem, title, header, texts, notes + warnings(comparison), {**metadata(comparison), "rows": data})
 
 
 def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) -> list[Path]:
@@ -119,7 +119,7 @@ def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Pa
     ]
     if other:
         notes.append("These clips are not all of HMDB-51 or Hollywood2: the published figures are of other clips.")
-    data = {**about(comparison), "chosen": chosen, "rows": {row: row_data(comparison, row) for row in ATTENTION}}
+    data = {**metadata(comparison), "chosen": chosen, "rows": {row: row_data(comparison, row) for row in ATTENTION}}
     data["published"] = [{"sees": sees, "method": method, **figures} for sees, method, figures in TABLE_2]
     header = ["what it sees", "method", *columns.values(), *PROTOCOL]
     return write_table(stem, f"Table 2: {data_title(comparison)}", header, texts, notes + warnings(comparison), data)

@@ -15,7 +15,7 @@ from data_prep.common.files import write_json, write_whole
 from experiments.runs.config import RunConfig, RuntimeConfig, as_flags
 from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.metrics_log import read_metrics
-from experiments.runs.trained import about_features
+from experiments.runs.trained import feature_metadata
 from experiments.runs.training import train
 
 
@@ -54,7 +54,7 @@ def run_trial(folder, config: RunConfig, file, split: str | None = "test") -> Tr
       Stopped: where the program is told to stop; called again, it resumes.
     """
     folder = Path(folder)
-    identity = identity_of(as_flags(config), about_features(file))
+    identity = identity_of(as_flags(config), feature_metadata(file))
     path, predictions = folder / "cell.json", folder / "cell_predictions.csv"
     found = read_trial(path)
     if found.get("identity") == identity:
@@ -82,7 +82,7 @@ def identity_of(flags: dict, features: dict) -> dict:
 
     Args:
       flags: their values by name, all of them or those that are not at their default.
-      features: see `about_features`.
+      features: see `feature_metadata`.
     """
     free = {"features", *(field.name for field in dataclasses.fields(RuntimeConfig))}
     default = as_flags(RunConfig())

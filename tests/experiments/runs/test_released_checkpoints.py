@@ -108,8 +108,8 @@ def test_the_recorded_scores_of_a_model_that_has_learnt(shared, tmp_path):
     test = np.flatnonzero(np.array(file.splits) == "test")
     data = model.config.data
     blocks = cut_blocks(file, test, data.num_steps, data.fps, 100, data.block_rule)
-    home = OnDisk(file, model.predictor.dtype)
-    found = predict_blocks(model.predictor, model.params, home, blocks, batch_size=4, keep_attention=True)
+    store = OnDisk(file, model.predictor.dtype)
+    found = predict_blocks(model.predictor, model.params, store, blocks, batch_size=4, keep_attention=True)
     with np.load(recording / "notebook_single_examples.npz", allow_pickle=False) as notebook:
         alphas, is_right, classes = notebook["alphas"][:, :, 0], notebook["nonzero_input"], notebook["preds"][:, 0]
     assert file.num_frames[test].tolist() == [5, 10, 7, 12] and is_right.tolist() == [False, True, True, True]

@@ -194,7 +194,7 @@ def config(tiny_features):
     )
 
 
-def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path, monkeypatch):
+def test_a_table_that_is_stopped_resumes_and_runs_nothing_twice(config, tmp_path, monkeypatch):
     trained = []
 
     def train(config, workdir, really=trials.train):
@@ -238,7 +238,7 @@ def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
 
 def test_retraining_evaluates_the_model_that_was_trained_on_everything(config, tmp_path):
     rows = ("softmax_regression",)
-    for epochs in (1, 2):  # More epochs go on, to another cost.
+    for epochs in (1, 2):  # More epochs resume, to another cost.
         config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
         paths = table1(tmp_path, config, 1, retrain=True, rows=rows)
     cell = tmp_path / "cells/softmax_regression/seed_0"
@@ -266,7 +266,7 @@ OLD_FLAGS = {
 
 def test_a_trial_of_an_older_version_is_known(config, tiny_features, tmp_path, monkeypatch):
     file = open_features(tiny_features)
-    found = {"identity": {"flags": OLD_FLAGS, "features": trials.about_features(file)}, "best": {"epoch": 2}}
+    found = {"identity": {"flags": OLD_FLAGS, "features": trials.feature_metadata(file)}, "best": {"epoch": 2}}
     (tmp_path / "cell.json").write_text(json.dumps({**found, "seconds": 1.5}))
     begun = []
     monkeypatch.setattr(trials, "train", lambda config, folder: begun.append(config) or {"epoch": 1})

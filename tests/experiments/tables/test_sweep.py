@@ -81,7 +81,7 @@ def test_grids_that_are_none(texts, complaint):
 
 @pytest.fixture(scope="module")
 def workdir(tiny_features, tmp_path_factory):
-    """Work folder of a sweep over two points, two folds; stopped in its third run, and gone on with."""
+    """Work folder of a sweep over two points, two folds; stopped in its third run, and resumed."""
     folder = tmp_path_factory.mktemp("sweep")
     arguments = folder, regression(tiny_features), {"stride": [1, 2]}, 2, 1
     begun = []
