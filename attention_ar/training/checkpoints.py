@@ -85,7 +85,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         return InputError(
             f"{self.directory}: a checkpoint could not be written ({reason}); make room or another --workdir; the same "
-            f"command goes on from {self.last_whole()}"
+            f"command resumes from {self.last_whole()}"
         )
 
     def last_whole(self) -> str:
