@@ -14,6 +14,7 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -36,16 +37,8 @@ def main():
     from experiments.runs.metrics_log import describe_health, describe_score
 
     scores, folder, output = evaluate(
-        flags.FLAGS.workdir,
-        features=flags.FLAGS.features,
-        split=flags.FLAGS.split,
-        protocol=flags.FLAGS.protocol,
-        checkpoint=flags.FLAGS.checkpoint,
-        stride=flags.FLAGS.stride,
-        batch_size=flags.FLAGS.batch_size,
-        boxes=flags.FLAGS.boxes,
-        data_dir=flags.FLAGS.data_dir,
-        output=flags.FLAGS.output,
+        **values_of("workdir", "features", "split", "protocol", "checkpoint", "stride", "batch_size"),
+        **values_of("boxes", "data_dir", "output"),
     )
     print(
         f"{flags.FLAGS.split}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}"

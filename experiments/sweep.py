@@ -20,6 +20,7 @@ from absl import flags
 from data_prep.common.command_line import run
 from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_flags
 from experiments.runs.flag_effects import given
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -47,13 +48,8 @@ def main():
     grid, config = parse_grid(flags.FLAGS.grid), from_flags(RunConfig)
     refuse_flags_without_effect(config, grid, given(as_flags(config)))
     paths, retrained = sweep(
-        flags.FLAGS.workdir,
-        config,
-        grid,
-        config.data.folds,
-        flags.FLAGS.seeds,
-        retrain_to_cost=flags.FLAGS.retrain_to_cost,
-        keep_checkpoints=flags.FLAGS.keep_checkpoints,
+        *(flags.FLAGS.workdir, config, grid, config.data.folds, flags.FLAGS.seeds),
+        **values_of("retrain_to_cost", "keep_checkpoints"),
     )
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {flags.FLAGS.workdir}/points")
