@@ -15,7 +15,7 @@ from data_prep.loading.feature_stores import OnDisk
 from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
 from experiments.runs import trained
-from experiments.runs.video_predictions import label_of, predict_blocks, predict_videos, videos_of
+from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, predict_videos, videos_of
 
 MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
 
@@ -60,13 +60,17 @@ class Watched:
     Attributes:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
       predictions: ŷ_t at each of them, `<float>[n, C]`.
+      prediction: mean over the steps of all blocks, `<float>[C]`.
       attention: l_t at each of them, `<float>[n, K²]`; None for a model without attention.
+      health: the `attention_health` numbers, means over the blocks; empty for a model without attention.
       fps: of these frames, per second.
     """
 
     frames: np.ndarray
     predictions: np.ndarray
+    prediction: np.ndarray
     attention: np.ndarray | None
+    health: dict
     fps: float
 
 
@@ -132,11 +136,18 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
             Watched(
                 frames=frames,
                 predictions=by_step["step_predictions"],
+                prediction=found["predictions"][own].mean(axis=0, dtype=np.float64),
                 attention=by_step.get("attention"),
+                health=mean_health({name: found[name][own] for name in HEALTH if name in found}),
                 fps=float(file.fps[video] / skip),
             )
         )
     return result
+
+
+def mean_health(by_block: dict) -> dict:
+    """Returns the means over blocks of those `attention_health` numbers that are there."""
+    return {name: float(by_block[name].mean(dtype=np.float64)) for name in HEALTH if name in by_block}
 
 
 def seen_frames(file, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
