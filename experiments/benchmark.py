@@ -9,11 +9,15 @@ contender for TensorBoard, xprof or perfetto.
 
 from absl import flags
 
+from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.settings import Settings
 from experiments.runs import flags as option_flags
 from experiments.runs.config import from_flags
+
+_OF_ONE = {"clips": "extraction", "googlenet": "extraction", "frame_batch": "extraction", "num_videos": "loading"}
+"""Flags of a single benchmark."""
 
 
 def define_flags():
@@ -25,6 +29,9 @@ def define_flags():
 
 
 def main():
+    for name, benchmark in _OF_ONE.items():
+        if flags.FLAGS[name].present and benchmark not in flags.FLAGS.only:
+            raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect without --only={benchmark}")
     from experiments.benchmarks.suite import run_suite
 
     markdown, data, complete = run_suite(

@@ -11,9 +11,12 @@ import os
 
 from absl import flags
 
+from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from data_prep.common.files import write_json
 from experiments.compilation.tpu_topologies import without_tpu
+
+_SHAPES = ("num_cells", "input_dim", "num_classes", "multi_label", "num_frames")
 
 
 def define_flags():
@@ -39,19 +42,17 @@ def define_flags():
 
 def main():
     from experiments.compilation.ahead_of_time import Shapes, compile_for, describe, shapes_of
-    from experiments.runs.config import RunConfig, from_flags
+    from experiments.runs.flag_effects import checked_run_config
+    from experiments.runs.flags import values_of
 
-    config = from_flags(RunConfig)
+    config = checked_run_config()
     if config.data.features:
+        for name in _SHAPES:
+            if flags.FLAGS[name].present:
+                raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect with --features, which tells it")
         shapes = shapes_of(config)
     else:
-        shapes = Shapes(
-            flags.FLAGS.num_cells,
-            flags.FLAGS.input_dim,
-            flags.FLAGS.num_classes,
-            flags.FLAGS.multi_label,
-            flags.FLAGS.num_frames,
-        )
+        shapes = Shapes(**values_of(*_SHAPES))
     found = compile_for(flags.FLAGS.topology, config, shapes)
     print(describe(found))
     if flags.FLAGS.output:

@@ -11,8 +11,10 @@ upright frame, from its upper left corner). Frames without a box are left out, a
 
 from absl import flags
 
+from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -28,21 +30,15 @@ def define_flags():
 
 
 def main():
+    if flags.FLAGS.data_dir and not flags.FLAGS.boxes:
+        raise InputError(f"data_dir={flags.FLAGS.data_dir}: has no effect without --boxes")
     from experiments.runs.evaluation import evaluate
     from experiments.runs.localisation_scores import describe_localisation
     from experiments.runs.metrics_log import describe_health, describe_score
 
     scores, folder, output = evaluate(
-        flags.FLAGS.workdir,
-        features=flags.FLAGS.features,
-        split=flags.FLAGS.split,
-        protocol=flags.FLAGS.protocol,
-        checkpoint=flags.FLAGS.checkpoint,
-        stride=flags.FLAGS.stride,
-        batch_size=flags.FLAGS.batch_size,
-        boxes=flags.FLAGS.boxes,
-        data_dir=flags.FLAGS.data_dir,
-        output=flags.FLAGS.output,
+        **values_of("workdir", "features", "split", "protocol", "checkpoint", "stride", "batch_size"),
+        **values_of("boxes", "data_dir", "output"),
     )
     print(
         f"{flags.FLAGS.split}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}"

@@ -13,6 +13,7 @@ from absl import flags
 
 from data_prep.common.command_line import printable, run
 from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -47,17 +48,8 @@ def main(arguments):
         flags.FLAGS.figure,
         flags.FLAGS.workdir,
         clips=arguments,
-        features=flags.FLAGS.features,
-        data_dir=flags.FLAGS.data_dir,
-        split=flags.FLAGS.split,
-        checkpoint=flags.FLAGS.checkpoint,
-        output=flags.FLAGS.output,
-        num_columns=flags.FLAGS.num_columns,
-        glimpse=flags.FLAGS.glimpse,
-        rates=flags.FLAGS.rates,
-        seed=flags.FLAGS.seed,
-        max_steps=flags.FLAGS.max_steps,
-        learning_rate=flags.FLAGS.learning_rate,
+        **values_of("features", "data_dir", "split", "checkpoint", "output", "num_columns"),
+        **values_of("glimpse", "rates", "seed", "max_steps", "learning_rate"),
     )
     for line in remarks:
         print(printable(line))

@@ -12,6 +12,7 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
+from experiments.runs.flags import values_of
 
 _OPTIONS = ("num_steps", "fps", "stride", "last_n", "temperature_inverse", "use_dropout")
 
@@ -38,7 +39,7 @@ def main():
             flags.FLAGS.model,
             flags.FLAGS.features,
             flags.FLAGS.workdir,
-            {name: flags.FLAGS[name].value for name in _OPTIONS},
+            values_of(*_OPTIONS),
         )
     else:
         raise InputError("say either --workdir --model --features, with options if need be, or --workdir --export")

@@ -9,6 +9,7 @@ from absl import flags
 
 from data_prep.common.command_line import printable, run
 from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -25,15 +26,7 @@ def define_flags():
 def main():
     from experiments.html_report.contents import report
 
-    path, notes = report(
-        flags.FLAGS.workdir,
-        features=flags.FLAGS.features,
-        data_dir=flags.FLAGS.data_dir,
-        split=flags.FLAGS.split,
-        checkpoint=flags.FLAGS.checkpoint,
-        max_clips=flags.FLAGS.max_clips,
-        output=flags.FLAGS.output,
-    )
+    path, notes = report(**values_of("workdir", "features", "data_dir", "split", "checkpoint", "max_clips", "output"))
     for note in notes:
         print(f"NOTE: {printable(note)}")
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

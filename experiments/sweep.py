@@ -5,20 +5,22 @@
 
 Every point of the grid (all combinations of the values) is trained once on all folds but one, for every fold, and
 scored on that. All flags of experiments.train hold for all points, so `--flagfile=experiments/configs/ucf11.cfg` may be
-given; --folds and --seeds say what is held out and how often, and --validation_fraction, --fold and --seed have no say.
+given; --folds and --seeds say what is held out and how often. A flag without effect at a point of the grid is refused.
 Leaves `sweep.md`, `.csv` and `.json`; every run behind them is a folder in `points/`, as experiments.train makes them.
 
 With --retrain_to_cost, the author's own protocol: the best point is trained again on everything, down to the training
 cost that it had at its best epoch.
 
-Killed at any moment, the same command goes on; what is done is not done again, also with more values, seeds or epochs.
+Killed at any moment, the same command resumes; what is done is not done again, also with more values, seeds or epochs.
 With --nokeep_checkpoints that is not so of epochs: more of them begin at the first one again.
 """
 
 from absl import flags
 
 from data_prep.common.command_line import run
-from experiments.runs.config import RunConfig, define_run_flags, from_flags
+from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_flags
+from experiments.runs.flag_effects import given
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -40,20 +42,14 @@ def define_flags():
 
 
 def main():
-    from experiments.tables.grid import parse_grid
+    from experiments.tables.grid import parse_grid, refuse_flags_without_effect
+    from experiments.tables.sweep_table import sweep
 
-    grid = parse_grid(flags.FLAGS.grid)
-    from experiments.tables.sweep_table import sweep  # Imports JAX, which --help need not wait for.
-
-    config = from_flags(RunConfig)
+    grid, config = parse_grid(flags.FLAGS.grid), from_flags(RunConfig)
+    refuse_flags_without_effect(config, grid, given(as_flags(config)))
     paths, retrained = sweep(
-        flags.FLAGS.workdir,
-        config,
-        grid,
-        config.data.folds,
-        flags.FLAGS.seeds,
-        retrain_to_cost=flags.FLAGS.retrain_to_cost,
-        keep_checkpoints=flags.FLAGS.keep_checkpoints,
+        *(flags.FLAGS.workdir, config, grid, config.data.folds, flags.FLAGS.seeds),
+        **values_of("retrain_to_cost", "keep_checkpoints"),
     )
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {flags.FLAGS.workdir}/points")

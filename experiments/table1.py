@@ -5,20 +5,19 @@
 Rows are the softmax regression, the average- and the max-pooled LSTM, soft attention with λ = 0, 1 and 10, and the
 authors' released model; where the data set is one of the paper's, its figures stand beside ours. All flags of
 experiments.train hold for all rows, so `--flagfile=experiments/configs/ucf11.cfg` may be given; --model,
---attention_penalty and --seed are set by the table. Every run behind it is a folder in `cells/`, as experiments.train
+--attention_penalty and --seed are set by the table. Each seed holds another share of the training part out, or with
+--split_seed all the same one. Every run behind it is a folder in `cells/`, as experiments.train
 makes them: evaluate, visualize, figures and report take it.
 
-Killed at any moment, the same command goes on; what is done is not done again, also with more seeds or epochs.
+Killed at any moment, the same command resumes; what is done is not done again, also with more seeds or epochs.
 """
 
 from data_prep.common.command_line import run
-from experiments.tables import table_flags
+from experiments.tables import comparison, paper_tables, table_flags
 
 
 def main():
-    from experiments.tables.paper_tables import table1  # Imports JAX, which --help need not wait for.
-
-    table_flags.make(table1)
+    table_flags.make(paper_tables.table1, comparison.ROWS)
 
 
 if __name__ == "__main__":

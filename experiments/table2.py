@@ -5,17 +5,15 @@
 Trains soft attention with λ = 0, 1 and 10, or takes the runs that `experiments.table1` has left in the same --workdir,
 and marks the λ that was best on what is held out of the training part. Flags are those of experiments.table1.
 
-Killed at any moment, the same command goes on; what is done is not done again, also with more seeds or epochs.
+Killed at any moment, the same command resumes; what is done is not done again, also with more seeds or epochs.
 """
 
 from data_prep.common.command_line import run
-from experiments.tables import table_flags
+from experiments.tables import comparison, paper_tables, table_flags
 
 
 def main():
-    from experiments.tables.paper_tables import table2  # Imports JAX, which --help need not wait for.
-
-    table_flags.make(table2)
+    table_flags.make(paper_tables.table2, comparison.ATTENTION)
 
 
 if __name__ == "__main__":

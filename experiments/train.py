@@ -2,7 +2,7 @@
 
     python -m experiments.train --features=features.h5 --workdir=run
 
-Interrupted at any moment, the same command goes on from the last checkpoint and ends with the same parameters, to the
+Interrupted at any moment, the same command resumes from the last checkpoint and ends with the same parameters, to the
 bit. Told to stop (SIGTERM), it saves and ends with status 0.
 """
 
@@ -10,7 +10,8 @@ from absl import flags
 
 from data_prep.common.command_line import run
 from experiments.runs import multihost
-from experiments.runs.config import RunConfig, define_run_flags, from_flags
+from experiments.runs.config import define_run_flags
+from experiments.runs.flag_effects import checked_run_config
 
 
 def define_flags():
@@ -21,11 +22,12 @@ def define_flags():
 
 
 def main():
+    config = checked_run_config()
 
     def train_here():
-        from experiments.runs.training import train  # Imports JAX, which --help need not wait for.
+        from experiments.runs.training import train
 
-        train(from_flags(RunConfig), flags.FLAGS.workdir)
+        train(config, flags.FLAGS.workdir)
 
     return multihost.run_together("experiments.train", flags.FLAGS.workdir, train_here)
 

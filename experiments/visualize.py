@@ -1,4 +1,4 @@
-"""Draws where a trained model looks: filmstrips, films and animations of clips.
+"""Draws where a trained model looks: filmstrips, videos and animations of clips.
 
     python -m experiments.visualize --workdir=run                     # the most confident right and wrong ones
     python -m experiments.visualize --workdir=run biking/clip_07.avi  # these clips
@@ -10,6 +10,7 @@ from absl import flags
 
 from data_prep.common.command_line import run
 from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
 
 
 def define_flags():
@@ -22,14 +23,8 @@ def main(arguments):
     from experiments.runs.visualization import visualize
 
     pictures = visualize(
-        flags.FLAGS.workdir,
-        features=flags.FLAGS.features,
-        data_dir=flags.FLAGS.data_dir,
-        split=flags.FLAGS.split,
-        checkpoint=flags.FLAGS.checkpoint,
         clips=arguments,
-        count=flags.FLAGS.count,
-        output=flags.FLAGS.output,
+        **values_of("workdir", "features", "data_dir", "split", "checkpoint", "count", "output"),
     )
     for picture in pictures:
         print(f"{picture} (and .mp4, .gif)")

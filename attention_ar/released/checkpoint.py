@@ -5,7 +5,6 @@ read off the arrays' names and shapes, and those that leave no trace there (use_
 last_n, multi_label) are the caller's to give.
 """
 
-import os
 import re
 import warnings
 import zipfile
@@ -18,6 +17,7 @@ from numpy.lib import format as npy
 from attention_ar.errors import InputError
 from attention_ar.released import layout
 from attention_ar.released.module import ReleasedAttentionLSTM
+from attention_ar.whole_file import whole_file
 
 LEFT_ALONE = ("zipped_params", "history_errs", "train_err", "valid_err", "test_err")
 """Members that are no parameters. The first is pickled; the plain arrays beside it hold the same."""
@@ -64,13 +64,12 @@ def write_model(path, params):
     Args:
       path: the .npz file.
       params: as the model has them; written as float32, the program's type.
+
+    Raises:
+      InputError: where the file cannot be written.
     """
-    beside = f"{path}.partial"
-    with open(beside, "wb") as file:
+    with whole_file(path) as beside, open(beside, "wb") as file:
         np.savez(file, **{name: np.asarray(array, np.float32) for name, array in params.items()})
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 _UNREADABLE = (

@@ -10,7 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from attention_ar.errors import InputError, writing
+from attention_ar.errors import InputError
+from attention_ar.whole_file import whole_file
 
 _REMOVED = "removed"
 
@@ -84,7 +85,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         return InputError(
             f"{self.directory}: a checkpoint could not be written ({reason}); make room or another --workdir; the same "
-            f"command goes on from {self.last_whole()}"
+            f"command resumes from {self.last_whole()}"
         )
 
     def last_whole(self) -> str:
@@ -178,10 +179,5 @@ def require_same_shapes(what: str, found, expected):
 
 def export_params(path, params):
     """Writes the parameters to the file `path` (.npz) under their `flat_names`, atomically."""
-    beside = f"{path}.partial"
-    with writing(path):
-        with open(beside, "wb") as file:
-            np.savez(file, **{name: np.asarray(leaf) for name, leaf in flat_names(params).items()})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+    with whole_file(path) as beside, open(beside, "wb") as file:
+        np.savez(file, **{name: np.asarray(leaf) for name, leaf in flat_names(params).items()})

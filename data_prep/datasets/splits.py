@@ -35,6 +35,29 @@ def torn_groups(parts) -> dict[str, list[str]]:
     return {group: sorted(found) for group, found in sorted(sides.items()) if group and len(found) > 1}
 
 
+def hold_out_part(parts, *, fraction: float = 0.15, seed: int = 0, folds: int = 0, fold: int = 0) -> list[str]:
+    """Returns splits in which "validation" is what a run holds out of its training; test is never touched.
+
+    That is a fold; or the split's own validation part; or, where it has none, a share of the training part. With
+    `fraction` 0 nothing is held out, not even the split's own part.
+
+    Args:
+      parts: anything with `labels`, `groups` and `splits`, such as a `FeaturesFile`.
+      fraction, seed: of the share, see `hold_out_validation`.
+      folds, fold: see `hold_out_fold`; 0 folds cut none.
+
+    Raises:
+      InputError: for a fold without folds, and see `hold_out_fold`.
+    """
+    if folds:
+        return hold_out_fold(parts.labels, parts.groups, parts.splits, folds=folds, fold=fold)
+    if fold:
+        raise InputError(f"fold={fold}: of how many? --folds must say")
+    if not fraction:
+        return ["train" if split == "validation" else split for split in parts.splits]
+    return hold_out_validation(parts.labels, parts.groups, parts.splits, fraction=fraction, seed=seed)
+
+
 def hold_out_validation(
     labels: np.ndarray,
     groups: Sequence[str],

@@ -5,7 +5,6 @@ motion tell the actions apart; scene, clothes, size, place and the other moving 
 share the scene and the figure's looks, and no group is in both train and test, so only the action itself can be learnt.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from attention_ar.errors import InputError
+from attention_ar.whole_file import whole_file
 from data_prep.common.files import write_csv
 from data_prep.datasets.boxes import COLUMNS
 from data_prep.datasets.synthetic_scenes import (
@@ -215,16 +215,14 @@ def _to_and_fro(x: float) -> tuple[float, int]:
 
 
 def _write_video(path: Path, frames):
-    beside = path.with_name(path.name + ".partial")
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    with av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    codec, options = "libx264" if "libx264" in av.codecs_available else "mpeg4", {"movflags": "faststart"}
+    with whole_file(path) as beside, av.open(str(beside), "w", format="mp4", options=options) as container:
         stream = container.add_stream(codec, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"q:v": "3"}
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    os.replace(beside, path)
 
 
 def write_synthetic_clips(

@@ -8,7 +8,7 @@ from experiments.benchmarks.settings import Settings
 
 
 def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
-    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as behind a ReLU, the rest as
+    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as after a ReLU, the rest as
     `train_step` wants it."""
     random = np.random.default_rng(0)
     shape = (batch_size, settings.num_steps, settings.num_cells, settings.input_dim)
@@ -29,7 +29,7 @@ def device_batch(settings: Settings, batch_size: int, dtype: str):
     return jax.device_put(batch | {"features": batch["features"].astype(jax.numpy.dtype(dtype))})
 
 
-def compile_train_step(model, objective, settings: Settings, batch_size: int, dtype: str):
+def compile_train_step(settings: Settings, batch_size: int, dtype: str):
     """Compiles the training step as `experiments.train` runs it, for features of the given type on the device.
 
     Returns:
@@ -39,16 +39,20 @@ def compile_train_step(model, objective, settings: Settings, batch_size: int, dt
 
     from attention_ar.training.optimizers import adam
     from attention_ar.training.steps import create_train_state, train_step
+    from experiments.runs.build import build_model, build_objective
 
+    config = settings.run_config(dtype)
+    model = build_model(config, settings.num_classes, multi_label=False)
+    objective = build_objective(config, multi_label=False)
     batch = device_batch(settings, batch_size, dtype)
     optimizer = adam(1e-4)
     init = jax.jit(functools.partial(create_train_state, model, optimizer))
-    held = [init(jax.random.key(0), batch["features"][:1])]
+    state = [init(jax.random.key(0), batch["features"][:1])]
     step = functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=0)
-    compiled = jax.jit(step, donate_argnums=0).lower(held[0], batch).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(state[0], batch).compile()
 
     def run():
-        held[0], metrics = compiled(held[0], batch)
+        state[0], metrics = compiled(state[0], batch)
         jax.block_until_ready(metrics)
 
     return run, compiled.memory_analysis().temp_size_in_bytes

@@ -1,11 +1,11 @@
-"""Evaluation of the paper's model.
+"""Evaluation of the paper's model, or of the one that --model names.
 
 The predictions of a batch of blocks, as `experiments.evaluate` makes them, beside the training step on the same batch.
 """
 
 import functools
 
-from experiments.benchmarks import flops, train_step
+from experiments.benchmarks import train_step
 from experiments.benchmarks.framework import Contender, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
 
@@ -27,13 +27,15 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     """Our evaluation step, compiled."""
     import jax
 
-    from attention_ar.loss import PaperObjective
     from attention_ar.training.steps import eval_step
     from experiments.benchmarks.batch import device_batch
+    from experiments.runs.build import build_model, build_objective
 
-    model, batch = train_step.model(settings, dtype), device_batch(settings, size, dtype)
+    config, batch = settings.run_config(dtype), device_batch(settings, size, dtype)
+    model = build_model(config, settings.num_classes, multi_label=False)
+    objective = build_objective(config, multi_label=False)
     params = jax.jit(model.init)(jax.random.key(0), batch["features"][:1])["params"]
-    step = functools.partial(eval_step, model=model, objective=PaperObjective())
+    step = functools.partial(eval_step, model=model, objective=objective)
     compiled = jax.jit(step).lower(params, batch).compile()
     temporary = compiled.memory_analysis().temp_size_in_bytes
 
@@ -41,4 +43,4 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
         jax.block_until_ready(compiled(params, batch))
 
     facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
-    return Workload(run, size, "block", size * flops.forward(settings), facts)
+    return Workload(run, size, "block", size * settings.products().forward, facts)

@@ -7,9 +7,9 @@ and step, in bytes of a float of the compute type (states and softmax: of float3
     location softmax  K²                       masks  D + (L + 1)·d, one byte each
 """
 
+import dataclasses
 import functools
 
-from experiments.benchmarks import train_step
 from experiments.benchmarks.framework import Contender, Workload
 from experiments.benchmarks.settings import Settings
 
@@ -25,10 +25,9 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
 
 def build(settings: Settings, size: int, dtype: str) -> Workload:
     """States facts only."""
-    from attention_ar.loss import PaperObjective
     from experiments.benchmarks.batch import compile_train_step
 
-    _, temporary = compile_train_step(train_step.model(settings, dtype), PaperObjective(), settings, size, dtype)
+    _, temporary = compile_train_step(dataclasses.replace(settings, model="soft_attention"), size, dtype)
     kept = size * settings.num_steps * kept_per_step(settings, 2 if dtype == "bfloat16" else 4)
     return Workload(
         None,

@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 
 from attention_ar.errors import InputError
+from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.flags import option
+from experiments.runs.flops import Products
+from experiments.runs.models import MODELS
 
 
 @dataclass(frozen=True)
 class Settings:
     """Sizes are the paper's by default."""
 
+    model: str = option("soft_attention", "Whose training step and evaluation.", choices=list(MODELS))
     batch_sizes: str = option("", "Blocks in a batch, by commas; by default 64, and 128,512,2048 on an accelerator.")
     compute_dtypes: str = option("", "float32 or bfloat16, by commas; by default float32, and both on an accelerator.")
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
@@ -30,6 +34,15 @@ class Settings:
     num_videos: int = option(300, "Videos of the made-up features that are loaded.", minimum=1)
     rounds: int = option(5, "How often every contender has its turn.", minimum=1)
     seconds: float = option(2.0, "About how long a turn lasts.", minimum=0)
+
+    def run_config(self, dtype: str = "float32") -> RunConfig:
+        """Returns the configuration of a run of this size, with a compute type."""
+        own = {name: value for name, value in vars(self).items() if name in as_flags(RunConfig())}
+        return with_flags(RunConfig(), **own, compute_dtype=dtype, dim_out=self.hidden_dim)
+
+    def products(self) -> Products | None:
+        """Returns the products of the model, see `experiments.runs.flops`."""
+        return MODELS[self.model].products(self.run_config(), self)
 
     def sizes(self, platform: str) -> list[int]:
         """Returns the batch sizes for "cpu", "gpu" or "tpu"."""

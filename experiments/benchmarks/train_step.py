@@ -1,8 +1,8 @@
-"""Training step of the paper's model.
+"""Training step of the paper's model, or of the one that --model names.
 
 Forward, backward and Adam on one batch that lies in the device's memory, with dropout. `epoch` is the time that 166 000
 blocks, UCF-11's, would take at this rate. The product rate is that of one square matrix product of the compute type;
-only the model's nominal products count against it, see `experiments/benchmarks/flops.py`. With --time_loop=auto, the
+only the model's nominal products count against it, see `experiments/runs/flops.py`. With --time_loop=auto, the
 time loop that training would not choose here runs beside the one that it would. The torch contenders are the
 same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 """
@@ -10,9 +10,9 @@ same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 import dataclasses
 import functools
 
-from experiments.benchmarks import flops
 from experiments.benchmarks.framework import Contender, Row, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
+from experiments.runs.models import MODELS
 
 BLOCKS_OF_UCF11 = 166_000
 
@@ -25,12 +25,12 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             ours = f"attention_ar, batch {size}, {dtype}"
             build = functools.partial(build_ours, settings, size, dtype)
             found.append(Contender(ours, build, reference=product_name(dtype)))
-            if settings.time_loop == "auto":
+            if settings.time_loop == "auto" and "time_loop" in MODELS[settings.model].flags:
                 loop = "plain" if platform == "cpu" else "fast"
                 build = functools.partial(build_ours, dataclasses.replace(settings, time_loop=loop), size, dtype)
                 name = f"the {loop} time loop, batch {size}, {dtype}"
                 found.append(Contender(name, build, compare_to=ours, reference=product_name(dtype)))
-            if settings.torch and platform == "cpu" and dtype == "float32":
+            if settings.torch and settings.model == "soft_attention" and (platform, dtype) == ("cpu", "float32"):
                 for name, compiled in (("torch eager", False), ("torch.compile", True)):
                     build = functools.partial(build_torch, settings, size, compiled)
                     found.append(
@@ -46,22 +46,13 @@ def columns(row: Row) -> dict[str, str]:
     return {"epoch": f"{BLOCKS_OF_UCF11 / row.rate:.3g} s"} if row.unit == "block" and row.rate else {}
 
 
-def model(settings: Settings, dtype: str):
-    """Returns the paper's model in the settings' size."""
-    import attention_ar as ar
-
-    sizes = settings.num_classes, settings.hidden_dim, settings.num_layers
-    return ar.SoftAttentionLSTM(*sizes, dropout=settings.dropout, compute_dtype=dtype, time_loop=settings.time_loop)
-
-
 def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
     """Our step, compiled."""
-    from attention_ar.loss import PaperObjective
     from experiments.benchmarks.batch import compile_train_step
 
-    run, temporary = compile_train_step(model(settings, dtype), PaperObjective(), settings, size, dtype)
+    run, temporary = compile_train_step(settings, size, dtype)
     facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
-    return Workload(run, size, "block", size * flops.training(settings), facts)
+    return Workload(run, size, "block", size * settings.products().training, facts)
 
 
 def build_torch(settings: Settings, size: int, compiled: bool) -> Workload:
@@ -70,4 +61,4 @@ def build_torch(settings: Settings, size: int, compiled: bool) -> Workload:
     from experiments.benchmarks.torch_model import make_train_step
 
     run = make_train_step(settings, random_batch(settings, size), compiled)
-    return Workload(run, size, "block", size * flops.training(settings))
+    return Workload(run, size, "block", size * settings.products().training)

@@ -15,12 +15,11 @@ from attention_ar.loop import loop_for
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.features.opening import open_features
-from experiments.benchmarks import flops
-from experiments.benchmarks.settings import Settings
 from experiments.compilation.collectives import find_collectives
 from experiments.compilation.tpu_topologies import Pod, find_pod
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
-from experiments.runs.config import ReleasedConfig, RunConfig, as_flags
+from experiments.runs.config import RunConfig, as_flags
+from experiments.runs.models import MODELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ def compile_for(topology: str, config: RunConfig, shapes: Shapes) -> dict:
     """Compiles the step that `experiments.train` runs on all chips of a pod, and reports on it.
 
     Args:
-      topology: see `pods.find_pod`.
+      topology: see `tpu_topologies.find_pod`.
       config: of the run; its batch is that of the whole pod.
       shapes: of the features.
 
@@ -154,8 +153,8 @@ def report(compiled, pod: Pod, config: RunConfig, shapes: Shapes) -> dict:
         "program": memory.generated_code_size_in_bytes,
     }
     batch_size = config.training.batch_size
-    operations = nominal_flops(config, shapes)
-    operations = operations and operations * batch_size
+    products = MODELS[config.model.model].products(config, shapes)  # None where they are not counted.
+    operations = products and products.training * batch_size
     return {
         "topology": pod.name,
         "num_chips": pod.num_devices,
@@ -171,29 +170,6 @@ def report(compiled, pod: Pod, config: RunConfig, shapes: Shapes) -> dict:
             "cost_analysis_per_chip": (compiled.cost_analysis() or {}).get("flops"),
         },
     }
-
-
-def nominal_flops(config: RunConfig, shapes: Shapes) -> int | None:
-    """Returns the operations that a model needs to train on one block, see `benchmarks.flops`; None if not counted."""
-    m, options = config.model, config.released
-    settings = Settings(
-        num_steps=config.data.num_steps,
-        num_cells=shapes.num_cells,
-        input_dim=shapes.input_dim,
-        hidden_dim=m.hidden_dim,
-        num_layers=m.num_layers,
-        num_classes=shapes.num_classes,
-    )
-    if m.model == "softmax_regression":
-        return flops.regression_training(settings)
-    if m.init_layers > 1:
-        return None
-    if m.model == "released":
-        counted = dataclasses.replace(ReleasedConfig(), dim_out=m.hidden_dim)
-        same = ("temperature_inverse", "last_n")  # These change no product.
-        counted = dataclasses.replace(counted, **{name: getattr(options, name) for name in same})
-        return flops.released_training(settings) if options == counted else None
-    return (flops.training if m.model == "soft_attention" else flops.pooled_training)(settings)
 
 
 def describe(found: dict) -> str:

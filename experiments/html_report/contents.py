@@ -13,12 +13,14 @@ from PIL import Image
 from attention_ar import metrics
 from attention_ar.errors import InputError
 from data_prep.common.progress import Progress
+from data_prep.loading.block_table import cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.html_report.page_file import write_page
 from experiments.pictures.overlay import spread
 from experiments.runs import trained
 from experiments.runs.config import as_flags
 from experiments.runs.metrics_log import read_metrics
+from experiments.runs.models import MODELS
 from experiments.runs.video_predictions import VideoPredictions, predict_videos, videos_of
 from experiments.runs.visualization import Watched, at_most, original_frames, watch
 
@@ -26,14 +28,6 @@ HEIGHT = 180  # pixels of a frame, at most
 MAX_FRAMES = 60  # of a clip
 COLUMNS = 8  # of frames in the one picture that holds all of a clip
 JPEG_QUALITY = 70
-
-MODELS = {
-    "soft_attention": "soft attention LSTM",
-    "released": "the released program's attention LSTM",
-    "average_pool": "average-pooled LSTM",
-    "max_pool": "max-pooled LSTM",
-    "softmax_regression": "softmax regression",
-}
 
 
 def report(
@@ -77,9 +71,10 @@ def gather(
       What `write_page` wants: a dict of all that is to be shown, and of each clip its frames as a JPEG, or None.
     """
     file = model.open_features(features)
-    blocks = model.config.data.cut(file, videos_of(file, split))
-    home, batch_size = OnDisk(file, model.predictor.dtype), model.config.training.batch_size
-    found = predict_videos(model.predictor, model.params, home, blocks, batch_size)
+    data = model.config.data
+    blocks = cut_blocks(file, videos_of(file, split), data.num_steps, data.fps, data.stride, data.block_rule)
+    store, batch_size = OnDisk(file, model.predictor.dtype), model.config.training.batch_size
+    found = predict_videos(model.predictor, model.params, store, blocks, batch_size)
     chosen = choose_clips(found.predictions, file.labels[found.video], max_clips)
     watched = watch(model, file, found.video[chosen], batch_size) if chosen else []
     clips, pictures = [], []
@@ -107,12 +102,12 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
     c = model.config
     log = model.workdir / "metrics.jsonl"
     epochs = read_metrics(log) if log.exists() else []  # An imported model has none.
-    recurrent = c.model.model != "softmax_regression"
-    num_layers = 1 if c.model.model == "released" else c.model.num_layers
-    size = f", {num_layers} layer{'s'[: num_layers != 1]}, d = {c.model.hidden_dim}"
+    which = MODELS[c.model.model]
+    num_layers = c.model.num_layers if "num_layers" in which.flags else 1
+    size = f", {num_layers} layer{'s'[: num_layers != 1]}, d = {c.model.hidden_dim}, dropout {c.model.dropout:g}"
     weights = str(file.recipe.get("weights_sha256", ""))[:12]
     facts = {
-        "Model": MODELS[c.model.model] + size * recurrent + f", dropout {c.model.dropout:g}" * recurrent,
+        "Model": which.title + size * ("hidden_dim" in which.flags),
         "Loss": f"λ = {c.objective.attention_penalty:g}, γ = {c.objective.weight_decay:g}",
         "Blocks": f"T = {c.data.num_steps} frames at {c.data.fps:g} fps, stride {c.data.stride}",
         "Training": f"{c.training.optimizer}, learning rate {c.training.learning_rate:g}, batches of "

@@ -1,4 +1,4 @@
-"""Puts a report together: a page, its style and its scripts, and the data, in one file that asks for nothing else."""
+"""Puts a report together: a page, its style and its scripts, and the data, in one file that loads nothing else."""
 
 import base64
 import hashlib

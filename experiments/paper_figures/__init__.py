@@ -1,1 +1,1 @@
-"""The paper's figures of what trained models look at. `drawing.draw_figure` knows what each of them shows."""
+"""The paper's figures of what trained models look at. `registry.draw_figure` draws each."""

@@ -11,7 +11,6 @@ What is optimised is the cross-entropy of Eq. 7, without penalty and decay, whic
 import functools
 import json
 import operator
-import os
 from pathlib import Path
 
 import jax
@@ -20,8 +19,9 @@ import numpy as np
 import optax
 
 from attention_ar.attention_health import attention_health
-from attention_ar.errors import InputError, writing
+from attention_ar.errors import InputError
 from attention_ar.training.optimizers import adam
+from attention_ar.whole_file import whole_file
 from experiments.paper_figures.figure5_glimpse import chosen_clip, compared
 from experiments.paper_figures.filmstrips import WHITE, with_warning
 from experiments.paper_figures.runs_shown import Run
@@ -170,8 +170,8 @@ def draw_random_glimpse(
     random = with_W(model.params, random_W(model.params, seed))
     sizes = len(run.file.class_names), model.multi_label
     log_path = path.with_suffix(".jsonl")
-    beside, lines = Path(f"{log_path}.partial"), []
-    with writing(log_path), beside.open("w", encoding="utf-8") as file:
+    lines = []
+    with whole_file(log_path) as beside, beside.open("w", encoding="utf-8") as file:
 
         def log(line):
             lines.append(line)
@@ -189,7 +189,6 @@ def draw_random_glimpse(
             max_steps=max_steps,
             log=log,
         )
-    os.replace(beside, log_path)
 
     steps = lines[-1]["step"]
     if not steps:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_ar.errors import InputError
-from experiments.paper_figures.runs_shown import Look, Run, rank
+from experiments.paper_figures.runs_shown import Run, rank
 from experiments.pictures.sheet import Panel, Row, evenly_spaced, write_sheet
+from experiments.runs.visualization import Watched
 
 MOST_CLIPS = 12  # on a sheet
 WHITE = "White is where the model looks, and the whiter the more."
@@ -117,7 +118,7 @@ def strip(run: Run, video: int, num_columns: int) -> list[Row]:
     return [Row(frames), Row(frames, look.attention[at], under=times(run, video, look, at))]
 
 
-def times(run: Run, video: int, look: Look, at) -> list[str]:
+def times(run: Run, video: int, look: Watched, at) -> list[str]:
     """Returns for example "t = 15, 0.47 s" for the steps `at`, which count from 1."""
     return [f"t = {n + 1}, {look.frames[n] / run.file.fps[video]:.2f} s" for n in at]
 

@@ -8,28 +8,12 @@ import numpy as np
 from attention_ar.errors import InputError
 from attention_ar.metrics import video_predictions
 from data_prep.features.contents import FeaturesFile
-from data_prep.loading.block_table import Blocks
+from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
+from experiments.runs.config import with_flags
 from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, videos_of
-from experiments.runs.visualization import covering_blocks, find_clips, original_frames, seen_frames
-
-
-@dataclass(frozen=True)
-class Look:
-    """Where a model looks in a clip, from its first frame to its last.
-
-    Attributes:
-      frames: which of the clip's stored frames it sees, sorted, `<int>[n]`.
-      attention: l_t at each of them, `<float>[n, K²]`.
-      prediction: mean over the steps of all blocks, `<float>[C]`.
-      health: the `attention_health` numbers, means over the blocks.
-    """
-
-    frames: np.ndarray
-    attention: np.ndarray
-    prediction: np.ndarray
-    health: dict
+from experiments.runs.visualization import Watched, covering_blocks, find_clips, mean_health, original_frames, watch
 
 
 @dataclass(frozen=True)
@@ -84,13 +68,12 @@ class Run:
 
     def at_fps(self, fps: float) -> "Run":
         """Returns the run with clips sampled at another rate."""
-        config = self.model.config
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, fps=fps))
-        return dataclasses.replace(self, model=dataclasses.replace(self.model, config=config))
+        model = dataclasses.replace(self.model, config=with_flags(self.model.config, fps=fps))
+        return dataclasses.replace(self, model=model)
 
     def skip(self, video: int) -> int:
         """Returns k: of the stored frames, the model sees every k-th."""
-        return self.model.config.data.skip(self.file, video)
+        return block_skip(self.file, video, self.model.config.data.fps, self.model.config.data.block_rule)
 
     def has_rate(self, video: int) -> bool:
         """Whether the clip has enough frames per second for the model."""
@@ -103,38 +86,27 @@ class Run:
         """Returns blocks that lie side by side and cover the clip."""
         return covering_blocks(self.file, video, self.model.config.data.num_steps, self.skip(video))
 
-    def look(self, video: int) -> Look:
+    def look(self, video: int) -> Watched:
         """Runs the model over the `blocks` of a clip."""
-        blocks = self.blocks(video)
-        found = self._predict(blocks, batch_size=8, keep_attention=True)
-        frames, first = seen_frames(self.file, blocks)
-        return Look(
-            frames=frames,
-            attention=found["attention"].reshape(-1, found["attention"].shape[-1])[first],
-            prediction=found["predictions"].mean(axis=0, dtype=np.float64),
-            health=_means(found),
-        )
-
-    def _predict(self, blocks: Blocks, batch_size: int, keep_attention: bool = False) -> dict:
-        home = OnDisk(self.file, self.model.predictor.dtype)
-        return predict_blocks(
-            self.model.predictor, self.model.params, home, blocks, batch_size, keep_attention=keep_attention
-        )
+        (watched,) = watch(self.model, self.file, [video], batch_size=8)
+        return watched
 
     def survey(self, blocks: Blocks) -> Survey:
         """Runs the model over blocks of many clips."""
-        found = self._predict(blocks, self.model.config.training.batch_size)
+        store, batch_size = OnDisk(self.file, self.model.predictor.dtype), self.model.config.training.batch_size
+        found = predict_blocks(self.model.predictor, self.model.params, store, blocks, batch_size)
         videos, owner = np.unique(blocks.video, return_inverse=True)
         return Survey(
             videos=videos,
             predictions=video_predictions(found["predictions"], owner, len(videos)),
             by_video={n: video_predictions(found[n][:, None], owner, len(videos))[:, 0] for n in HEALTH},
-            health=_means(found),
+            health=mean_health(found),
         )
 
     def survey_as_trained(self, videos) -> Survey:
         """A `survey` of blocks cut as in training and evaluation."""
-        return self.survey(self.model.config.data.cut(self.file, videos))
+        data = self.model.config.data
+        return self.survey(cut_blocks(self.file, videos, data.num_steps, data.fps, data.stride, data.block_rule))
 
     def survey_side_by_side(self, videos) -> Survey:
         """A `survey` of the blocks that `look` looks at, so that both predict the same."""
@@ -169,10 +141,6 @@ class Run:
         right, it_is = ("correctly", "it is also") if self.is_right(video, prediction) else ("incorrectly", "it is")
         own = [named[c] for c in np.flatnonzero(self.file.labels[video]) if c != best]
         return [f"{right} predicted as {named[best]}", *([f"{it_is} {', '.join(own)}"] if own else [])]
-
-
-def _means(found: dict) -> dict:
-    return {name: float(found[name].mean(dtype=np.float64)) for name in HEALTH}
 
 
 def describe_attention(health: dict) -> str:

@@ -1,12 +1,11 @@
 """Finds recorded cases of the authors' code, and compares each by the fields of its JSON file."""
 
 import dataclasses
-import json
 import math
-import os
 from pathlib import Path
 
 from attention_ar.errors import InputError
+from data_prep.common import files
 from experiments.parity_checks.table import Case, Row, load_arrays, same, stated
 
 
@@ -78,7 +77,4 @@ def write_json(path, rows):
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields}
 
     report = {"ok": all(row.ok for row in rows), "rows": [finite(row) for row in rows]}
-    beside = f"{path}.partial"
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-    os.replace(beside, path)
+    files.write_json(path, report)

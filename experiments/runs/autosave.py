@@ -22,24 +22,24 @@ class Stopped(SystemExit):
         super().__init__(0)
 
 
-class _BreakOff(BaseException):
-    """Raised by the signal's handler where waiting for the end would take long."""
+class _Interrupted(BaseException):
+    """Raised by the signal's handler during work that would take long to end."""
 
 
-class Saving:
+class Autosave:
     """Saves within an epoch, about every `seconds`, and when the process is told to stop. Used as a context manager.
 
     Args:
-      checkpoints: where to.
-      about: what every checkpoint says.
-      seconds: of work between two saves. Process 0 turns them into a number of steps, once a save, for all processes;
-        0 saves after every step.
+      checkpoints: where to save.
+      metadata: of every checkpoint.
+      seconds: of work between two saves. After each save, process 0 turns them into a number of steps for all
+        processes. 0 saves after every step.
     """
 
-    def __init__(self, checkpoints: Checkpoints, about: dict, seconds: float):
-        self._checkpoints, self._about, self._seconds = checkpoints, about, seconds
+    def __init__(self, checkpoints: Checkpoints, metadata: dict, seconds: float):
+        self._checkpoints, self._metadata, self._seconds = checkpoints, metadata, seconds
         self._since = self._next = None
-        self._stop = self._may_break_off = False
+        self._stop = self._may_interrupt = False
 
     def __enter__(self):
         # With several processes, JAX's own service watches for the signal and agrees on a step.
@@ -54,35 +54,35 @@ class Saving:
 
     def _ask(self, *_):
         self._stop = True
-        if self._may_break_off:
-            raise _BreakOff
+        if self._may_interrupt:
+            raise _Interrupted
 
     @contextlib.contextmanager
     def between_steps(self, state, position):
-        """For long work between two steps: told to stop meanwhile, it is broken off and the state saved as it is.
+        """For long work between two steps. Told to stop meanwhile, the process interrupts it and saves the state.
 
-        (With several processes, they stop after the next step.)
+        Several processes stop after the next step instead.
 
         Raises:
           Stopped: see `save`.
         """
         try:
-            self._may_break_off = True
+            self._may_interrupt = True
             if self._watching and self._stop:  # Asked since the last step.
-                raise _BreakOff
+                raise _Interrupted
             yield
-        except _BreakOff:
-            self._may_break_off = False
+        except _Interrupted:
+            self._may_interrupt = False
             self.save(state, position)
         finally:
-            self._may_break_off = False
+            self._may_interrupt = False
 
     def due(self, step: int, last: bool) -> bool:
-        """Returns whether to save after this step. To be asked after every step, by every process.
+        """Returns whether to save after this step. Every process must ask after every step.
 
         Args:
           step: its number.
-          last: whether it is the epoch's last, after which the epoch is saved anyway.
+          last: whether it is the epoch's last one, after which the epoch is saved anyway.
         """
         if jax.process_count() > 1:
             self._stop = multihost_utils.reached_preemption_sync_point(step)
@@ -102,18 +102,18 @@ class Saving:
         return True
 
     def save(self, state, position):
-        """Saves a state in the middle of an epoch; the writing goes on beside training.
+        """Saves a state in the middle of an epoch. Training continues while the files are written.
 
         Raises:
-          Stopped: if that was the reason to save; it is on disk then.
+          Stopped: if that was the reason to save. The state is on disk then.
         """
-        self._checkpoints.save(state, {**self._about, **dataclasses.asdict(position)})
+        self._checkpoints.save(state, {**self._metadata, **dataclasses.asdict(position)})
         if self._stop:
             self._checkpoints.wait()
             if jax.process_index() == 0:
                 print(
                     f"told to stop: saved epoch {position.epoch}, batch {position.batches} to "
-                    f"{self._checkpoints.last_whole()}; the same command goes on from there",
+                    f"{self._checkpoints.last_whole()}; the same command resumes from there",
                     flush=True,
                 )
             raise Stopped

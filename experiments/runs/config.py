@@ -12,9 +12,8 @@ from absl import flags
 
 from attention_ar import released
 from attention_ar.errors import InputError
-from data_prep.datasets.splits import hold_out_fold, hold_out_validation
-from data_prep.loading.block_table import block_skip, cut_blocks
 from experiments.runs.flags import define_flags, option
+from experiments.runs.models import MODELS
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define_run_flags`.
 
@@ -27,6 +26,7 @@ class DataConfig:
     validation_fraction: float = option(
         0.15, "Share of the training part that is held out to choose the best epoch; 0: none.", minimum=0, maximum=0.9
     )
+    split_seed: int = option(-1, "Of the held-out share; -1: as --seed.", minimum=-1)
     folds: int = option(
         0, "Cut the training part into this many folds, by group, and hold one out instead; 0: don't.", minimum=0
     )
@@ -40,33 +40,6 @@ class DataConfig:
         choices=["paper", "released"],
     )
 
-    def hold_out(self, file, seed: int) -> list[str]:
-        """Returns the splits of a features file in which "validation" is what these flags hold out, and not trained on.
-
-        That is a fold; or the file's own validation part; or, where it has none, a share of the training part. With
-        `validation_fraction` 0 nothing is held out, not even the file's own part. Test is never touched.
-
-        Args:
-          file: a FeaturesFile.
-          seed: of the share.
-        """
-        if self.folds:
-            return hold_out_fold(file.labels, file.groups, file.splits, folds=self.folds, fold=self.fold)
-        if self.fold:
-            raise InputError(f"fold={self.fold}: of how many? --folds must say")
-        if not self.validation_fraction:
-            return ["train" if split == "validation" else split for split in file.splits]
-        fraction = self.validation_fraction
-        return hold_out_validation(file.labels, file.groups, file.splits, fraction=fraction, seed=seed)
-
-    def skip(self, file, video: int) -> int:
-        """Returns k: of a video's stored frames, blocks have every k-th."""
-        return block_skip(file, video, self.fps, self.block_rule)
-
-    def cut(self, file, videos, stride=None, rule=None):
-        """Cuts videos of a features file into `Blocks` as these flags say, unless another stride or rule is given."""
-        return cut_blocks(file, videos, self.num_steps, self.fps, stride or self.stride, rule or self.block_rule)
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -75,7 +48,7 @@ class ModelConfig:
     model: str = option(
         "soft_attention",
         "soft_attention is the paper's; released is that of the authors' released program; the others are baselines.",
-        choices=["soft_attention", "average_pool", "max_pool", "softmax_regression", "released"],
+        choices=list(MODELS),
     )
     hidden_dim: int = option(512, "d, of the LSTM's state and of the classifier's hidden layer.", minimum=1)
     num_layers: int = option(3, "LSTM layers; the released model always has one.", minimum=1)
@@ -129,12 +102,14 @@ class TrainingConfig:
     stop_at_cost: float = option(
         0.0, "Training ends after the first epoch whose mean loss is not above this; 0: never.", minimum=0
     )
-    seed: int = option(0, "Of the initial weights, the order of the blocks, dropout and the held-out part.", minimum=0)
+    seed: int = option(
+        0, "Of the initial weights, the order of the blocks and dropout; and see --split_seed.", minimum=0
+    )
 
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """On what it runs, and how often it saves. A run may go on with other values: the numbers do not depend on them."""
+    """On what it runs, and how often it saves. A run may resume with other values: no number depends on them."""
 
     parallel: str = option(
         "auto",
@@ -157,10 +132,6 @@ class RuntimeConfig:
     tensorboard: bool = option(
         False, "Whether to write each epoch's numbers to WORKDIR/tensorboard too; needs tensorboardX."
     )
-
-
-YOUNGER = {"compute_dtype", "folds", "fold", "stop_at_cost"}
-"""Flags that older versions did not have, and worked as by their defaults; so with all of RuntimeConfig."""
 
 
 @dataclass(frozen=True)
@@ -194,11 +165,24 @@ def as_flags(config: RunConfig) -> dict:
     return {name: value for part in parts for name, value in part.items()}
 
 
+def with_flags(config: RunConfig, **values) -> RunConfig:
+    """Returns a configuration with other values of some flags, which may be of any of its parts."""
+    if unknown := values.keys() - as_flags(config).keys():
+        raise TypeError(f"no flags of a run: {sorted(unknown)}")
+    parts = {}
+    for part in dataclasses.fields(RunConfig):
+        own = {f.name: values[f.name] for f in dataclasses.fields(part.type) if f.name in values}
+        parts[part.name] = dataclasses.replace(getattr(config, part.name), **own)
+    return RunConfig(**parts)
+
+
 def read_config(workdir) -> RunConfig:
     """Returns the configuration that a run left in its work folder.
 
+    An entry that is missing means the flag's default: the run is of a version that did not have the flag yet.
+
     Raises:
-      InputError: where there is none, or it has other fields than this version knows.
+      InputError: where there is none, or it has an entry that this version does not know, or a value that is none.
     """
     path = Path(workdir) / "config.json"
     try:
@@ -209,23 +193,22 @@ def read_config(workdir) -> RunConfig:
         raise InputError(f"{path}: not a run's configuration ({error}); --workdir must name a trained run") from None
     parts = {}
     for part in dataclasses.fields(RunConfig):
-        known = {f.name for f in dataclasses.fields(part.type)}
-        values = saved.pop(part.name, None)
-        if part.type is RuntimeConfig:
-            values = {} if values is None else values
-        if isinstance(values, dict):
-            old = known if part.type is RuntimeConfig else known & YOUNGER
-            values = {f.name: f.default for f in dataclasses.fields(part.type) if f.name in old} | values
-        if not isinstance(values, dict) or values.keys() != known:
-            given = set(values) if isinstance(values, dict) else set()
-            raise InputError(f"{path}: {part.name} has wrong or missing entries: {sorted(known ^ given)}")
-        for f in dataclasses.fields(part.type):
-            value = values[f.name]
-            if isinstance(value, bool) != (f.type is bool) or not isinstance(
-                value, (f.type, int if f.type is float else f.type)
-            ):
-                raise InputError(f"{path}: {f.name} is {value!r}; must be of type {f.type.__name__}")
+        options = {f.name: f for f in dataclasses.fields(part.type)}
+        values = saved.pop(part.name, {})
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: {part.name} is {values!r}; must be entries, by name")
+        if unknown := sorted(values.keys() - options):
+            raise InputError(f"{path}: {part.name} has unknown entries {unknown}; was it made by a newer version?")
+        for name, value in values.items():
+            wanted, choices = options[name].type, options[name].metadata["choices"]
+            fits = isinstance(value, (int, float) if wanted is float else wanted)
+            if not fits or isinstance(value, bool) != (wanted is bool):
+                raise InputError(f"{path}: {name} is {value!r}; must be of type {wanted.__name__}")
+            if choices and value not in choices:
+                raise InputError(f"{path}: {name} is {value!r}; must be one of {', '.join(choices)}")
         parts[part.name] = part.type(**values)
     if saved:
-        raise InputError(f"{path}: unknown entries {sorted(saved)}")
+        raise InputError(f"{path}: unknown entries {sorted(saved)}; was it made by a newer version?")
+    if not parts["data"].features:
+        raise InputError(f"{path}: names no features file; --workdir must name a trained run")
     return RunConfig(**parts)

@@ -9,6 +9,7 @@ from attention_ar import metrics
 from attention_ar.errors import InputError
 from data_prep.common.files import write_csv, write_json
 from data_prep.features.recipe import recipe_hash
+from data_prep.loading.block_table import cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.pictures import confusion
 from experiments.runs import trained
@@ -58,7 +59,8 @@ def evaluate(
     file = model.open_features(features)
     videos = videos_of(file, split)
     data = model.config.data
-    blocks = data.cut(file, videos, stride, "released" if protocol == "released" else None)
+    rule = "released" if protocol == "released" else data.block_rule
+    blocks = cut_blocks(file, videos, data.num_steps, data.fps, stride or data.stride, rule)
     localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
     found = predict_videos(
         model.predictor,

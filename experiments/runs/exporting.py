@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import os
 from pathlib import Path
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 from attention_ar.errors import InputError
 from attention_ar.loop import loop_for
 from attention_ar.training.steps import predict
-from data_prep.common.files import write_json
+from data_prep.common.files import write_json, write_whole
 from data_prep.features.recipe import recipe_hash
 from experiments.runs import trained
 from experiments.runs.build import build_model, build_objective, feature_dtype
@@ -90,7 +89,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     run = trained.load(workdir, checkpoint)
     exported = export_model(run.config, run.params, run.feature_shape, len(run.class_names), run.multi_label)
     serialized = exported.serialize()
-    about = {
+    metadata = {
         "sha256": hashlib.sha256(serialized).hexdigest(),
         "features": {"shape": ["B", *exported.in_avals[0].shape[1:]], "dtype": "float32"},
         "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
@@ -107,11 +106,6 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
         "jax": jax.__version__,
         "calling_convention_version": exported.calling_convention_version,
     }
-    beside = f"{output}.partial"
-    with open(beside, "wb") as file:
-        file.write(serialized)
-        file.flush()
-        os.fsync(file.fileno())
-    write_json(f"{output}.json", about)
-    os.replace(beside, output)
-    return about
+    write_json(f"{output}.json", metadata)
+    write_whole(output, serialized)
+    return metadata

@@ -28,3 +28,8 @@ def define_flags(*config_classes, flag_values=flags.FLAGS):
                 flags.DEFINE_float(f.name, f.default, f.metadata["help"], flag_values=flag_values, **bounds)
             else:
                 flags.DEFINE_string(f.name, f.default, f.metadata["help"], flag_values)
+
+
+def values_of(*names: str) -> dict:
+    """Returns the values of flags of the program by name, as keyword arguments."""
+    return {name: flags.FLAGS[name].value for name in names}

@@ -2,12 +2,12 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import jax
 
 from attention_ar.errors import writing
+from data_prep.common.files import write_whole
 from experiments.runs.tensorboard_log import TensorBoardLog
 
 
@@ -16,8 +16,8 @@ class MetricsLog:
 
     Args:
       path: the file.
-      resume_after: the last epoch that the checkpoint to go on from has seen; lines of later ones, whose work was lost,
-        are dropped.
+      resume_after: the last epoch of the checkpoint to resume from; lines of later ones, whose work was lost, are
+        dropped.
       tensorboard: whether to write the same numbers for TensorBoard, into the folder `tensorboard` beside the file.
     """
 
@@ -27,9 +27,7 @@ class MetricsLog:
         if not self._is_main:
             return
         kept = [line for line in read_metrics(path) if line["epoch"] <= resume_after] if self.path.exists() else []
-        beside = self.path.with_suffix(".partial")
-        beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(beside, self.path)
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._tensorboard = TensorBoardLog(self.path.parent / "tensorboard", kept) if tensorboard else None
 
     def write(self, line: dict):

@@ -1,7 +1,7 @@
 """Training by several processes, on one machine or on the hosts of a pod: finding each other, and ending together.
 
 JAX ends a process whose peers are gone by aborting it, which no Python code can catch. So the process that the user
-starts trains in a child, watches it, and says what happened and how to go on.
+starts trains in a child, watches it, and says what happened and how to resume.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def run_together(module: str, workdir, train):
             traceback.print_exception(error)
             print(
                 f"error: {_who()} ended with {type(error).__name__}, perhaps because another process ended; "
-                f"{_how_to_go_on(workdir)}",
+                f"{_how_to_resume(workdir)}",
                 file=sys.stderr,
             )
         sys.stdout.flush()
@@ -149,7 +149,7 @@ def _watch(module, workdir) -> int:
         else "was ended"
     )
     name = signal.Signals(-status).name
-    print(f"error: {_who()} {what} ({name}); {_how_to_go_on(workdir)}", file=sys.stderr, flush=True)
+    print(f"error: {_who()} {what} ({name}); {_how_to_resume(workdir)}", file=sys.stderr, flush=True)
     return 1
 
 
@@ -158,11 +158,11 @@ def _who() -> str:
     return "this process" if f.process_id is None else f"process {f.process_id} of {f.num_processes}"
 
 
-def _how_to_go_on(workdir) -> str:
+def _how_to_resume(workdir) -> str:
     from attention_ar.training.checkpoints import last_whole
 
     where = last_whole(os.path.join(workdir, "checkpoints"))
-    return f"started again on all hosts, the same command goes on from {where}"
+    return f"started again on all hosts, the same command resumes from {where}"
 
 
 def _end_with_parent(pipe: int):

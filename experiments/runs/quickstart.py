@@ -12,10 +12,11 @@ from data_prep.features.opening import open_features
 from data_prep.networks.weights import load_googlenet
 from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.runs.evaluation import evaluate
+from experiments.runs.models import MODELS
 from experiments.runs.training import train
 from experiments.runs.visualization import visualize
 
-MODELS = {"soft_attention": "soft attention", "average_pool": "average pooling"}
+COMPARED = {name: MODELS[name].title for name in ("soft_attention", "average_pool")}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def quickstart(workdir: Path, googlenet: str | None, sizes: Sizes | None = None)
     extract(list_clips("folder", clips), network, features)
 
     scores = {}
-    for name, title in MODELS.items():
+    for name, title in COMPARED.items():
         print(f"training: {title}", flush=True)
         config = RunConfig(
             data=DataConfig(features=str(features), **sizes.data),
@@ -76,7 +77,7 @@ def quickstart(workdir: Path, googlenet: str | None, sizes: Sizes | None = None)
     summary = summarise(scores, network.is_random, pictures, time.perf_counter() - started)
     path = workdir / "summary.md"
     path.write_text(summary, encoding="utf-8")
-    print(f"\n{summary}\nsummary: {path}; filmstrips, films and animations: {workdir / 'figures'}")
+    print(f"\n{summary}\nsummary: {path}; filmstrips, videos and animations: {workdir / 'figures'}")
     return scores
 
 
@@ -108,7 +109,7 @@ def summarise(scores: dict, is_random: bool, pictures: list[Path], seconds: floa
         "| model | test accuracy | best epoch |",
         "|---|---|---|",
     ]
-    for name, title in MODELS.items():
+    for name, title in COMPARED.items():
         s = scores[name]
         lines.append(f"| {title} | {s['accuracy']:.1%} | {s['epoch']} |")
     found = scores["soft_attention"]["localisation"]
@@ -119,7 +120,7 @@ def summarise(scores: dict, is_random: bool, pictures: list[Path], seconds: floa
         f"the actor in {found['pointing']:.1%} of the frames, as a random one would in {found['pointing_chance']:.1%}.",
         "",
     ]
-    for name, title in MODELS.items():
+    for name, title in COMPARED.items():
         if scores[name]["accuracy"] < 2 * chance:
             lines.append(f"**Below expectation**: {title} should reach twice chance on unseen groups, and does not.")
     if found["ratio"] <= 1:

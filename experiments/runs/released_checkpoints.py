@@ -20,7 +20,7 @@ from experiments.runs import trained
 from experiments.runs.build import build_optimizer
 from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, read_config
 
-NEVER_SCORED = -np.inf  # If training goes on from here, any epoch of its own counts as better.
+NEVER_SCORED = -np.inf  # If training resumes from here, any epoch of its own counts as better.
 
 
 def import_checkpoint(
@@ -78,11 +78,11 @@ def import_checkpoint(
     )
     params = {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
     state = TrainState(jnp.zeros((), jnp.int32), params, build_optimizer(config.training).init(params))
-    about = {**trained.about_features(file), "epoch": 0, "metrics": {"epoch": 0, "step": 0}}
+    metadata = {**trained.feature_metadata(file), "epoch": 0, "metrics": {"epoch": 0, "step": 0}}
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with Checkpoints(workdir / "checkpoints") as checkpoints:
-            checkpoints.save(state, about, NEVER_SCORED)
+            checkpoints.save(state, metadata, NEVER_SCORED)
         export_params(workdir / "params.npz", params)
         write_json(workdir / "config.json", asdict(config))
     except OSError as error:

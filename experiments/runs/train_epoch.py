@@ -1,4 +1,4 @@
-"""One epoch of training, step after step, and what must be known to go on in the middle of it."""
+"""One epoch of training, step after step, and the position in it from which training resumes."""
 
 import dataclasses
 import time
@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.loading.batches import Batch
-from experiments.runs.autosave import Saving
+from experiments.runs.autosave import Autosave
 
 LOSSES = ("loss", "cross_entropy", "attention_penalty", "weight_decay")
 
@@ -66,16 +66,23 @@ class Position:
 
 
 def train_epoch(
-    train_step, state, batches: Iterable[Batch], position: Position, saving: Saving, *, num_blocks: int, sums_over_batch
+    train_step,
+    state,
+    batches: Iterable[Batch],
+    position: Position,
+    autosave: Autosave,
+    *,
+    num_blocks: int,
+    sums_over_batch,
 ):
     """Runs the rest of an epoch.
 
     Args:
       train_step: compiled; a function of state and batch that returns the new state and a dict of scalars.
-      state: a TrainState; it is given away.
+      state: a TrainState; it is donated.
       batches: the rest of the epoch's batches.
-      position: where in the epoch that is; it is moved on.
-      saving: when to save and when to stop.
+      position: where in the epoch that is; it is updated.
+      autosave: when to save and when to stop.
       num_blocks: of the whole epoch.
       sums_over_batch: whether the loss is a sum over the batch, as the released program's is, and not a mean.
 
@@ -107,11 +114,11 @@ def train_epoch(
             step += 1
             progress.update(int(batch.weight.sum()))
             last = (position.batches + 1) * len(batch.block) >= num_blocks
-            if saving.due(step, last):
+            if autosave.due(step, last):
                 position.add(*running, sums_over_batch)
                 running = None
                 position.seconds = time.perf_counter() - begun
-                saving.save(state, position)
+                autosave.save(state, position)
     if running is not None:
         position.add(*running, sums_over_batch)
     position.seconds = time.perf_counter() - begun

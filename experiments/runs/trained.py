@@ -16,10 +16,12 @@ from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from experiments.runs.build import build_model, build_objective, feature_dtype
 from experiments.runs.config import RunConfig, read_config
+from experiments.runs.models import MODELS, WITH_ATTENTION
 from experiments.runs.predictor import Predictor
+from experiments.runs.split import split_of_run
 
 
-def about_features(file: FeaturesFile) -> dict:
+def feature_metadata(file: FeaturesFile) -> dict:
     """Returns what a checkpoint keeps of the features that its model was trained on."""
     return {
         "class_names": list(file.class_names),
@@ -46,7 +48,6 @@ class TrainedModel:
       recipe: of the features it was trained on.
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
-      has_attention: whether there is a location softmax.
     """
 
     workdir: Path
@@ -59,15 +60,17 @@ class TrainedModel:
     recipe: dict
     feature_shape: list[int]
     split_id: str
-    has_attention: bool
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether there is a location softmax."""
+        return MODELS[self.config.model.model].has_attention
 
     def require_attention(self, purpose: str = "to show"):
         """Raises `InputError` for a model that has none for some purpose."""
         if not self.has_attention:
             name = self.config.model.model
-            raise InputError(
-                f"{self.workdir}: model={name} has no attention {purpose}; train soft_attention or released"
-            )
+            raise InputError(f"{self.workdir}: model={name} has no attention {purpose}; train {WITH_ATTENTION}")
 
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
@@ -95,7 +98,7 @@ class TrainedModel:
         labels[:, [self.class_names.index(name) for name in file.class_names]] = file.labels
         splits = file.splits
         if file.split_id == self.split_id:
-            splits = self.config.data.hold_out(file, self.config.training.seed)
+            splits = split_of_run(file, self.config)
         else:
             print("NOTE: these features have another split than those of the training: see that no clip is in both")
         return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
@@ -110,25 +113,23 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
     workdir = Path(workdir)
     config = read_config(workdir)
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-        about = checkpoints.about(checkpoint)
-        model = build_model(config, len(about["class_names"]), about["multi_label"])
-        objective = build_objective(config, about["multi_label"])
-        side, _, num_maps = about["feature_shape"]
+        metadata = checkpoints.about(checkpoint)
+        model = build_model(config, len(metadata["class_names"]), metadata["multi_label"])
+        objective = build_objective(config, metadata["multi_label"])
+        side, _, num_maps = metadata["feature_shape"]
         x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         parallel = choose("auto")
         params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
-        _, out = jax.eval_shape(model.apply, variables, x)
     return TrainedModel(
         workdir=workdir,
         config=config,
         params=params,
         predictor=Predictor(model, objective, parallel, feature_dtype(config.model)),
-        epoch=about["epoch"],
-        class_names=about["class_names"],
-        multi_label=about["multi_label"],
-        recipe=about["recipe"],
-        feature_shape=about["feature_shape"],
-        split_id=about["split_id"],
-        has_attention="attention" in out,
+        epoch=metadata["epoch"],
+        class_names=metadata["class_names"],
+        multi_label=metadata["multi_label"],
+        recipe=metadata["recipe"],
+        feature_shape=metadata["feature_shape"],
+        split_id=metadata["split_id"],
     )

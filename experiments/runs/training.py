@@ -1,4 +1,4 @@
-"""Training of one model, from top to bottom: data, model, checkpoint to go on from, epochs, export."""
+"""Training of one model, from top to bottom: data, model, checkpoint to resume from, epochs, export."""
 
 import contextlib
 import dataclasses
@@ -17,27 +17,29 @@ from attention_ar.training.checkpoints import Checkpoints, export_params
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.common.files import write_json
-from data_prep.datasets.splits import check_disjoint_groups
 from data_prep.features.opening import absolute_path, open_features
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.loading.batches import load_batches
-from data_prep.loading.block_table import Blocks, epoch_order
+from data_prep.loading.block_table import Blocks, cut_blocks, epoch_order
 from data_prep.loading.feature_stores import open_store
-from experiments.runs.autosave import Saving
+from experiments.runs.autosave import Autosave
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
-from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config
+from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config, with_flags
+from experiments.runs.flag_effects import without_effect
 from experiments.runs.metrics_log import MetricsLog, describe_epoch
+from experiments.runs.models import MODELS
 from experiments.runs.predictor import Predictor
+from experiments.runs.split import choose_videos
 from experiments.runs.tensorboard_log import require_tensorboard
 from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
-from experiments.runs.trained import about_features
+from experiments.runs.trained import feature_metadata
 from experiments.runs.video_predictions import NotFiniteError, predict_videos
 
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
 
 def train(config: RunConfig, workdir) -> dict:
-    """Trains a model, or goes on where the last call with the same arguments was stopped.
+    """Trains a model, or resumes where the last call with the same arguments was stopped.
 
     Leaves in `workdir`: `config.json`, `metrics.jsonl`, `checkpoints/` (latest and best) and `params.npz` (the best).
 
@@ -53,13 +55,15 @@ def train(config: RunConfig, workdir) -> dict:
 
     # Data.
     file = open_features(config.data.features)
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, features=absolute_path(config.data.features))
-    )
+    config = with_flags(config, features=absolute_path(config.data.features))
     if file.recipe["random"]:
         say("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
     training_videos, held_out_videos = choose_videos(file, config)
-    blocks, held_out = (config.data.cut(file, videos) for videos in (training_videos, held_out_videos))
+    data = config.data
+    blocks, held_out = (
+        cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
+        for videos in (training_videos, held_out_videos)
+    )
     say(
         f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
         f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
@@ -87,28 +91,28 @@ def train(config: RunConfig, workdir) -> dict:
         dtype, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed
     )
     predictor = Predictor(model, objective, parallel, dtype)
-    about = about_run(file, blocks, config)
+    metadata = run_metadata(file, blocks, config)
     require_same_flags(workdir, config)
 
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        # Where to go on.
-        require_agreement({**about, "flags": None, "checkpoint": checkpoints.step()})
+        # Where to resume.
+        require_agreement({**metadata, "flags": None, "checkpoint": checkpoints.step()})
         position, over = Position(1), False
         if checkpoints.step() is None:
             state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
         else:
             saved = checkpoints.about()
-            require_same_run(saved, about, checkpoints.directory)
+            require_same_run(saved, metadata, checkpoints.directory)
             example = jax.ShapeDtypeStruct(shape, np.float32)
             state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
-            position = where_to_go_on(saved)
+            position = where_to_resume(saved)
             over = is_over(position.epoch - 1, saved.get("metrics", {}), config.training)
-            say(f"{workdir}: {'already complete' if over else 'going on'} after {describe_position(saved)}")
+            say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
         if not over:
-            home = open_store(
+            store = open_store(
                 config.runtime.features_on,
                 file,
                 dtype,
@@ -116,14 +120,14 @@ def train(config: RunConfig, workdir) -> dict:
                 parallel,
                 batch_bytes=batch_size // jax.process_count() * int(np.prod(shape)) * dtype.itemsize,
             )
-            say(f"features on: {home.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
+            say(f"features on: {store.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
 
         # Epochs.
-        with Saving(checkpoints, about, config.runtime.save_seconds) as saving:
+        with Autosave(checkpoints, metadata, config.runtime.save_seconds) as autosave:
             while not over:
                 order = epoch_order(blocks.video, config.training.seed, position.epoch)
                 loaded = load_batches(
-                    home,
+                    store,
                     blocks,
                     order,
                     batch_size,
@@ -138,14 +142,14 @@ def train(config: RunConfig, workdir) -> dict:
                             state,
                             batches,
                             position,
-                            saving,
+                            autosave,
                             num_blocks=len(blocks),
-                            sums_over_batch=config.model.model == "released",  # Eq. 7 is a mean.
+                            sums_over_batch=MODELS[config.model.model].sums_over_batch,
                         )
                     line = position.line(int(state.step), len(blocks))
                     params = parallel.replicate(state.params)
-                    with saving.between_steps(state, position):
-                        watched = predict_videos(predictor, params, home, held_out or some, batch_size)
+                    with autosave.between_steps(state, position):
+                        watched = predict_videos(predictor, params, store, held_out or some, batch_size)
                 except StepNotFiniteError as error:
                     cause = NotFiniteError(file, np.unique(blocks.video[error.block])).cause
                     raise not_finite(error.step, cause, checkpoints) from None
@@ -154,10 +158,10 @@ def train(config: RunConfig, workdir) -> dict:
                 scores = watched.scores(file.labels[watched.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
                 score = scores[scores["score_name"]] if held_out else -line["loss"]
-                log.write(line)  # Before the checkpoint: what is in the log alone is dropped when a killed run goes on.
+                log.write(line)  # Before the checkpoint: what the log alone has is dropped when a run resumes.
                 score = score if np.isfinite(score) else -np.inf
                 checkpoints.save(
-                    state, {**about, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
+                    state, {**metadata, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
                 )
                 say(describe_epoch(line, config.training.epochs, num_cells))
                 over = is_over(position.epoch, line, config.training)
@@ -174,7 +178,7 @@ def train(config: RunConfig, workdir) -> dict:
 
 
 def is_main() -> bool:
-    """Returns whether this process is the one that speaks and writes for all."""
+    """Returns whether this process is the one that prints and writes for all."""
     return jax.process_index() == 0
 
 
@@ -184,31 +188,24 @@ def say(text: str):
         print(text, flush=True)
 
 
-def choose_videos(file, config: RunConfig):
-    """Returns the indices of the videos to train on, and of those held out of train to choose the best epoch."""
-    check_disjoint_groups(file)
-    splits = np.array(config.data.hold_out(file, config.training.seed))
-    training_videos = np.flatnonzero(splits == "train")
-    if not len(training_videos):
-        raise InputError("the features file has no video in its training part; index.csv must put some in `train`")
-    return training_videos, np.flatnonzero(splits == "validation")
-
-
 def require_same_flags(workdir: Path, config: RunConfig):
-    """Refuses a work folder that holds another run; `epochs`, where the features are and what it runs on may differ."""
+    """Refuses a work folder that holds another run.
+
+    `epochs`, where the features are, what it runs on and flags without effect may differ.
+    """
     if (workdir / "config.json").exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
-        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig))}
+        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig)), *without_effect(config)}
         fixed = [name for name in old if name not in free]
         differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
         if differing:
             raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir")
 
 
-def about_run(file, blocks: Blocks, config: RunConfig) -> dict:
+def run_metadata(file, blocks: Blocks, config: RunConfig) -> dict:
     """Returns what every checkpoint says, beside where in training it is."""
     return {
-        **about_features(file),
+        **feature_metadata(file),
         "recipe_sha256": recipe_hash(file.recipe),
         "num_blocks": len(blocks),
         "flags": as_flags(config),
@@ -217,7 +214,7 @@ def about_run(file, blocks: Blocks, config: RunConfig) -> dict:
 
 
 def require_agreement(facts: dict):
-    """Refuses to train where the processes see other files: they would wait for each other for ever.
+    """Refuses to train where the processes see different files: they would wait for each other forever.
 
     Raises:
       InputError: on all processes, with the names of the facts that differ.
@@ -235,13 +232,13 @@ def require_agreement(facts: dict):
         )
 
 
-def require_same_run(saved: dict, about: dict, where):
-    """Refuses to go on with a checkpoint of other classes, videos or blocks, or features of another recipe."""
-    require_same_recipe(saved["recipe"], about["recipe"])
+def require_same_run(saved: dict, metadata: dict, where):
+    """Refuses to resume from a checkpoint of other classes, videos or blocks, or features of another recipe."""
+    require_same_recipe(saved["recipe"], metadata["recipe"])
     for name in ("class_names", "multi_label", "split_id", "feature_shape", "videos_sha256", "num_blocks", "random"):
-        if name in saved and saved[name] != about[name]:
+        if name in saved and saved[name] != metadata[name]:
             raise InputError(
-                f"{where}: was trained with {name} {saved[name]}, the features file has {about[name]}; "
+                f"{where}: was trained with {name} {saved[name]}, the features file has {metadata[name]}; "
                 "name the features it was trained on, or another --workdir"
             )
 
@@ -252,7 +249,7 @@ def is_over(epoch: int, line: dict, training: TrainingConfig) -> bool:
     return epoch >= training.epochs or bool(reached)
 
 
-def where_to_go_on(saved: dict) -> Position:
+def where_to_resume(saved: dict) -> Position:
     """Returns the position after a checkpoint: in the middle of its epoch, or where the next one begins."""
     if "metrics" in saved:
         return Position(saved["epoch"] + 1)
@@ -265,7 +262,7 @@ def describe_position(saved: dict) -> str:
 
 
 def not_finite(step: int, cause: str, checkpoints) -> InputError:
-    """Says why training stopped, and from where it can go on."""
+    """Says why training stopped, and from where it can resume."""
     checkpoints.wait()
     last = checkpoints.step()
     saved = "none was saved" if last is None else os.path.join(checkpoints.directory, str(last))

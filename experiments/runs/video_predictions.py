@@ -73,7 +73,7 @@ class NotFiniteError(InputError):
 def predict_blocks(
     predictor: Predictor,
     params,
-    home,
+    store,
     blocks: Blocks,
     batch_size: int,
     protocol=PAPER,
@@ -86,7 +86,7 @@ def predict_blocks(
     Args:
       predictor: of the model.
       params: the model's parameters.
-      home: where the features are that the blocks are of, see `data_prep.loading.feature_stores`.
+      store: the feature store of the blocks, see `data_prep.loading.feature_stores`.
       blocks: which blocks.
       batch_size: B; as many more as make it divisible by the number of devices.
       protocol: how steps make the prediction of a block.
@@ -104,7 +104,7 @@ def predict_blocks(
     dropped = protocol.needs if keep_attention else {*protocol.needs, "attention"}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))
-    loaded = load_batches(home, blocks, order, batch_size, predictor.parallel, share_frames=True)
+    loaded = load_batches(store, blocks, order, batch_size, predictor.parallel, share_frames=True)
     quiet = None if jax.process_index() == 0 else True
     with (
         contextlib.closing(loaded) as batches,
@@ -114,10 +114,10 @@ def predict_blocks(
             results = jax.device_get(predictor(params, batch.arrays, keep))
             if keep_steps:
                 results["step_predictions"] = results["predictions"]
-            results["predictions"] = protocol.block_predictions(results, home.file.multi_label)
+            results["predictions"] = protocol.block_predictions(results, store.file.multi_label)
             real = batch.weight > 0
             if not np.isfinite(results["cross_entropy"][real]).all():
-                raise NotFiniteError(home.file, np.unique(blocks.video[batch.block]))
+                raise NotFiniteError(store.file, np.unique(blocks.video[batch.block]))
             if watch_attention:
                 watch_attention(blocks.rows[batch.block[real]], results["attention"][real])
             for name in results.keys() - dropped:
@@ -127,10 +127,10 @@ def predict_blocks(
 
 
 def predict_videos(
-    predictor: Predictor, params, home, blocks: Blocks, batch_size: int, protocol=PAPER, watch_attention=None
+    predictor: Predictor, params, store, blocks: Blocks, batch_size: int, protocol=PAPER, watch_attention=None
 ) -> VideoPredictions:
     """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
-    by_block = predict_blocks(predictor, params, home, blocks, batch_size, protocol, watch_attention=watch_attention)
+    by_block = predict_blocks(predictor, params, store, blocks, batch_size, protocol, watch_attention=watch_attention)
     videos, block_video = np.unique(blocks.video, return_inverse=True)
     return VideoPredictions(
         video=videos,

@@ -10,12 +10,12 @@ from PIL import Image
 
 from attention_ar.blocks import block_frames
 from attention_ar.errors import InputError
-from data_prep.loading.block_table import Blocks
+from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
 from experiments.runs import trained
-from experiments.runs.video_predictions import label_of, predict_blocks, predict_videos, videos_of
+from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, predict_videos, videos_of
 
 MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
 
@@ -62,13 +62,17 @@ class Watched:
     Attributes:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
       predictions: ŷ_t at each of them, `<float>[n, C]`.
+      prediction: mean over the steps of all blocks, `<float>[C]`.
       attention: l_t at each of them, `<float>[n, K²]`; None for a model without attention.
+      health: the `attention_health` numbers, means over the blocks; empty for a model without attention.
       fps: of these frames, per second.
     """
 
     frames: np.ndarray
     predictions: np.ndarray
+    prediction: np.ndarray
     attention: np.ndarray | None
+    health: dict
     fps: float
 
 
@@ -110,7 +114,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
       batch_size: blocks in a batch, of whatever clips.
     """
     data = model.config.data
-    skips = [data.skip(file, video) for video in videos]
+    skips = [block_skip(file, video, data.fps, data.block_rule) for video in videos]
     parts = [covering_blocks(file, v, data.num_steps, skip) for v, skip in zip(videos, skips, strict=True)]
     blocks = Blocks(np.concatenate([part.video for part in parts]), np.concatenate([part.rows for part in parts]))
     found = predict_blocks(
@@ -136,11 +140,18 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
             Watched(
                 frames=frames,
                 predictions=by_step["step_predictions"],
+                prediction=found["predictions"][own].mean(axis=0, dtype=np.float64),
                 attention=by_step.get("attention"),
+                health=mean_health({name: found[name][own] for name in HEALTH if name in found}),
                 fps=float(file.fps[video] / skip),
             )
         )
     return result
+
+
+def mean_health(by_block: dict) -> dict:
+    """Returns the means over blocks of those `attention_health` numbers that are there."""
+    return {name: float(by_block[name].mean(dtype=np.float64)) for name in HEALTH if name in by_block}
 
 
 def seen_frames(file, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
@@ -271,9 +282,10 @@ def visualize(
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"
     chosen = find_clips(file.names, clips) if clips else videos_of(file, split)
-    blocks = model.config.data.cut(file, chosen)
-    home = OnDisk(file, model.predictor.dtype)
-    found = predict_videos(model.predictor, model.params, home, blocks, model.config.training.batch_size)
+    data = model.config.data
+    blocks = cut_blocks(file, chosen, data.num_steps, data.fps, data.stride, data.block_rule)
+    store = OnDisk(file, model.predictor.dtype)
+    found = predict_videos(model.predictor, model.params, store, blocks, model.config.training.batch_size)
     if clips:
         picked = [("", i) for i in range(len(found.video))]
     else:

@@ -4,7 +4,7 @@ import statistics
 
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import as_flags
-from experiments.runs.training import choose_videos
+from experiments.runs.split import choose_videos
 from experiments.tables.bootstrap import Difference
 from experiments.tables.comparison import ROWS, Comparison, mean_and_deviation
 from experiments.tables.published import TITLES, dataset_of
@@ -14,10 +14,10 @@ PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "
 
 
 def protocol(comparison: Comparison, row: str) -> list[str]:
-    """Returns how a row's numbers came about, in the columns of `PROTOCOL`."""
+    """Returns how a row's numbers came metadata, in the columns of `PROTOCOL`."""
     file, config = comparison.file, comparison.config
     training, held_out = choose_videos(file, config)
-    done, wanted = len(comparison.cells.get(row, [])), comparison.num_seeds
+    done, wanted = len(comparison.trials.get(row, [])), comparison.num_seeds
     return [
         file.split_id,
         str(file.splits.count("test")),
@@ -63,13 +63,13 @@ def evaluated_text(comparison: Comparison, retrain: bool) -> str:
 
 def epochs_text(comparison: Comparison, row: str) -> str:
     """Returns the best epochs of the seeds, as "3" or "2 to 5"."""
-    epochs = [cell.best["epoch"] for cell in comparison.cells.get(row, [])]
+    epochs = [trial.best["epoch"] for trial in comparison.trials.get(row, [])]
     return "" if not epochs else str(epochs[0]) if len(set(epochs)) == 1 else f"{min(epochs)} to {max(epochs)}"
 
 
 def seconds_text(comparison: Comparison, row: str) -> str:
     """Returns the median over the seeds of the time that training took."""
-    seconds = [cell.seconds for cell in comparison.cells.get(row, [])]
+    seconds = [trial.seconds for trial in comparison.trials.get(row, [])]
     return f"{statistics.median(seconds):.0f} s" if seconds else ""
 
 
@@ -95,21 +95,21 @@ def row_data(comparison: Comparison, row: str) -> dict:
     """Returns the numbers of a row, for JSON."""
     scores, held_out = comparison.test_scores(row), comparison.held_out_scores(row)
     mean, deviation = mean_and_deviation(scores) if scores else (None, None)
-    cells = comparison.cells.get(row, [])
+    trials = comparison.trials.get(row, [])
     return {
         "title": ROWS[row].title,
         "scores": scores,
         "mean": mean,
         "standard_deviation": deviation if len(scores) > 1 else None,
         "held_out_scores": held_out,
-        "best_epochs": [cell.best["epoch"] for cell in cells],
-        "seconds": [cell.seconds for cell in cells],
-        "attention": [cell.scores.get("attention") for cell in cells],
-        "workdirs": [str(cell.folder) for cell in cells],
+        "best_epochs": [trial.best["epoch"] for trial in trials],
+        "seconds": [trial.seconds for trial in trials],
+        "attention": [trial.scores.get("attention") for trial in trials],
+        "workdirs": [str(trial.folder) for trial in trials],
     }
 
 
-def about(comparison: Comparison) -> dict:
+def metadata(comparison: Comparison) -> dict:
     """Returns what all rows have in common, for JSON."""
     set_by_row = ("model", "attention_penalty", "seed")
     return {

@@ -12,12 +12,13 @@ from scipy.special import stdtrit
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import absolute_path, open_features
+from data_prep.loading.block_table import cut_blocks
 from experiments.runs.build import build_model
-from experiments.runs.config import DataConfig, RunConfig
+from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.metrics_log import read_metrics
-from experiments.runs.training import choose_videos
-from experiments.tables.grid import point_name, points, with_flags
-from experiments.tables.trials import Cell, run_cell
+from experiments.runs.split import choose_videos
+from experiments.tables.grid import SET_BY_SWEEP, point_name, points
+from experiments.tables.trials import Trial, run_trial
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,17 @@ class PointResult:
     Attributes:
       point: its flags.
       config: its configuration, with the first fold and seed.
-      cells: its runs, of each fold with all seeds.
+      trials: its runs, of each fold with all seeds.
     """
 
     point: dict
     config: RunConfig
-    cells: list[list[Cell]]
+    trials: list[list[Trial]]
 
     @functools.cached_property
     def _curves(self) -> dict[str, np.ndarray]:
         """Held-out score, held-out cross-entropy and training cost, each `<float64>[folds, epochs]`, seeds averaged."""
-        lines = [[read_metrics(cell.folder / "metrics.jsonl") for cell in fold] for fold in self.cells]
+        lines = [[read_metrics(trial.folder / "metrics.jsonl") for trial in fold] for fold in self.trials]
         epochs = range(min(len(run) for fold in lines for run in fold))  # Fewer where a run ended at its cost.
         measures = {
             "score": lambda line: line["held_out"][line["held_out"]["score_name"]],
@@ -79,17 +80,17 @@ class PointResult:
     @property
     def score_name(self) -> str:
         """What the scores are."""
-        return self.cells[0][0].best["held_out"]["score_name"]
+        return self.trials[0][0].best["held_out"]["score_name"]
 
     @property
     def seconds(self) -> float:
         """Of the training steps of one run, mean over all runs."""
-        return float(np.mean([cell.seconds for fold in self.cells for cell in fold]))
+        return float(np.mean([trial.seconds for fold in self.trials for trial in fold]))
 
     @functools.cached_property
     def num_parameters(self) -> int:
         """Of the model."""
-        with np.load(self.cells[0][0].folder / "params.npz", allow_pickle=False) as params:
+        with np.load(self.trials[0][0].folder / "params.npz", allow_pickle=False) as params:
             return sum(params[name].size for name in params)
 
 
@@ -147,32 +148,34 @@ def cross_validate(
       What is known, each time a point is done.
 
     Raises:
-      InputError: where the training part cannot be cut into so many folds, and see `run_cell`.
+      InputError: where the training part cannot be cut into so many folds, and see `run_trial`.
     """
     if folds < 2:
         raise InputError(f"folds={folds}: must be at least 2")
     file = open_features(config.data.features)
-    common = {"features": absolute_path(config.data.features), "folds": folds, "fold": 0, "seed": 0}
-    common["validation_fraction"] = DataConfig().validation_fraction
-    configs = [with_flags(config, {**common, **point}) for point in points(grid)]
+    default = as_flags(RunConfig())
+    config = with_flags(config, **{name: default[name] for name in SET_BY_SWEEP})
+    config = with_flags(config, features=absolute_path(config.data.features), folds=folds)
+    configs = [with_flags(config, **point) for point in points(grid)]
     for each in configs:  # What is wrong with one of them is said before hours have passed.
         build_model(each, len(file.class_names), file.multi_label)
+        data = each.data
         for videos in choose_videos(file, each):
-            each.data.cut(file, videos)
-    sizes = [len(choose_videos(file, with_flags(configs[0], {"fold": fold}))[1]) for fold in range(folds)]
+            cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
+    sizes = [len(choose_videos(file, with_flags(configs[0], fold=fold))[1]) for fold in range(folds)]
     groups = {group for group, split in zip(file.groups, file.splits, strict=True) if group and split != "test"}
     sweep = Sweep(config, file, grid, num_seeds, sizes, len(groups), [])
     for number, (point, each) in enumerate(zip(points(grid), configs, strict=True), 1):
-        cells = []
+        trials = []
         for fold in range(folds):
-            cells.append([])
+            trials.append([])
             for seed in range(num_seeds):
                 name = f"{point_name(point)}/fold_{fold}/seed_{seed}"
                 print(f"point {number} of {len(configs)}: {name}", flush=True)
-                run = with_flags(each, {"fold": fold, "seed": seed})
-                cells[fold].append(run_cell(Path(workdir) / "points" / name, run, file, split=None))
-        sweep.results.append(PointResult(point, each, cells))
+                run = with_flags(each, fold=fold, seed=seed)
+                trials[fold].append(run_trial(Path(workdir) / "points" / name, run, file, split=None))
+        sweep.results.append(PointResult(point, each, trials))
         if not keep_checkpoints:
-            for cell in (cell for of_fold in cells for cell in of_fold):
-                shutil.rmtree(cell.folder / "checkpoints", ignore_errors=True)
+            for trial in (trial for of_fold in trials for trial in of_fold):
+                shutil.rmtree(trial.folder / "checkpoints", ignore_errors=True)
         yield sweep

@@ -3,20 +3,16 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 
 from absl import flags
 
 from attention_ar.errors import InputError
-from experiments.runs.config import RunConfig, RuntimeConfig, define_run_flags
+from experiments.runs.config import RunConfig, RuntimeConfig, define_run_flags, with_flags
+from experiments.runs.flag_effects import refuse_without_effect
 
-FIXED = {
-    "features",
-    "validation_fraction",
-    "folds",
-    "fold",
-    "seed",
-    *(f.name for f in dataclasses.fields(RuntimeConfig)),
-}
+SET_BY_SWEEP = ("validation_fraction", "split_seed", "folds", "fold", "seed")
+FIXED = {"features", *SET_BY_SWEEP, *(f.name for f in dataclasses.fields(RuntimeConfig))}
 """Flags that cannot be in a grid: they are the sweep's own, or nothing depends on them."""
 
 
@@ -59,6 +55,24 @@ def points(grid: dict[str, list]) -> list[dict]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
+def refuse_flags_without_effect(config: RunConfig, grid: dict[str, list], names: Sequence[str]):
+    """Refuses a flag of the grid that has no effect at one of its points, and one that has none at any of them.
+
+    Args:
+      config: what all points have in common.
+      grid: see `parse_grid`.
+      names: of the flags that the user gave.
+
+    Raises:
+      InputError: for the first such flag, with its value and what would be right.
+    """
+    runs = [with_flags(config, **point) for point in points(grid)]
+    set_by = dict.fromkeys(SET_BY_SWEEP, "has no effect: --folds and --seeds say what is held out, and how often")
+    refuse_without_effect(config, runs, [name for name in names if name != "folds"], set_by)
+    for run in runs:
+        refuse_without_effect(run, [run], grid)
+
+
 def point_name(point: dict) -> str:
     """Returns for example "num_layers=2,attention_penalty=0"."""
     return ",".join(f"{name}={value_text(value)}" for name, value in point.items()) or "as_given"
@@ -67,12 +81,3 @@ def point_name(point: dict) -> str:
 def value_text(value) -> str:
     """Returns a flag's value, a whole number without its ".0"."""
     return str(value).removesuffix(".0")
-
-
-def with_flags(config: RunConfig, values: dict) -> RunConfig:
-    """Returns a configuration with other values of some flags, which may be of any of its parts."""
-    parts = {}
-    for part in dataclasses.fields(RunConfig):
-        own = {f.name: values[f.name] for f in dataclasses.fields(part.type) if f.name in values}
-        parts[part.name] = dataclasses.replace(getattr(config, part.name), **own)
-    return RunConfig(**parts)

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 and 2, with our numbers beside the published ones. Both are written anew after every cell."""
+"""The paper's Tables 1 and 2, with our numbers beside the published ones. Both are written anew after every trial."""
 
 import dataclasses
 from pathlib import Path
@@ -8,11 +8,11 @@ from experiments.runs.config import RunConfig
 from experiments.tables.comparison import ATTENTION, BASELINE, ROWS, Comparison, compare
 from experiments.tables.comparison_text import (
     PROTOCOL,
-    about,
     data_title,
     difference_text,
     epochs_text,
     evaluated_text,
+    metadata,
     protocol,
     row_data,
     score_text,
@@ -43,7 +43,7 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
 
 
 def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> list[Path]:
-    """Writes the table as far as its cells are done."""
+    """Writes the table as far as its trials are done."""
     published = TABLE_1.get(dataset_of(comparison.file.split_id))
     header = ["model", score_title(comparison), *(["paper"] if published else [])]
     header += [f"minus {ROWS[BASELINE].title}", "best epoch", "training", *PROTOCOL]
@@ -73,13 +73,13 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
             "those of the other rows."
         )
     title = f"Table 1: {data_title(comparison)}"
-    return write_table(stem, title, header, texts, notes + warnings(comparison), {**about(comparison), "rows": data})
+    return write_table(stem, title, header, texts, notes + warnings(comparison), {**metadata(comparison), "rows": data})
 
 
 def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) -> list[Path]:
     """Makes Table 2: the attention models of Table 1, beside the published methods. See `table1`.
 
-    Cells that `table1` has made in the same folder are used.
+    Trials that `table1` has made in the same folder are used.
     """
     for comparison in compare(workdir, config, ATTENTION, num_seeds, retrain):
         paths = write_table2(Path(workdir) / f"table2{RETRAINED * retrain}", comparison, retrain)
@@ -87,7 +87,7 @@ def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) ->
 
 
 def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Path]:
-    """Writes the table as far as its cells are done."""
+    """Writes the table as far as its trials are done."""
     dataset = dataset_of(comparison.file.split_id)
     columns = {"hmdb51": "HMDB-51, accuracy %", "hollywood2": "Hollywood2, mAP %"}
     other = dataset not in columns
@@ -119,7 +119,7 @@ def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Pa
     ]
     if other:
         notes.append("These clips are not all of HMDB-51 or Hollywood2: the published figures are of other clips.")
-    data = {**about(comparison), "chosen": chosen, "rows": {row: row_data(comparison, row) for row in ATTENTION}}
+    data = {**metadata(comparison), "chosen": chosen, "rows": {row: row_data(comparison, row) for row in ATTENTION}}
     data["published"] = [{"sees": sees, "method": method, **figures} for sees, method, figures in TABLE_2]
     header = ["what it sees", "method", *columns.values(), *PROTOCOL]
     return write_table(stem, f"Table 2: {data_title(comparison)}", header, texts, notes + warnings(comparison), data)
@@ -132,7 +132,7 @@ def best_held_out(comparison: Comparison) -> str | None:
     """
     means = {}
     for row in ATTENTION:
-        found = [cell.best["held_out"] for cell in comparison.cells.get(row, []) if "held_out" in cell.best]
+        found = [trial.best["held_out"] for trial in comparison.trials.get(row, []) if "held_out" in trial.best]
         if len(found) < comparison.num_seeds:
             return None
         score = sum(line[line["score_name"]] for line in found)

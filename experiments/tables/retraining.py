@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
-from experiments.runs.config import RunConfig
+from experiments.runs.config import RunConfig, with_flags
 from experiments.runs.metrics_log import read_metrics
-from experiments.tables.grid import with_flags
-from experiments.tables.trials import Cell, run_cell
+from experiments.tables.trials import Trial, run_trial
 
 
 @dataclass(frozen=True)
@@ -15,14 +14,14 @@ class Retraining:
     """A model trained on the whole training part until its cost was that of another run.
 
     Attributes:
-      cell: its run.
+      trial: its run.
       cost: that was noted: mean loss per block over an epoch of training.
       epochs: that it was trained for.
       lowest_cost: of these, which is that of the epoch that counts.
       most_epochs: that it might have been trained for.
     """
 
-    cell: Cell
+    trial: Trial
     cost: float
     epochs: int
     lowest_cost: float
@@ -35,25 +34,25 @@ class Retraining:
 
     def describe(self) -> str:
         """Returns what came of it, as one line."""
-        end = f"{self.cell.folder}: trained on the whole training part, {self.epochs} epochs,"
+        end = f"{self.trial.folder}: trained on the whole training part, {self.epochs} epochs,"
         if self.reached:
             return f"{end} down to a cost of {self.lowest_cost:.4g} (noted: {self.cost:.4g})"
         return (
             f"{end} WITHOUT reaching the noted cost of {self.cost:.4g}: it is at {self.lowest_cost:.4g} after "
-            f"--epochs={self.most_epochs}; more epochs go on from there"
+            f"--epochs={self.most_epochs}; more epochs resume from there"
         )
 
 
-def retrain_to_cost(config: RunConfig, first: Cell, split: str | None = None) -> Retraining:
-    """Trains the model of a cell again, on all that it held out too, down to its cost at the best epoch.
+def retrain_to_cost(config: RunConfig, first: Trial, split: str | None = None) -> Retraining:
+    """Trains the model of a trial again, on all that it held out too, down to its cost at the best epoch.
 
     Args:
-      config: of the cell.
-      first: a cell that held something out. The new run is in its folder.
-      split: see `cells.run_cell`.
+      config: of the trial.
+      first: a trial that held something out. The new run is in its folder.
+      split: see `trials.run_trial`.
 
     Raises:
-      InputError: where the cell held nothing out.
+      InputError: where the trial held nothing out.
     """
     if "held_out" not in first.best:
         raise InputError(f"{first.folder}: held nothing out, so that no epoch was chosen; see --validation_fraction")
@@ -69,9 +68,9 @@ def retrain(config: RunConfig, cost: float, folder, split: str | None = None) ->
       config: of the model.
       cost: mean loss per block over an epoch, as `loss` in `metrics.jsonl`.
       folder: the work folder.
-      split: on which to evaluate what comes out, see `cells.run_cell`.
+      split: on which to evaluate what comes out, see `trials.run_trial`.
     """
-    everything = {"validation_fraction": 0.0, "folds": 0, "fold": 0, "stop_at_cost": cost}
-    cell = run_cell(folder, with_flags(config, everything), open_features(config.data.features), split)
-    epochs = read_metrics(cell.folder / "metrics.jsonl")[-1]["epoch"]
-    return Retraining(cell, cost, epochs, cell.best["loss"], config.training.epochs)
+    everything = {"validation_fraction": 0.0, "split_seed": -1, "folds": 0, "fold": 0, "stop_at_cost": cost}
+    trial = run_trial(folder, with_flags(config, **everything), open_features(config.data.features), split)
+    epochs = read_metrics(trial.folder / "metrics.jsonl")[-1]["epoch"]
+    return Retraining(trial, cost, epochs, trial.best["loss"], config.training.epochs)

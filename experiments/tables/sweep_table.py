@@ -6,12 +6,10 @@ import numpy as np
 
 from data_prep.common.files import write_table
 from data_prep.features.recipe import recipe_hash
-from experiments.runs.config import RunConfig, as_flags
+from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.tables.cross_validation import PointResult, Sweep, cross_validate, t_interval
-from experiments.tables.grid import point_name, points, value_text, with_flags
+from experiments.tables.grid import SET_BY_SWEEP, point_name, points, value_text
 from experiments.tables.retraining import Retraining, retrain
-
-SET_BY_SWEEP = ("validation_fraction", "folds", "fold", "seed")
 
 
 def sweep(
@@ -43,7 +41,7 @@ def sweep(
         for seed in range(num_seeds):
             folder = Path(workdir) / "retrained" / name / f"seed_{seed}"
             print(f"retraining the best point on everything, seed {seed}: {folder}", flush=True)
-            retrained.append(retrain(with_flags(best.config, {"seed": seed}), best.cost, folder))
+            retrained.append(retrain(with_flags(best.config, seed=seed), best.cost, folder))
         paths = write_sweep(workdir, found, retrained)
     return paths, retrained
 
@@ -147,13 +145,13 @@ def data(found: Sweep, retrained: list[Retraining]) -> dict:
                 "training_cost": result.cost,
                 "num_parameters": result.num_parameters,
                 "seconds": result.seconds,
-                "workdirs": [[str(cell.folder) for cell in fold] for fold in result.cells],
+                "workdirs": [[str(trial.folder) for trial in fold] for fold in result.trials],
             }
             for result in found.results
         ],
         "retrained": [
             {
-                "workdir": str(one.cell.folder),
+                "workdir": str(one.trial.folder),
                 "cost": one.cost,
                 "epochs": one.epochs,
                 "reached": one.reached,

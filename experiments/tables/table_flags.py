@@ -2,7 +2,9 @@
 
 from absl import flags
 
-from experiments.runs.config import RunConfig, define_run_flags, from_flags
+from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_flags
+from experiments.runs.flag_effects import given, refuse_without_effect
+from experiments.tables.comparison import ROWS
 
 flags.disclaim_key_flags()
 
@@ -20,13 +22,18 @@ def define_flags():
     flags.mark_flag_as_required("features")
 
 
-def make(table):
+def make(table, rows):
     """Makes a table as the flags say, and shows it.
 
     Args:
       table: the function of `paper_tables`.
+      rows: names of its rows. A flag that has no effect on any of them is refused.
     """
-    values = flags.FLAGS
-    paths = table(values.workdir, from_flags(RunConfig), values.seeds, values.retrain_to_cost)
+    values, config = flags.FLAGS, from_flags(RunConfig)
+    set_by = dict.fromkeys(("model", "attention_penalty"), "has no effect: every row of the table has its own")
+    set_by["seed"] = "has no effect: the table's seeds are 0, 1, 2 and so on, see --seeds"
+    configs = [ROWS[row].configure(config, seed=0) for row in rows]
+    refuse_without_effect(config, configs, given(as_flags(config)), set_by)
+    paths = table(values.workdir, config, values.seeds, values.retrain_to_cost)
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {values.workdir}/cells")

@@ -1,7 +1,7 @@
-"""Cells of tables and of sweeps: one configuration each, trained and, where it is wanted, evaluated.
+"""Trials of tables and of sweeps: one configuration each, trained and, where it is wanted, evaluated.
 
-A cell is an ordinary work folder, which every other program takes. What is done is not done again: `cell.json`, written
-last, says of what.
+A trial is an ordinary work folder, which every other program takes. What is done is not done again: `cell.json`,
+written last, says of what. (The names of files and folders are those of older versions, whose folders resume.)
 """
 
 import dataclasses
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.common.files import write_json, write_whole
-from experiments.runs.config import YOUNGER, RunConfig, RuntimeConfig, as_flags
+from experiments.runs.config import RunConfig, RuntimeConfig, as_flags
 from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.metrics_log import read_metrics
-from experiments.runs.trained import about_features
+from experiments.runs.trained import feature_metadata
 from experiments.runs.training import train
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """What came of one configuration.
 
     Attributes:
@@ -40,23 +40,23 @@ class Cell:
         return read_predictions(self.folder / "cell_predictions.csv")
 
 
-def run_cell(folder, config: RunConfig, file, split: str | None = "test") -> Cell:
-    """Trains a configuration and evaluates it, or goes on with that, or finds it done.
+def run_trial(folder, config: RunConfig, file, split: str | None = "test") -> Trial:
+    """Trains a configuration and evaluates it, or resumes that, or finds it done.
 
     Args:
-      folder: the work folder of this cell.
+      folder: the work folder of this trial.
       config: of the run.
       file: the FeaturesFile that `config` names.
       split: on which to evaluate the best epoch; None does not.
 
     Raises:
       InputError: see `training.train`, which also refuses a folder that holds another configuration.
-      Stopped: where the program is told to stop; called again, it goes on.
+      Stopped: where the program is told to stop; called again, it resumes.
     """
     folder = Path(folder)
-    identity = as_json({"flags": lasting_flags(config), "features": about_features(file)})
+    identity = identity_of(as_flags(config), feature_metadata(file))
     path, predictions = folder / "cell.json", folder / "cell_predictions.csv"
-    found = read_cell(path)
+    found = read_trial(path)
     if found.get("identity") == identity:
         print(f"{folder}: trained already", flush=True)
     else:
@@ -71,18 +71,23 @@ def run_cell(folder, config: RunConfig, file, split: str | None = "test") -> Cel
         found = {**found, "split": split, "scores": scores}
         write_json(path, found)
     found = as_json(found)
-    return Cell(folder, found["best"], found.get("scores"), found["seconds"])
+    return Trial(folder, found["best"], found.get("scores"), found["seconds"])
 
 
-def lasting_flags(config: RunConfig) -> dict:
-    """Returns the flags on which a cell's numbers depend: not where the features are, nor on what it runs.
+def identity_of(flags: dict, features: dict) -> dict:
+    """Returns what a trial's numbers depend on.
 
-    Nor, so that the cells of older versions are still known, flags that those had not, at their defaults.
+    Not where the features are, nor on what it runs. A flag at its default is left out, so that a trial of a version
+    that did not have the flag yet is still known.
+
+    Args:
+      flags: their values by name, all of them or those that are not at their default.
+      features: see `feature_metadata`.
     """
     free = {"features", *(field.name for field in dataclasses.fields(RuntimeConfig))}
     default = as_flags(RunConfig())
-    free |= {name for name, value in as_flags(config).items() if name in YOUNGER and value == default[name]}
-    return {name: value for name, value in as_flags(config).items() if name not in free}
+    lasting = {name: value for name, value in flags.items() if name not in free and value != default.get(name)}
+    return as_json({"flags": lasting, "features": features})
 
 
 def as_json(value):
@@ -90,9 +95,10 @@ def as_json(value):
     return json.loads(json.dumps(value))
 
 
-def read_cell(path: Path) -> dict:
-    """Returns what `cell.json` says, nothing where there is none that can be read: the cell is then run again."""
+def read_trial(path: Path) -> dict:
+    """Returns what `cell.json` says, nothing where there is none that can be read: the trial is then run again."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        return found | {"identity": identity_of(**found["identity"])}  # Older versions wrote down all flags.
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

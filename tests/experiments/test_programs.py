@@ -56,6 +56,30 @@ def test_help_and_unknown_flags(program):
         (["experiments.train", "--workdir=run"], "--features"),
         (["experiments.train", "--features=none.h5", "--workdir=run", "more"], "error: more: not a flag"),
         (
+            ["experiments.train", "--features=none.h5", "--workdir=run", "--model=max_pool", "--attention_penalty=10"],
+            "error: attention_penalty=10: has no effect with model=max_pool; it is for model=soft_attention or",
+        ),
+        (
+            ["experiments.table1", "--features=none.h5", "--workdir=run", "--seed=3"],
+            "error: seed=3: has no effect: the table's seeds are 0, 1, 2 and so on, see --seeds",
+        ),
+        (
+            ["experiments.table2", "--features=none.h5", "--workdir=run", "--selector"],
+            "error: selector=True: has no effect with model=soft_attention; it is for model=released",
+        ),
+        (
+            ["experiments.sweep", "--features=none.h5", "--workdir=run", "--model=max_pool", "--grid=selector=1,0"],
+            "error: selector=True: has no effect with model=max_pool; it is for model=released",
+        ),
+        (
+            ["experiments.evaluate", "--workdir=run", "--data_dir=clips"],
+            "data_dir=clips: has no effect without --boxes",
+        ),
+        (
+            ["experiments.benchmark", "--only=memory", "--num_videos=7"],
+            "has no effect without --only=loading",
+        ),
+        (
             ["experiments.evaluate", "--workdir=no\x1b[2J\nwhere"],
             r"error: no\x1b[2J\nwhere/config.json: No such file or directory",
         ),

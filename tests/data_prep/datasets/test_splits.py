@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from data_prep.datasets.splits import check_disjoint_groups, cut_folds, hold_out, hold_out_fold, hold_out_validation
+from data_prep.datasets.splits import (
+    check_disjoint_groups,
+    cut_folds,
+    hold_out,
+    hold_out_fold,
+    hold_out_part,
+    hold_out_validation,
+)
 
 
 def one_hot(classes):
@@ -165,3 +172,18 @@ def test_folds_that_cannot_be():
     for fold in (-1, 3):
         with pytest.raises(InputError, match=f"fold={fold}: must be 0 or greater, and below folds=3"):
             hold_out_fold(labels, [""] * 8, splits, folds=3, fold=fold)
+
+
+def test_what_a_run_holds_out():
+    class Parts:
+        labels = one_hot([0, 1] * 4)
+        groups = list("aabbccdd")  # noqa: RUF012
+        splits = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+
+    assert hold_out_part(Parts) == Parts.splits
+    assert hold_out_part(Parts, fraction=0) == ["train"] * 6 + ["test"] * 2
+    folds = [hold_out_part(Parts, folds=3, fold=fold, fraction=0) for fold in range(3)]
+    assert sorted(cut.index("validation") for cut in folds) == [0, 2, 4]
+    assert all(cut[6:] == ["test", "test"] and cut.count("validation") == 2 for cut in folds)
+    with pytest.raises(InputError, match="fold=1: of how many"):
+        hold_out_part(Parts, fold=1)

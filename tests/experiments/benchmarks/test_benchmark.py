@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.benchmarks import flops, framework, report
+from experiments.benchmarks import framework, report
 from experiments.benchmarks.framework import Contender
 from experiments.benchmarks.machine import parse_cores
 from experiments.benchmarks.settings import Settings
@@ -102,8 +102,8 @@ def test_flops_of_the_paper_sizes():
     """Against the sums worked out by hand."""
     step = 2 * 1536 * 2048 + 2 * (2 * 1024 * 2048) + 2 * 512 * 49 + 2 * 512 * 512 + 2 * 512 * 11
     data = 30 * 2 * 49 * 1024 + 6 * 2 * 1024 * 512
-    assert flops.forward(Settings()) == 30 * step + data
-    assert flops.training(Settings()) == 3 * 30 * step + 2 * data
+    assert Settings().products().forward == 30 * step + data
+    assert Settings().products().training == 3 * 30 * step + 2 * data
 
 
 def test_cores_and_sizes_are_checked():

@@ -12,13 +12,12 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training.parallel import OverMesh, choose
-from experiments.benchmarks import flops
-from experiments.benchmarks.settings import Settings
 from experiments.compilation import ahead_of_time, tpu_topologies
-from experiments.compilation.ahead_of_time import Shapes, compile_for, describe, lower_train_step, nominal_flops, report
+from experiments.compilation.ahead_of_time import Shapes, compile_for, describe, lower_train_step, report
 from experiments.compilation.collectives import Collective, find_collectives
 from experiments.compilation.tpu_topologies import find_pod
 from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.models import MODELS
 
 HLO = """\
 HloModule jit_step, entry_computation_layout={(f32[8,4]{1,0})->f32[]}
@@ -125,14 +124,19 @@ def test_abstract_batches_lie_where_real_ones_do():
 
 
 def test_nominal_operations():
-    size = Settings(num_steps=3, num_cells=4, input_dim=8, hidden_dim=8, num_layers=2, num_classes=3)
-    assert nominal_flops(config("soft_attention"), SHAPES) == flops.training(size)
-    assert nominal_flops(config("soft_attention", init_layers=2), SHAPES) is None
+    def products(config):
+        return MODELS[config.model.model].products(config, SHAPES)
+
     # Gates (2·16·32 twice) and classifier (2·8·8 + 2·8·3) three times; the first state's 2·2·8·8 of two layers twice.
-    assert nominal_flops(config("max_pool"), SHAPES) == 3 * 3 * (2 * 1024 + 176) + 2 * 2 * 256
+    assert products(config("max_pool")).training == 3 * 3 * (2 * 1024 + 176) + 2 * 2 * 256
+    # And three times Eq. 4's 2·8·4 and, which is on data, Eq. 5's 2·4·8.
+    assert products(config("soft_attention")).training == 3 * 3 * (2 * 1024 + 176 + 64) + 2 * (2 * 256 + 3 * 64)
+    assert products(config("soft_attention")).forward == 3 * (2 * 1024 + 176 + 64) + 2 * 256 + 3 * 64
+    assert products(config("soft_attention", init_layers=2)) is None
+    # W_d h 128, U 64, gates 1024 and classifier 176; on data A(X) 512, the expectation 64, the first state 256.
     released = dataclasses.replace(config("released"), released=ReleasedConfig(dim_out=8, last_n=2))
-    assert nominal_flops(released, SHAPES) == flops.released_training(size)
-    assert nominal_flops(dataclasses.replace(released, released=ReleasedConfig(8, selector=True)), SHAPES) is None
+    assert products(released).training == 3 * 3 * (128 + 64 + 1024 + 176) + 2 * (3 * (512 + 64) + 256)
+    assert products(dataclasses.replace(released, released=ReleasedConfig(8, selector=True))) is None
 
 
 def test_the_report_for_people():

@@ -11,6 +11,7 @@ from experiments.paper_figures.filmstrips import Figure, choose, with_warning
 from experiments.paper_figures.registry import draw_figure
 from experiments.paper_figures.runs_shown import Survey, rank
 from experiments.pictures.sheet import Panel, Row, write_sheet
+from experiments.runs.config import with_flags
 from experiments.runs.visualization import file_stem
 
 LABELS = np.eye(3, dtype=np.uint8)[[0, 0, 1, 2, 1, 2]]
@@ -99,9 +100,11 @@ def test_more_runs_than_a_figure_is_of_and_models_without_attention(small_run, r
         draw_figure("9", [small_run, small_run], output=tmp_path)
     with pytest.raises(InputError, match="name clips with one --workdir"):
         draw_figure("1", [small_run, small_run], output=tmp_path, clips=["x"])
-    pooled = dataclasses.replace(run.model, has_attention=False)
+    pooled = dataclasses.replace(run.model, config=with_flags(run.model.config, model="average_pool"))
     monkeypatch.setattr("experiments.runs.trained.load", lambda workdir, checkpoint: pooled)
-    with pytest.raises(InputError, match=r"small: model=soft_attention has no attention to show; train soft_attention"):
+    with pytest.raises(
+        InputError, match=r"small: model=average_pool has no attention to show; train soft_attention or"
+    ):
         draw_figure("1", ["run_p"], output=tmp_path)
 
 

@@ -93,7 +93,7 @@ def make_run(clips, tmp_path_factory):
         params = jax.tree.map(lambda a: random.normal(0, 0.5 if a.shape[0] < 1024 else 0.02, a.shape), shapes)
         params = jax.tree.map(lambda a: a.astype(np.float32), params)
         with Checkpoints(folder / "checkpoints") as checkpoints:
-            about = {**trained.about_features(file), "epoch": 3, "metrics": {"epoch": 3, "step": 0}}
+            about = {**trained.feature_metadata(file), "epoch": 3, "metrics": {"epoch": 3, "step": 0}}
             checkpoints.save(TrainState(np.int32(0), params, ()), about)
         write_json(folder / "config.json", asdict(config))
         return folder

@@ -1,11 +1,11 @@
-"""Breaks a training in every way, lets it go on, and prints what was lost.
+"""Interrupts a training in every way, lets it resume, and prints what was lost.
 
     python tests/experiments/runs/break_training.py --features=features.h5 --workdir=broken --kills=50 -- --epochs=3
 
 The runs are the program that users start, `experiments.train`; what follows `--` are flags for it. It is killed at
 random moments and while it saves; the disk is full; the folder cannot be written to; the features are taken away; it is
-told to stop. Every broken run then goes on to its end, and ends with status 1 if its parameters or its losses differ in
-one bit from those of an unbroken run.
+told to stop. Every interrupted run then resumes to its end. The status is 1 if its parameters or its losses differ in
+one bit from those of an uninterrupted run.
 """
 
 import json
@@ -173,10 +173,10 @@ def remove_features(run: Run) -> list:
 
 def main(argv):
     workdir = Path(WORKDIR.value)
-    unbroken = Run(workdir / "unbroken", argv[1:])
-    if not (unbroken.folder / "run" / "params.npz").exists():
-        unbroken.finish()
-    expected, rows, same = unbroken.result(), [], True
+    uninterrupted = Run(workdir / "uninterrupted", argv[1:])
+    if not (uninterrupted.folder / "run" / "params.npz").exists():
+        uninterrupted.finish()
+    expected, rows, same = uninterrupted.result(), [], True
     breaks = {
         "killed": lambda run: kill(run, random.Random(SEED.value)),
         "stopped": stop,
@@ -189,7 +189,7 @@ def main(argv):
         rows += break_it(run)
         if run.result() != expected:
             same = False
-            print(f"{name}: DIFFERS from the unbroken run")
+            print(f"{name}: DIFFERS from the uninterrupted run")
     print("| break | steps done | last checkpoint | steps done again |\n|---|---|---|---|")
     for row in rows:
         print("| " + " | ".join(map(str, row)) + " |")

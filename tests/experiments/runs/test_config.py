@@ -15,7 +15,7 @@ from data_prep.common.files import write_json
 from experiments.runs import config
 from experiments.runs.build import build_model
 from experiments.runs.quickstart import Sizes
-from experiments.tables.trials import lasting_flags
+from experiments.runs.split import split_of_run
 
 CONFIGS = sorted((Path(experiments.__file__).parent / "configs").glob("*.cfg"))
 
@@ -70,36 +70,55 @@ def test_flags_fill_the_dataclasses_and_survive_json(tmp_path):
 def test_runs_of_older_versions_are_understood(tmp_path):
     parsed = parse("--num_layers=2")
     old = dataclasses.asdict(parsed)
-    for part, name in (("data", "folds"), ("data", "fold"), ("model", "compute_dtype"), ("training", "stop_at_cost")):
+    for part, name in (("data", "split_seed"), ("data", "fold"), ("model", "compute_dtype"), ("model", "dropout")):
         del old[part][name]
-    del old["runtime"]
+    del old["runtime"], old["objective"]
     write_json(tmp_path / "config.json", old)
     assert config.read_config(tmp_path) == parsed
-    del old["model"]["dropout"]
-    write_json(tmp_path / "config.json", old)
-    with pytest.raises(InputError, match=r"model has wrong or missing entries: \['dropout'\]"):
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"droput": 0.5}}, r"model has unknown entries \['droput'\]; was it made by a newer version\?"),
+        ({"modell": {}}, r"unknown entries \['modell'\]"),
+        ({"model": {"model": "hard"}}, "model is 'hard'; must be one of softmax_regression, average_pool, max_pool,"),
+        ({"model": [1]}, r"model is \[1\]; must be entries, by name"),
+        ({"data": {"stride": 2.5}}, "stride is 2.5; must be of type int"),
+        ({"released": {"selector": 1}}, "selector is 1; must be of type bool"),
+        ({"data": {}}, "names no features file; --workdir must name a trained run"),
+    ],
+)
+def test_configurations_that_are_none(changes, message, tmp_path):
+    write_json(tmp_path / "config.json", {"data": {"features": "f.h5"}, **changes})
+    with pytest.raises(InputError, match=message):
         config.read_config(tmp_path)
-    # Nor is a cell of theirs another one.
-    assert not {"folds", "fold", "stop_at_cost", "compute_dtype"} & set(lasting_flags(parsed))
-    assert lasting_flags(parse("--folds=3", "--stop_at_cost=2"))["folds"] == 3
 
 
-def test_what_is_held_out():
-    class File:
-        labels = np.eye(2, dtype=np.uint8)[[0, 1] * 4]
-        groups = list("aabbccdd")  # noqa: RUF012
-        splits = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+class File:
+    """36 clips of three classes in groups of three, one of each class; the last two groups are test."""
 
-    def hold_out(**changes):
-        return config.DataConfig(**changes).hold_out(File, seed=0)
+    labels = np.eye(3, dtype=np.uint8)[np.arange(36) % 3]
+    groups = [f"g{n // 3}" for n in range(36)]  # noqa: RUF012
+    splits = ["test" if n >= 30 else "train" for n in range(36)]  # noqa: RUF012
 
-    assert hold_out() == File.splits
-    assert hold_out(validation_fraction=0) == ["train"] * 6 + ["test"] * 2
-    folds = [hold_out(folds=3, fold=fold, validation_fraction=0) for fold in range(3)]
-    assert sorted(cut.index("validation") for cut in folds) == [0, 2, 4]
-    assert all(cut[6:] == ["test", "test"] and cut.count("validation") == 2 for cut in folds)
-    with pytest.raises(InputError, match="fold=1: of how many"):
-        hold_out(fold=1)
+
+def held_out(**flags) -> list[int]:
+    splits = split_of_run(File, config.with_flags(config.RunConfig(), validation_fraction=0.25, **flags))
+    assert [n for n, split in enumerate(splits) if split == "test"] == list(range(30, 36))
+    return [n for n, split in enumerate(splits) if split == "validation"]
+
+
+def test_without_a_seed_of_its_own_the_held_out_share_follows_the_runs_seed():
+    """As it always was: the clips are what older versions drew."""
+    assert held_out(seed=0) == [12, 13, 14, 18, 19, 20]
+    assert held_out(seed=1) == [12, 13, 14, 24, 25, 26]
+    assert held_out(seed=2) == [0, 1, 2, 6, 7, 8]
+
+
+def test_the_split_seed_alone_draws_the_held_out_share():
+    assert [held_out(seed=seed, split_seed=3) for seed in range(3)] == [[18, 19, 20, 27, 28, 29]] * 3
+    assert held_out(seed=3, split_seed=0) == [12, 13, 14, 18, 19, 20]
 
 
 @pytest.mark.parametrize(

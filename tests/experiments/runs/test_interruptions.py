@@ -1,4 +1,4 @@
-"""What a run loses when it is broken off: nothing but the work since the last save. (More: `break_training.py`.)"""
+"""What a run loses when it is interrupted: nothing but the work since the last save. (More: `break_training.py`.)"""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints, last_whole
-from experiments.runs.autosave import Saving, Stopped
+from experiments.runs.autosave import Autosave, Stopped
 from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.runs.train_epoch import Position
 from experiments.runs.training import train
@@ -65,9 +65,9 @@ def require_same_result(workdir, expected, **tolerance):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tiny_features, tmp_path_factory):
+def uninterrupted(tiny_features, tmp_path_factory):
     """The result of a run that was left in peace, and saved at its epochs' ends alone."""
-    workdir = tmp_path_factory.mktemp("unbroken") / "run"
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
     train(config(tiny_features, save_seconds=1e6), workdir)
     return result(workdir)
 
@@ -77,8 +77,10 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("steps", [(3,), (1, 6), (5, 7, 14)])
-def test_a_run_broken_off_after_any_step_ends_with_the_same_bits(tiny_features, tmp_path, monkeypatch, unbroken, steps):
-    saved = Saving.save
+def test_a_run_interrupted_after_any_step_ends_with_the_same_bits(
+    tiny_features, tmp_path, monkeypatch, uninterrupted, steps
+):
+    saved = Autosave.save
 
     def save_and_die(self, state, position):
         saved(self, state, position)
@@ -88,15 +90,15 @@ def test_a_run_broken_off_after_any_step_ends_with_the_same_bits(tiny_features, 
             raise Killed
 
     waiting = [step - (step % 5 == 0) for step in steps]  # The last step of an epoch is saved with its scores.
-    monkeypatch.setattr(Saving, "save", save_and_die)
+    monkeypatch.setattr(Autosave, "save", save_and_die)
     while waiting:
         with pytest.raises(Killed):
             train(config(tiny_features), tmp_path / "run")
     train(config(tiny_features), tmp_path / "run")
-    require_same_result(tmp_path / "run", unbroken)
+    require_same_result(tmp_path / "run", uninterrupted)
 
 
-def test_told_to_stop_while_it_evaluates_it_saves_at_once(tiny_features, tmp_path, monkeypatch, capsys, unbroken):
+def test_told_to_stop_while_it_evaluates_it_saves_at_once(tiny_features, tmp_path, monkeypatch, capsys, uninterrupted):
     def told_to_stop(*_):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
@@ -109,7 +111,7 @@ def test_told_to_stop_while_it_evaluates_it_saves_at_once(tiny_features, tmp_pat
         assert time.monotonic() - begun < 60
     assert "told to stop: saved epoch 1, batch 5 to " in capsys.readouterr().out
     train(config(tiny_features, save_seconds=1e6), tmp_path / "run")
-    require_same_result(tmp_path / "run", unbroken)
+    require_same_result(tmp_path / "run", uninterrupted)
 
 
 def test_what_is_done_is_not_done_again(tiny_features, tmp_path, monkeypatch):
@@ -185,10 +187,10 @@ def test_told_to_stop_it_saves_and_ends_well_and_killed_it_goes_on(start, tiny_f
     assert status == 0, errors
     saved = last_whole(workdir / "checkpoints")
     assert said[-1].startswith("told to stop: saved epoch ")
-    assert said[-1].endswith(f"to {saved}; the same command goes on from there")
+    assert said[-1].endswith(f"to {saved}; the same command resumes from there")
     before = int(os.path.basename(saved))
 
-    # The features are gone: one line. They are back: it goes on, is killed, and goes on.
+    # The features are gone: one line. They are back: it resumes, is killed, and resumes.
     missing = f"error: {features}: no such file; data_prep.extract_features makes one"
     assert finish(start(features, workdir)) == (1, [], [missing])
     shutil.copy(tiny_features, features)
@@ -233,22 +235,22 @@ def test_a_checkpoint_that_cannot_be_written_is_an_input_error(tiny_features, tm
     where = tmp_path / "run" / "checkpoints"
     assert str(error.value) == (
         f"{where}: a checkpoint could not be written ([Errno 28] No space left on device); make room or another "
-        f"--workdir; the same command goes on from {where / '5'}"
+        f"--workdir; the same command resumes from {where / '5'}"
     )
 
 
 @pytest.mark.parametrize(("before", "after"), [("jit", "auto"), ("pmap", "jit")])
-def test_a_run_goes_on_on_another_number_of_devices(tiny_features, tmp_path, unbroken, before, after):
+def test_a_run_goes_on_on_another_number_of_devices(tiny_features, tmp_path, uninterrupted, before, after):
     for epochs, parallel in ((1, before), (3, after)):
         train(config(tiny_features, epochs, save_seconds=1e6, parallel=parallel), tmp_path / "run")
-    require_same_result(tmp_path / "run", unbroken, rtol=1e-4, atol=1e-5)
+    require_same_result(tmp_path / "run", uninterrupted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("home", ["device", "disk"])
-def test_where_the_features_are_changes_no_bit(tiny_features, tmp_path, unbroken, home):
-    """The unbroken run has them in the host's memory."""
-    train(config(tiny_features, save_seconds=1e6, features_on=home), tmp_path / "run")
-    require_same_result(tmp_path / "run", unbroken)
+@pytest.mark.parametrize("store", ["device", "disk"])
+def test_where_the_features_are_changes_no_bit(tiny_features, tmp_path, uninterrupted, store):
+    """The uninterrupted run has them in the host's memory."""
+    train(config(tiny_features, save_seconds=1e6, features_on=store), tmp_path / "run")
+    require_same_result(tmp_path / "run", uninterrupted)
 
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused(tiny_features, tmp_path):
@@ -280,7 +282,7 @@ def free_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_processes_that_lose_one_end_soon_and_the_run_goes_on(start, tiny_features, tmp_path, unbroken):
+def test_processes_that_lose_one_end_soon_and_the_run_goes_on(start, tiny_features, tmp_path, uninterrupted):
     workdir = tmp_path / "run"
 
     def start_two():
@@ -298,7 +300,7 @@ def test_processes_that_lose_one_end_soon_and_the_run_goes_on(start, tiny_featur
     status, _, errors = finish(first)
     assert status == 1
     assert errors[-1].startswith("error: ")
-    assert "the same command goes on from " in errors[-1]
+    assert "the same command resumes from " in errors[-1]
 
     # Started again, one of them is told to stop: both save and end well.
     before = num_epochs()
@@ -312,7 +314,7 @@ def test_processes_that_lose_one_end_soon_and_the_run_goes_on(start, tiny_featur
     assert (status, [line for line in said if "Gloo" not in line]) == (0, []), errors  # Process 0 alone speaks.
     with open(workdir / "metrics.jsonl") as lines:
         losses = [line["loss"] for line in map(json.loads, lines)]
-    np.testing.assert_allclose(losses[:3], [float(unbroken[f"{epoch} loss"]) for epoch in (1, 2, 3)], rtol=1e-4)
+    np.testing.assert_allclose(losses[:3], [float(uninterrupted[f"{epoch} loss"]) for epoch in (1, 2, 3)], rtol=1e-4)
 
 
 def test_an_error_of_one_process_ends_the_others_soon(start, tiny_features, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.datasets.synthetic_clips import HEIGHT, WIDTH, write_synthetic_clips
 from data_prep.features.opening import open_features
-from data_prep.loading.block_table import Blocks
+from data_prep.loading.block_table import Blocks, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
 from experiments.runs.evaluation import evaluate
@@ -112,9 +112,9 @@ def test_a_trained_model_against_loops_over_pixels(small_run, clips, write_boxes
 
     model = trained.load(small_run)
     file = model.open_features(features)
-    blocks = model.config.data.cut(file, range(12, 18))
-    home = OnDisk(file, np.float32)
-    attention = predict_blocks(model.predictor, model.params, home, blocks, 24, keep_attention=True)["attention"]
+    blocks = cut_blocks(file, range(12, 18), 4, 10.0, 1)
+    store = OnDisk(file, np.float32)
+    attention = predict_blocks(model.predictor, model.params, store, blocks, 24, keep_attention=True)["attention"]
     by_frame = {}
     for block, l in enumerate(attention):
         for row, step in zip(blocks.rows[block], l, strict=True):

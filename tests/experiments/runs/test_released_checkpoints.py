@@ -14,6 +14,7 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.features.hdf5_file import write_features
 from data_prep.features.opening import open_features
+from data_prep.loading.block_table import cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from data_prep.released.conversion import from_released
 from experiments.runs import trained
@@ -105,9 +106,10 @@ def test_the_recorded_scores_of_a_model_that_has_learnt(shared, tmp_path):
     model = trained.load(workdir)
     file = model.open_features()
     test = np.flatnonzero(np.array(file.splits) == "test")
-    blocks = model.config.data.cut(file, test, stride=100)
-    home = OnDisk(file, model.predictor.dtype)
-    found = predict_blocks(model.predictor, model.params, home, blocks, batch_size=4, keep_attention=True)
+    data = model.config.data
+    blocks = cut_blocks(file, test, data.num_steps, data.fps, 100, data.block_rule)
+    store = OnDisk(file, model.predictor.dtype)
+    found = predict_blocks(model.predictor, model.params, store, blocks, batch_size=4, keep_attention=True)
     with np.load(recording / "notebook_single_examples.npz", allow_pickle=False) as notebook:
         alphas, is_right, classes = notebook["alphas"][:, :, 0], notebook["nonzero_input"], notebook["preds"][:, 0]
     assert file.num_frames[test].tolist() == [5, 10, 7, 12] and is_right.tolist() == [False, True, True, True]

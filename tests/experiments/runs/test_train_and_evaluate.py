@@ -1,4 +1,4 @@
-"""From a features file to scores: training, going on, evaluating, and what is refused on the way."""
+"""From a features file to scores: training, resuming, evaluating, and what is refused on the way."""
 
 import csv
 import dataclasses

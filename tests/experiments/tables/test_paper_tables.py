@@ -10,14 +10,23 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
 from experiments.runs.autosave import Stopped
-from experiments.runs.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.config import (
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    RuntimeConfig,
+    TrainingConfig,
+    with_flags,
+)
 from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.metrics_log import read_metrics
+from experiments.runs.split import choose_videos
 from experiments.tables import trials
 from experiments.tables.comparison import ATTENTION, ROWS, Comparison
 from experiments.tables.paper_tables import table1, table2, write_table1, write_table2
 from experiments.tables.published import TABLE_1, TABLE_2, dataset_of
-from experiments.tables.trials import Cell
+from experiments.tables.trials import Trial
 
 SCORES = {  # Of two seeds; how many of the six test clips are right.
     "softmax_regression": (3, 3),
@@ -32,7 +41,7 @@ SCORES = {  # Of two seeds; how many of the six test clips are right.
 
 @pytest.fixture
 def known(tmp_path, write_tiny):
-    """A function that makes a comparison of some features whose cells say what SCORES does."""
+    """A function that makes a comparison of some features whose trials say what SCORES does."""
 
     def make(split_id="tiny", **contents):
         return comparison_of(tmp_path, open_features(write_tiny(split_id=split_id, **contents)))
@@ -41,7 +50,7 @@ def known(tmp_path, write_tiny):
 
 
 def comparison_of(tmp_path, file, held_out=(0.5, 0.75, 0.25)) -> Comparison:
-    """Writes the predictions of all cells; the λ have these held-out scores."""
+    """Writes the predictions of all trials; the λ have these held-out scores."""
     tests = [i for i, split in enumerate(file.splits) if split == "test"]
     name = "mean_average_precision" if file.multi_label else "accuracy"
     comparison = Comparison(RunConfig(DataConfig("tiny.h5", 0.25, num_steps=4, fps=10.0)), file, 2)
@@ -59,8 +68,8 @@ def comparison_of(tmp_path, file, held_out=(0.5, 0.75, 0.25)) -> Comparison:
             if row in ATTENTION:
                 line[name] = held_out[ATTENTION.index(row)]
             best = {"epoch": 3 + seed, "held_out": line}
-            cell = Cell(folder, best, {"score_name": name, name: count / 6}, 20.0 + 2 * seed)
-            comparison.cells.setdefault(row, []).append(cell)
+            trial = Trial(folder, best, {"score_name": name, name: count / 6}, 20.0 + 2 * seed)
+            comparison.trials.setdefault(row, []).append(trial)
     return comparison
 
 
@@ -116,10 +125,10 @@ def test_the_papers_figures_stand_beside_its_own_data_sets_only(known, tmp_path)
         assert dataset_of(other) is None
 
 
-def test_cells_that_are_not_done_are_said(known, tmp_path):
+def test_trials_that_are_not_done_are_said(known, tmp_path):
     comparison = known()
-    comparison.cells["average_pool"].pop()
-    del comparison.cells["released"]
+    comparison.trials["average_pool"].pop()
+    del comparison.trials["released"]
     rows = rows_of(write_table1(tmp_path / "table1", comparison, tuple(SCORES))[1])
     assert rows["average-pooled LSTM"]["seeds"] == "1 of 2"
     assert rows["average-pooled LSTM"]["accuracy, %"] == "66.67"
@@ -185,7 +194,7 @@ def config(tiny_features):
     )
 
 
-def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(config, tmp_path, monkeypatch):
+def test_a_table_that_is_stopped_resumes_and_runs_nothing_twice(config, tmp_path, monkeypatch):
     trained = []
 
     def train(config, workdir, really=trials.train):
@@ -229,7 +238,7 @@ def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
 
 def test_retraining_evaluates_the_model_that_was_trained_on_everything(config, tmp_path):
     rows = ("softmax_regression",)
-    for epochs in (1, 2):  # More epochs go on, to another cost.
+    for epochs in (1, 2):  # More epochs resume, to another cost.
         config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
         paths = table1(tmp_path, config, 1, retrain=True, rows=rows)
     cell = tmp_path / "cells/softmax_regression/seed_0"
@@ -243,3 +252,41 @@ def test_retraining_evaluates_the_model_that_was_trained_on_everything(config, t
     assert row["scores"] == [scores["accuracy"]]
     assert paths[0].name == "table1_retrained.md"
     assert "trained on the whole training part, down to the training cost" in paths[0].read_text(encoding="utf-8")
+
+
+OLD_FLAGS = {
+    **{"validation_fraction": 0.25, "num_steps": 4, "fps": 10.0, "stride": 1, "block_rule": "paper"},
+    **{"model": "soft_attention", "hidden_dim": 8, "num_layers": 2, "dropout": 0.5, "init_layers": 1, "dim_out": 512},
+    **{"n_layers_att": 1, "n_layers_out": 1, "ctx2out": False, "selector": False, "temperature_inverse": 1.0},
+    **{"last_n": 30, "attention_penalty": 0.0, "weight_decay": 1e-05, "batch_size": 7, "epochs": 2},
+    **{"optimizer": "adam", "learning_rate": 0.02, "seed": 0},
+}
+"""Of a cell.json of the first versions, which wrote down all the flags that they had."""
+
+
+def test_a_trial_of_an_older_version_is_known(config, tiny_features, tmp_path, monkeypatch):
+    file = open_features(tiny_features)
+    found = {"identity": {"flags": OLD_FLAGS, "features": trials.feature_metadata(file)}, "best": {"epoch": 2}}
+    (tmp_path / "cell.json").write_text(json.dumps({**found, "seconds": 1.5}))
+    begun = []
+    monkeypatch.setattr(trials, "train", lambda config, folder: begun.append(config) or {"epoch": 1})
+    monkeypatch.setattr(trials, "read_metrics", lambda path: [])
+    old = with_flags(config, attention_penalty=0.0, seed=0)
+    assert trials.run_trial(tmp_path, old, file, split=None) == Trial(tmp_path, {"epoch": 2}, None, 1.5)
+    assert begun == []
+    for other in ({"seed": 1}, {"hidden_dim": 512}, {"split_seed": 0}, {"folds": 2}):  # 512 is a default.
+        assert trials.run_trial(tmp_path, with_flags(old, **other), file, split=None).best == {"epoch": 1}
+    assert len(begun) == 4
+    (tmp_path / "cell.json").write_text('{"identity": [1], "best": 2}')
+    assert trials.read_trial(tmp_path / "cell.json") == {}
+
+
+def test_a_fixed_split_seed_holds_the_same_clips_out_for_all_seeds(config, tiny_features):
+    file = open_features(tiny_features)
+
+    def held_out(**flags):
+        runs = [ROWS["attention_0"].configure(with_flags(config, **flags), seed) for seed in range(3)]
+        return [choose_videos(file, run)[1].tolist() for run in runs]
+
+    assert held_out() == [[6, 7, 8], [0, 1, 2], [9, 10, 11]]
+    assert held_out(split_seed=1) == [[0, 1, 2]] * 3

@@ -11,12 +11,13 @@ from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
 from experiments.runs import trained
 from experiments.runs.autosave import Stopped
-from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
+from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig, with_flags
 from experiments.runs.metrics_log import read_metrics
-from experiments.runs.training import choose_videos, train
+from experiments.runs.split import choose_videos
+from experiments.runs.training import train
 from experiments.tables import trials
 from experiments.tables.cross_validation import t_interval
-from experiments.tables.grid import parse_grid, point_name, points, with_flags
+from experiments.tables.grid import parse_grid, point_name, points
 from experiments.tables.retraining import Retraining, retrain_to_cost
 from experiments.tables.sweep_table import sweep
 
@@ -45,7 +46,7 @@ def test_a_grid_is_read_as_the_flags_are():
     assert [list(point.values()) for point in points({"a": [1, 2], "b": [3, 4]})] == [[1, 3], [1, 4], [2, 3], [2, 4]]
     assert points({}) == [{}]
     assert point_name({"num_layers": 2, "attention_penalty": 10.0}) == "num_layers=2,attention_penalty=10"
-    config = with_flags(RunConfig(), {"num_layers": 2, "attention_penalty": 10.0, "fps": 6.0})
+    config = with_flags(RunConfig(), num_layers=2, attention_penalty=10.0, fps=6.0)
     assert (config.model.num_layers, config.objective.attention_penalty, config.data.fps) == (2, 10.0, 6.0)
 
 
@@ -80,7 +81,7 @@ def test_grids_that_are_none(texts, complaint):
 
 @pytest.fixture(scope="module")
 def workdir(tiny_features, tmp_path_factory):
-    """Work folder of a sweep over two points, two folds; stopped in its third run, and gone on with."""
+    """Work folder of a sweep over two points, two folds; stopped in its third run, and resumed."""
     folder = tmp_path_factory.mktemp("sweep")
     arguments = folder, regression(tiny_features), {"stride": [1, 2]}, 2, 1
     begun = []
@@ -207,7 +208,7 @@ def test_training_stops_at_a_cost_and_stays_stopped(workdir, tiny_features, caps
     assert "trained on the whole training part" in (workdir / "sweep.md").read_text()
     config = trained.read_config(found["workdir"])
     capsys.readouterr()
-    train(with_flags(config, {"epochs": 3 + (not reached)}), found["workdir"])
+    train(with_flags(config, epochs=3 + (not reached)), found["workdir"])
     out = capsys.readouterr().out
     assert "12 videos to train on" in out
     assert ("already complete" in out) == reached
@@ -218,19 +219,19 @@ def test_a_run_is_trained_again_down_to_its_cost(workdir):
     lines = {line["epoch"]: line for line in read_metrics(folder / "metrics.jsonl")}
     best = lines[trained.load(folder).epoch]
     config = trained.read_config(folder)
-    found = retrain_to_cost(config, trials.Cell(folder, best, None, 1.0))
+    found = retrain_to_cost(config, trials.Trial(folder, best, None, 1.0))
     assert found.cost == best["loss"]
-    assert found.cell.folder == folder / f"retrained_to_{best['loss']:.6g}"
-    assert trained.read_config(found.cell.folder).training.stop_at_cost == best["loss"]
-    losses = [line["loss"] for line in read_metrics(found.cell.folder / "metrics.jsonl")]
+    assert found.trial.folder == folder / f"retrained_to_{best['loss']:.6g}"
+    assert trained.read_config(found.trial.folder).training.stop_at_cost == best["loss"]
+    losses = [line["loss"] for line in read_metrics(found.trial.folder / "metrics.jsonl")]
     assert (found.epochs, found.lowest_cost) == (len(losses), min(losses))
     assert found.reached == (min(losses) <= best["loss"])
     with pytest.raises(InputError, match="held nothing out, so that no epoch was chosen"):
-        retrain_to_cost(config, found.cell)
+        retrain_to_cost(config, found.trial)
 
 
 def test_a_cost_that_is_not_reached_is_said(tmp_path):
-    cell = trials.Cell(tmp_path, {}, None, 1.0)
-    text = Retraining(cell, cost=0.5, epochs=3, lowest_cost=0.75, most_epochs=3).describe()
+    trial = trials.Trial(tmp_path, {}, None, 1.0)
+    text = Retraining(trial, cost=0.5, epochs=3, lowest_cost=0.75, most_epochs=3).describe()
     assert "3 epochs, WITHOUT reaching the noted cost of 0.5: it is at 0.75 after --epochs=3" in text
-    assert "down to a cost of 0.25 (noted: 0.5)" in Retraining(cell, 0.5, 2, 0.25, 3).describe()
+    assert "down to a cost of 0.25 (noted: 0.5)" in Retraining(trial, 0.5, 2, 0.25, 3).describe()
