@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -101,3 +102,12 @@ def test_a_changed_equation_trains_the_same_in_both_loops(x64, changed, new):
         slope = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5
         assert abs(slope) > 1e-4
         assert slope == pytest.approx(float(np.sum(gradient[name] * direction)), rel=1e-6)
+
+    # Of bfloat16, the types: nothing in a step is promoted without its being asked for.
+    single = {name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in batch.items()}
+    single["features"] = single["features"].astype(jnp.bfloat16)
+    state = jax.tree.map(lambda a: np.asarray(a, np.float32 if a.dtype == np.float64 else None), state)
+    for model in models.values():
+        step = functools.partial(steps.train_step, objective=objective, optimizer=optimizer, seed=1)
+        after, _ = jax.eval_shape(functools.partial(step, model=model.clone(compute_dtype="bfloat16")), state, single)
+        assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {np.dtype(np.float32)}
