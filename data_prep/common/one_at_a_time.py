@@ -72,8 +72,12 @@ def _acquire(lock: Path, what: str, wait: bool) -> dict:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError, FileNotFoundError):  # The latter: the folder has just been removed.
             descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(f"{0:{_BEATS_AT}d} {json.dumps(owner)}\n")
+            try:
+                with open(descriptor, "w", encoding="utf-8") as file:
+                    file.write(f"{0:{_BEATS_AT}d} {json.dumps(owner)}\n")
+            except OSError:  # The disk is full, for example.
+                lock.unlink()
+                raise
             time.sleep(_POLL_SECONDS)  # Who took this file for a dead one's has put it back by now.
         beats, other = _read(lock)
         if other == owner:

@@ -34,6 +34,7 @@ from experiments.runs.tensorboard_log import require_tensorboard
 from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
 from experiments.runs.trained import feature_metadata
 from experiments.runs.video_predictions import NotFiniteError, predict_videos
+from experiments.runs.work_folder import work_folder
 
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
@@ -47,9 +48,15 @@ def train(config: RunConfig, workdir) -> dict:
       The line of `metrics.jsonl` about the best epoch.
 
     Raises:
-      InputError: for bad configurations and files, and where the loss is no longer a finite number.
+      InputError: for bad configurations and files, where the loss is no longer a finite number, and while another
+        program is at work in `workdir`.
     """
-    workdir = Path(workdir)
+    with work_folder(workdir):
+        return _train(config, Path(workdir))
+
+
+def _train(config: RunConfig, workdir: Path) -> dict:
+    """As `train`, in a folder that no other program writes into."""
     if config.runtime.tensorboard:
         require_tensorboard()
 
