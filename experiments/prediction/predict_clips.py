@@ -81,20 +81,17 @@ def predict(
         keep_attention=bool(overlay),
     )
     status = 0
-    try:
-        report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
-        with told_to_stop() as stop:
-            for clip in clips:
-                try:
-                    _predict_clip(predictor, clip, report, stop, films.get(clip))
-                except InputError as error:
-                    print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
-                    report.failure(clip, error)
-                    status = 1
-                if stop.is_set():
-                    break
-    except BrokenPipeError:  # Whoever read this has seen enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
+    with told_to_stop() as stop:
+        for clip in clips:
+            try:
+                _predict_clip(predictor, clip, report, stop, films.get(clip))
+            except InputError as error:
+                print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+                report.failure(clip, error)
+                status = 1
+            if stop.is_set():
+                break
     return status
 
 
