@@ -50,7 +50,7 @@ class Table:
     decimal_commas: bool
 
 
-def read_table(path, known: Sequence[str], required: Sequence[str]) -> Table:
+def read_table(path, known: Sequence[str], required: Sequence[str], others: bool = False) -> Table:
     """Reads a table whose first line names its columns.
 
     Between the fields stand commas, semicolons or tabs; the text is UTF-8, or UTF-16 or UTF-32 that says so or cannot
@@ -61,6 +61,7 @@ def read_table(path, known: Sequence[str], required: Sequence[str]) -> Table:
       path: of the file.
       known: names of the columns that there may be.
       required: of those that must be there.
+      others: whether there may be other columns too.
 
     Raises:
       InputError: for anything else. One line says what and where.
@@ -84,7 +85,7 @@ def read_table(path, known: Sequence[str], required: Sequence[str]) -> Table:
     columns, rows = [name.casefold() for name in lines[0][1]], lines[1:]
     while columns and not columns[-1] and not any(len(f) >= len(columns) and f[len(columns) - 1] for _, f in rows):
         columns.pop()
-    _check_columns(path, columns, known, required)
+    _check_columns(path, columns, columns if others else known, required)
     return Table(columns, [_row(where, fields, columns, separator) for where, fields in rows], separator != ",")
 
 
@@ -133,7 +134,7 @@ def _check_columns(path, columns, known, required):
     for name in required:
         if name not in columns:
             seen = ", ".join(map(repr, columns[:10]))
-            optional = "".join(f"[,{name}]" for name in known if name not in required)
+            optional = "".join(f"[,{name}]" for name in known if name not in (*required, *columns))
             raise InputError(
                 f"{path}: no column {name}; the first line must be {','.join(required)}{optional}, and names {seen}"
             )
