@@ -211,7 +211,7 @@ def _already_complete(output: Path, plan: dict) -> Extraction:
         require_same_recipe(plan["recipe"], contents.recipe, what=str(output))
         raise InputError(
             f"{output} exists, made of other clips or with another split (it has {len(contents.names)} clips, split "
-            f"{contents.split_id}) or another --frame_batch; name another output, or delete it to start afresh"
+            f"{contents.split_id}), --image_fps or --frame_batch; name another output, or delete it to start afresh"
         )
     if partial_folder(output).is_dir():  # killed just before it was removed
         shutil.rmtree(partial_folder(output))

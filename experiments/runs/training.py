@@ -25,6 +25,7 @@ from data_prep.loading.feature_stores import open_store
 from experiments.runs.autosave import Autosave
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
 from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config, with_flags
+from experiments.runs.data_notes import notes_on
 from experiments.runs.flag_effects import without_effect
 from experiments.runs.metrics_log import MetricsLog, describe_epoch
 from experiments.runs.models import MODELS
@@ -78,6 +79,9 @@ def _train(config: RunConfig, workdir: Path) -> dict:
     short = blocks.num_padded()
     if short:
         say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+
+    for note in notes_on(file, training_videos, held_out_videos) if is_main() else ():
+        say(f"NOTE: {note}")
 
     # Whatever was not held out for it, the attention's health is watched on some of the training part.
     some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
