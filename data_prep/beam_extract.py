@@ -82,4 +82,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    command_line.run(main, define_flags, takes_arguments=True)
+    command_line.run(main, define_flags, takes_arguments=True, on_buckets=("output_dir",))

@@ -55,4 +55,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command_line.run(main, define_flags)
+    command_line.run(main, define_flags, on_buckets=("features", "data_dir"))

@@ -5,13 +5,14 @@
     ffmpeg -i rtsp://… -f matroska - | python -m experiments.predict --workdir=run --json -
     python -m experiments.predict --workdir=run /dev/video0
 
-Clips are files, folders of them, - for a pipe, or a camera. A video of any length takes the same memory. Ctrl-C ends it
-with the clip's result so far.
+Clips are files, folders of them, folders of numbered pictures, - for a pipe, or a camera. A video of any length takes
+the same memory. Ctrl-C ends it with the clip's result so far.
 """
 
 from absl import flags
 
 from data_prep.common.command_line import run
+from data_prep.datasets import dataset_flags
 from data_prep.networks import network_flags
 from experiments.runs import trained_run_flags
 
@@ -48,6 +49,7 @@ def define_flags():
     flags.DEFINE_integer(
         "frame_batch", 8, "Frames per call of the network; more keep a GPU busier, and answer later.", lower_bound=1
     )
+    dataset_flags.define("image_fps")
 
 
 def main(arguments):
@@ -61,6 +63,7 @@ def main(arguments):
         stride=flags.FLAGS.stride,
         protocol=flags.FLAGS.protocol,
         frame_batch=flags.FLAGS.frame_batch,
+        image_fps=flags.FLAGS.image_fps,
         overlay=flags.FLAGS.overlay,
         as_json=flags.FLAGS.json,
         top=flags.FLAGS.top,

@@ -21,8 +21,10 @@ def define_flags():
 
 def main():
     from experiments.runs.quickstart import quickstart
+    from experiments.runs.work_folder import work_folder
 
-    quickstart(Path(flags.FLAGS.workdir), flags.FLAGS.googlenet)
+    with work_folder(flags.FLAGS.workdir):
+        quickstart(Path(flags.FLAGS.workdir), flags.FLAGS.googlenet)
 
 
 if __name__ == "__main__":

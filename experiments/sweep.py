@@ -42,15 +42,17 @@ def define_flags():
 
 
 def main():
+    from experiments.runs.work_folder import work_folder
     from experiments.tables.grid import parse_grid, refuse_flags_without_effect
     from experiments.tables.sweep_table import sweep
 
     grid, config = parse_grid(flags.FLAGS.grid), from_flags(RunConfig)
     refuse_flags_without_effect(config, grid, given(as_flags(config)))
-    paths, retrained = sweep(
-        *(flags.FLAGS.workdir, config, grid, config.data.folds, flags.FLAGS.seeds),
-        **values_of("retrain_to_cost", "keep_checkpoints"),
-    )
+    with work_folder(flags.FLAGS.workdir):
+        paths, retrained = sweep(
+            *(flags.FLAGS.workdir, config, grid, config.data.folds, flags.FLAGS.seeds),
+            **values_of("retrain_to_cost", "keep_checkpoints"),
+        )
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {flags.FLAGS.workdir}/points")
     for one in retrained:

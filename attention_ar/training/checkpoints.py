@@ -3,7 +3,9 @@
 import contextlib
 import math
 import os
+import re
 import shutil
+import tempfile
 
 import jax
 import numpy as np
@@ -14,6 +16,7 @@ from attention_ar.errors import InputError
 from attention_ar.whole_file import whole_file
 
 _REMOVED = "removed"
+_PLAIN_PATH = re.compile(r"[\w./ +=@-]*", re.ASCII)
 
 
 class Checkpoints(contextlib.AbstractContextManager):
@@ -28,6 +31,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self.directory, self._writes = os.path.abspath(directory), create
         if not create and not os.path.isdir(self.directory):
             raise InputError(f"{self.directory}: no checkpoints here; train first, or name another --workdir")
+        path = self._plain_path()
         keep = policies.AnyPreservationPolicy([policies.LatestN(1), policies.BestN(get_metric_fn=_rank, n=1)])
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep,
@@ -41,7 +45,24 @@ class Checkpoints(contextlib.AbstractContextManager):
             "training": ocp.StandardCheckpointHandler(),
             "about": ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        self._manager = ocp.CheckpointManager(path, options=options, item_handlers=handlers)
+
+    def _plain_path(self) -> str:
+        """Returns a path of the folder that Orbax and TensorStore read as it is.
+
+        They take brackets for a pattern, a backslash for a slash and a colon for the end of a scheme. A folder whose
+        path holds such a character is given to them as a link in a temporary folder.
+        """
+        self._link = None
+        if _PLAIN_PATH.fullmatch(self.directory):
+            return self.directory
+        if self._writes:
+            with writing(self.directory):
+                os.makedirs(self.directory, exist_ok=True)
+        self._link = tempfile.TemporaryDirectory(prefix="checkpoints-")
+        path = os.path.join(self._link.name, "checkpoints")
+        os.symlink(self.directory, path, target_is_directory=True)
+        return path
 
     def __exit__(self, kind, *_):
         try:
@@ -49,6 +70,9 @@ class Checkpoints(contextlib.AbstractContextManager):
         except Exception as error:
             if kind is None:
                 raise self._not_written(error) from error
+        finally:
+            if self._link:
+                self._link.cleanup()
         self._remove_for_good()
 
     def save(self, state, about: dict, score: float = -math.inf, loss: float = math.inf):
@@ -82,7 +106,8 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise self._not_written(error) from error
 
     def _not_written(self, error) -> InputError:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        said = str(error).replace(self._link.name, os.path.dirname(self.directory)) if self._link else str(error)
+        reason = " ".join(said.split())[:300] or type(error).__name__
         return InputError(
             f"{self.directory}: a checkpoint could not be written ({reason}); make room or another --workdir; the same "
             f"command resumes from {self.last_whole()}"

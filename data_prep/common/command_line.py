@@ -1,9 +1,13 @@
 """How every program of this project starts and ends."""
 
+import contextlib
 import errno
 import os
+import re
+import select
 import sys
 import threading
+from collections.abc import Collection, Sequence
 
 from absl import app, flags, logging
 
@@ -11,48 +15,124 @@ from attention_ar.errors import InputError
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `run`.
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKETS = {"gs", "s3", "az", "abfs"}
+_MARK = "\ufeff"  # with which Windows begins a text
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
-def run(main, define_flags, takes_arguments: bool = False):
+def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collection[str] = ("features",)):
     """Defines and parses the flags, runs `main` and turns bad input into one line and status 1.
 
     Flags are defined here, when a program runs, and not when it is imported: several can be imported side by side.
+    `~` at the beginning of a flag's text or of an argument is the user's home, as in a shell. What the terminal cannot
+    show is written as \\u…. Where nobody reads on, as in `… | head`, the program ends with the status of SIGPIPE.
 
     Args:
       main: what the program does; returns the exit status, None meaning 0.
       define_flags: a function without arguments.
       takes_arguments: whether `main` is given the list of the arguments that are no flags. Else it is given nothing,
         and such arguments are refused.
+      on_buckets: names of flags that may be the address of a bucket, gs://….
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     define_flags()
 
     def guarded(argv):
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Below it, the libraries tell of every file they touch.
         try:
-            if takes_arguments:
-                return main(argv[1:])
-            if argv[1:]:
-                raise InputError(f"{' '.join(argv[1:])}: not a flag; see --help")
-            return main()
+            arguments = [os.path.expanduser(argument) for argument in argv[1:]]
+            _check_texts(arguments, on_buckets)
+            if arguments and not takes_arguments:
+                raise InputError(f"{' '.join(arguments)}: not a flag; see --help")
+            status = main(arguments) if takes_arguments else main()
+            if sys.stdout:
+                sys.stdout.flush()
+            return status
         except InputError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
-            return _end_now(1)
+            return _end_now(str(error))
+        except BrokenPipeError:
+            if not _nobody_reads():
+                raise
+            return 128 + 13  # as a shell has it of a program that SIGPIPE has ended
         except OSError as error:
             if error.filename is None and error.errno not in _NO_ROOM:
                 raise
             what = error.filename or "what the program prints, or a file, could not be written"
-            print(f"error: {printable(f'{what}: {error.strerror}')}", file=sys.stderr)
-            if error.filename is None:
-                # What waits to be printed never will be.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _end_now(1)
+            return _end_now(f"{what}: {error.strerror}")
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from what is saved", file=sys.stderr)
             return 130
+        except (RuntimeError, AssertionError):
+            if fault := _device_fault():
+                return _end_now(fault)
+            raise
 
     app.run(guarded, flags_parser=_parse)
+
+
+def _check_texts(arguments: Sequence[str], on_buckets: Collection[str]):
+    """Expands `~` in flags and refuses addresses where only files will do."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if not flag.present or name.endswith("address"):
+            continue
+        if isinstance(flag.value, str):
+            flag.value = os.path.expanduser(flag.value)
+        elif isinstance(flag.value, list) and all(isinstance(text, str) for text in flag.value):
+            flag.value = [os.path.expanduser(text) for text in flag.value]
+        for text in flag.value if isinstance(flag.value, list) else [flag.value]:
+            _refuse_address(text, f"--{name}=", name in on_buckets)
+    for text in arguments:
+        _refuse_address(text, "", False)
+
+
+def _refuse_address(text, what: str, may_be_on_bucket: bool):
+    found = _ADDRESS.match(text) if isinstance(text, str) else None
+    if found and not (may_be_on_bucket and found[1].lower() in _BUCKETS):
+        is_bucket = found[1].lower() in _BUCKETS
+        way = "mount the bucket, or copy it" if is_bucket else "download it"
+        raise InputError(f"{what}{text}: an address, where a file or folder on this machine is needed; {way} first")
+
+
+def _nobody_reads() -> bool:
+    """Whether the standard output or error is a pipe that the other end has closed; it is then let go."""
+    return any([_let_go(stream) for stream in (sys.stdout, sys.stderr) if stream])
+
+
+def _let_go(stream) -> bool:
+    """Sends what waits to be printed, and never will be, to nowhere. Returns whether the other end is closed."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # None of the system's, as in a notebook.
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    is_closed = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    is_lost = False
+    try:
+        stream.flush()
+    except OSError:
+        is_lost = True
+    if is_closed or is_lost:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return is_closed
+
+
+def _device_fault() -> str | None:
+    """Returns what is wrong with the device that JAX was told to use, None if it finds one."""
+    name = next((name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)), None)
+    if name is None or "jax" not in sys.modules:
+        return None
+    try:
+        sys.modules["jax"].devices()
+    except Exception as error:
+        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+        said = f" ({reason})" if reason else ""
+        return f"{name}={os.environ[name]}: JAX finds no such device here{said}; unset it, or say cpu"
 
 
 def printable(text: str) -> str:
@@ -60,19 +140,34 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _end_now(status: int) -> int:
-    """Ends the program even if a library's thread, of a write that has failed, waits for what will never come."""
+def _end_now(message: str) -> int:
+    """Says what is wrong, and ends the program even if a library's thread waits for what will never come.
+
+    Such a thread is one whose write has failed.
+    """
+    with contextlib.suppress(OSError):  # Nobody hears it.
+        print(f"error: {printable(message)}", file=sys.stderr, flush=True)
+    _nobody_reads()
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+        os._exit(1)
+    return 1
 
 
 def _parse(argv):
     try:
-        return flags.FLAGS(argv)
+        # The files of flags now, for a byte order mark at their beginning.
+        read = flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+        unmarked = [text.removeprefix(_MARK) for text in read]
+        told = [new for old, new in zip(read, unmarked, strict=True) if new == old or not _is_comment(new)]
+        return flags.FLAGS([argv[0], *told])
     except flags.Error as error:
         message = " ".join(str(error).removeprefix("ERROR:: ").split()).replace(" ?", "?")
-        print(f"error: {printable(message)}; see --help", file=sys.stderr)
-        sys.exit(1)
+    except UnicodeDecodeError:
+        files = " ".join(text for text in argv if "flagfile" in text)
+        message = f"{files}: not UTF-8 text; save it as such"
+    print(f"error: {printable(message)}; see --help", file=sys.stderr)
+    sys.exit(1)
+
+
+def _is_comment(line: str) -> bool:
+    return not line.strip() or line.startswith(("#", "//"))

@@ -6,7 +6,6 @@ size), x0 and y0 the box's upper left corner, x1 and y1 its lower right one. A f
 looked, none.
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
+from data_prep.common.spreadsheet import Row, read_table
 
 COLUMNS = ("path", "frame", "x0", "y0", "x1", "y1")
 _MOST_FRAMES = 1 << 31
@@ -55,20 +55,13 @@ def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambd
     """
     path = Path(path)
     boxes: dict[str, dict[int, tuple]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}: has no column {', '.join(missing)}; must have {','.join(COLUMNS)}")
-            for row in reader:
-                where = f"{path} line {reader.line_num}"
-                frame, box = _read_row(where, row, frame_size)
-                if frame in boxes.setdefault(row["path"], {}):
-                    raise InputError(f"{where}: a second box for frame {frame} of {row['path']}; one per frame")
-                boxes[row["path"]][frame] = box
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as comma-separated UTF-8 text ({error})") from None
+    table = read_table(path, COLUMNS, required=COLUMNS, others=True)
+    for row in table.rows:
+        clip = row.fields["path"]
+        frame, box = _read_row(row, frame_size, table.decimal_commas)
+        if frame in boxes.setdefault(clip, {}):
+            raise InputError(f"{row.where}: a second box for frame {frame} of {clip}; one per frame")
+        boxes[clip][frame] = box
     if not boxes:
         raise InputError(f"{path}: no boxes in it; every line after the first is one")
     return {
@@ -77,19 +70,21 @@ def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambd
     }
 
 
-def _read_row(where: str, row: dict, frame_size):
-    if not row["path"]:
+def _read_row(row: Row, frame_size, decimal_commas: bool):
+    where, clip = row.where, row.fields["path"]
+    if not clip:
         raise InputError(f"{where}: has no path; must name a clip")
+    numbers = [row.fields[name].replace(",", "." if decimal_commas else ",") for name in COLUMNS[1:]]
     try:
-        frame = int(row["frame"])
-        x0, y0, x1, y1 = box = tuple(float(row[name]) for name in COLUMNS[2:])
-    except (TypeError, ValueError):
+        frame = int(numbers[0])
+        x0, y0, x1, y1 = box = tuple(map(float, numbers[1:]))
+    except ValueError:
         raise InputError(f"{where}: frame must be a whole number and x0, y0, x1, y1 numbers") from None
     if not 0 <= frame < _MOST_FRAMES:
         raise InputError(f"{where}: frame={frame}; must be 0 or greater, and below {_MOST_FRAMES}")
     if not (x0 < x1 and y0 < y1):
         raise InputError(f"{where}: no box, from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}); must have x0 < x1 and y0 < y1")
-    size = frame_size(row["path"])
+    size = frame_size(clip)
     width, height = size or (np.finfo(float).max, np.finfo(float).max)
     if not (x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height):
         upto = f"{width:g} across and {height:g} down" if size else "the frame's width and height"

@@ -9,10 +9,21 @@ from data_prep.downloads.fetch import Source
 
 SPLITS = ("train", "validation", "test")
 
+_SPLIT_WORDS = {
+    **{"train": "train", "training": "train"},
+    **{"val": "validation", "valid": "validation", "validation": "validation"},
+    **{"test": "test", "testing": "test"},
+}
+
+
+def split_of(word: str) -> str | None:
+    """Returns which of `SPLITS` a word names, as people write it (`Training`, `val`), or None."""
+    return _SPLIT_WORDS.get(word.strip().casefold())
+
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled video file.
+    """One labelled video file, or folder of pictures.
 
     Attributes:
       path: relative to the data set's folder, with forward slashes.
@@ -39,6 +50,7 @@ class ClipList:
       multi_label: whether a clip may have several labels.
       split_id: names the split, so that two results can be seen to be of the same one.
       missing: clips that the data set's lists name and that are not on disk; they are not among `clips`.
+      image_fps: how many pictures of a folder are a second; None where no clip is a folder of pictures.
     """
 
     dataset: str
@@ -48,6 +60,7 @@ class ClipList:
     multi_label: bool
     split_id: str
     missing: tuple[Clip, ...] = ()
+    image_fps: float | None = None
 
     @property
     def groups(self) -> list[str]:

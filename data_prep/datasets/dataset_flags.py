@@ -5,6 +5,7 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.datasets.clip_list import ClipList
 from data_prep.datasets.registry import DATASETS, list_clips
+from data_prep.video.image_folder import DEFAULT_FPS
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define`.
 
@@ -18,11 +19,14 @@ _DEFINITIONS = {
     ),
     "seed": lambda: flags.DEFINE_integer("seed", 0, "Of the random split, where the data set has none.", lower_bound=0),
     "allow_missing": lambda: flags.DEFINE_bool("allow_missing", False, "Go on without the clips that are not on disk."),
+    "image_fps": lambda: flags.DEFINE_float(
+        "image_fps", DEFAULT_FPS, "How many pictures are a second, where a clip is a folder of numbered pictures."
+    ),
 }
 
 
 def define(*names: str):
-    """Defines the flags of these names, by default all: dataset, data_dir, split, seed, allow_missing."""
+    """Defines the flags of these names, by default all: dataset, data_dir, split, seed, allow_missing, image_fps."""
     for name in names or _DEFINITIONS:
         _DEFINITIONS[name]()
 
@@ -36,7 +40,14 @@ def listed_clips() -> ClipList:
     f = flags.FLAGS
     if not f.data_dir:
         raise InputError("--data_dir: must name the data set's folder")
-    clip_list = list_clips(f.dataset, f.data_dir, split=f.split, seed=f.seed, allow_missing=f.allow_missing)
+    clip_list = list_clips(
+        f.dataset,
+        f.data_dir,
+        split=f.split,
+        seed=f.seed,
+        allow_missing=f.allow_missing,
+        image_fps=f.image_fps,
+    )
     if clip_list.missing:
         there, missing = len(clip_list.clips), len(clip_list.missing)
         print(f"{missing} of {there + missing} clips are MISSING on disk; going on with {there}")

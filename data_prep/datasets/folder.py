@@ -3,30 +3,33 @@
 my_clips/
   index.csv              optional: path,label,group,split
   waving/a.mp4  b.avi    without an index, a clip's label is the folder it lies in
-  bending/c.mp4
+  bending/c/000001.jpg   a folder of numbered pictures is a clip too
+
+my_clips/
+  train/waving/a.mp4     folders train, val and test (or training, Validation, …) above the class folders are a split,
+  test/bending/c.mp4     and so are such folders in every class folder
 """
 
-import csv
 import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from absl import logging
 
 from attention_ar.errors import InputError
-from data_prep.common.folders import check_name
-from data_prep.datasets.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
+from data_prep.common.folders import check_name, walk
+from data_prep.datasets.clip_list import Clip, ClipList, Dataset, NothingHere, split_of
+from data_prep.datasets.folder_index import INDEX, read_index
+from data_prep.datasets.look_alike import look_alikes, normal_names
 from data_prep.datasets.official_lists import require_split, some
 from data_prep.datasets.splits import check_disjoint_groups, hold_out
-from data_prep.video.frames import EXTENSIONS
+from data_prep.video.clip_files import TAKEN, find_clips, is_video
 
-INDEX = "index.csv"
 TEST_FRACTION = 0.3
-
-_COLUMNS = ("path", "label", "group", "split")
 
 
 def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
@@ -34,9 +37,9 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
 
     With an `index.csv`, its lines are the clips: `path` relative to the folder; `label`, several joined by `|`;
     and, as far as it has these columns, `group` and `split` (train, validation or test). Without one, every
-    video below a class folder is a clip. Where there is no split, 30 % become test: whole groups where groups are
-    given, and otherwise a part of every class, by chance. A folder with nothing but one folder of folders, as archives
-    unpack, is looked through to that one.
+    clip below a class folder is one, and folders named train, val and test are the split. Where there is no split,
+    30 % become test: whole groups where groups are given, and otherwise a part of every class, by chance. A folder with
+    nothing but one folder of folders, as archives unpack, is looked through to that one. Links to folders are followed.
 
     Args:
       data_dir: the folder.
@@ -44,21 +47,23 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
       seed: of the random split.
 
     Raises:
-      InputError: for a folder without clips and for an index that is wrong, with the line or the files at fault.
+      InputError: for a folder without clips, for one that can be read in two ways, and for an index that is wrong,
+        with the line or the files at fault.
     """
     folder = Path(os.path.abspath(data_dir))
     require_split("a folder", split, ())
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it should hold one folder of clips per class")
     check_name(folder, "the folder")
-    folder = _look_through(folder)
+    paths = walk(folder, check_names=False)
+    folder, paths = _look_through(folder, paths)
     index = folder / INDEX
-    clips = _read_index(index) if index.exists() else _list_class_folders(folder)
+    clips = read_index(index, paths) if index.exists() else _list_class_folders(folder, paths)
 
     labels = [clip.labels for clip in clips]
     class_names = tuple(sorted({label for of_clip in labels for label in of_clip}))
     groups_known = any(clip.group for clip in clips)
-    kind = "index"
+    kind = "index" if index.exists() else "folders"
     if not all(clip.split for clip in clips):
         kind = f"random{seed}"
         multi_hot = np.array([[name in of_clip for name in class_names] for of_clip in labels])
@@ -74,6 +79,8 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
             "%s: groups are unknown, so clips of one scene may be in train and in test; the accuracy may flatter",
             folder,
         )
+    for alike in look_alikes(class_names):
+        logging.warning("%s: the classes %s look alike; are they one?", folder, " and ".join(map(repr, alike)))
 
     assignment = json.dumps(sorted((clip.path, clip.split) for clip in clips))
     clip_list = ClipList(
@@ -88,89 +95,96 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     return clip_list
 
 
-def _look_through(folder: Path) -> Path:
-    inside = [entry for entry in folder.iterdir() if entry.is_dir() and _visible(entry.name)]
-    if len(inside) != 1 or (folder / INDEX).exists():
-        return folder
-    deeper = [entry for entry in inside[0].iterdir() if _visible(entry.name)]
-    is_data_set = any(entry.name == INDEX for entry in deeper) or not any(_is_video(entry.name) for entry in deeper)
-    return inside[0] if is_data_set and any(entry.is_dir() for entry in deeper) else folder
+def _look_through(folder: Path, paths: list[PurePosixPath]) -> tuple[Path, list[PurePosixPath]]:
+    """Returns the folder with the class folders or the index, and the paths below it."""
+    inside = {path.parts[0] for path in paths if len(path.parts) > 1}
+    if len(inside) != 1 or PurePosixPath(INDEX) in paths:
+        return folder, paths
+    (only,) = inside
+    deeper = [path.relative_to(only) for path in paths if path.parts[0] == only and len(path.parts) > 1]
+    clips, _ = find_clips(deeper)
+    has_class_folders = clips and all(len(clip.parts) > 1 for clip in clips) and not split_of(only)
+    return (folder / only, deeper) if PurePosixPath(INDEX) in deeper or has_class_folders else (folder, paths)
 
 
-def _list_class_folders(folder: Path) -> list[Clip]:
-    clips = []
-    for class_folder in sorted(entry for entry in folder.iterdir() if entry.is_dir() and _visible(entry.name)):
-        for parent, folders, files in os.walk(class_folder):
-            folders[:] = filter(_visible, folders)
-            for name in filter(_visible, files):
-                if _is_video(name):
-                    path = Path(parent, name).relative_to(folder).as_posix()
-                    clips.append(Clip(path, (class_folder.name,), group="", split=""))
+def _list_class_folders(folder: Path, paths: list[PurePosixPath]) -> list[Clip]:
+    """Lists the clips below class folders; their split is "" where no folder is named after one."""
+    found, others = find_clips(paths)
+    clips = [path for path in found if len(path.parts) > 1]
+    stray = [path for path in found if len(path.parts) == 1]
+    depth = _depth_of_split(folder, clips, stray)
+    _speak_of_others(folder, clips, others, stray)
     if not clips:
         raise NothingHere(
-            f"{folder}: no clips; it should hold one folder per class with files of {', '.join(EXTENSIONS)}, "
-            f"or an {INDEX}"
+            f"{folder}: no clips; it should hold one folder per class with files of {TAKEN}, or an {INDEX}"
         )
-    clips.sort(key=lambda clip: clip.path)
-    for clip in clips:
-        check_name(clip.path, f"{folder}: the file")
-    return clips
+    for path in clips:
+        check_name(path, f"{folder}: the file")
+    labels = normal_names(path.parts[1 if depth == 0 else 0] for path in clips)
+    splits = ["" if depth is None else split_of(path.parts[depth]) for path in clips]
+    listed = [
+        Clip(path.as_posix(), (label,), group="", split=split)
+        for path, label, split in zip(clips, labels, splits, strict=True)
+    ]
+    if depth is not None:
+        names = sorted({path.parts[depth] for path in clips})
+        counts = Counter(splits)
+        said = ", ".join(f"{count} {split}" for split, count in counts.items())
+        logging.warning("%s: the folders %s are taken for the split: %s clips", folder, ", ".join(names), said)
+    return sorted(listed, key=lambda clip: clip.path)
 
 
-def _is_video(name: str) -> bool:
-    return os.path.splitext(name)[1][1:].lower() in EXTENSIONS
+def _depth_of_split(folder: Path, clips: Sequence[PurePosixPath], stray: Sequence[PurePosixPath]) -> int | None:
+    """Returns at which depth folders are named train, test and so on: 0 above the classes, 1 in them, None nowhere.
+
+    Raises:
+      InputError: where such a folder may also be a class, or a folder of clips of one.
+    """
+    way_out = f"rename it, or write an {INDEX} (path,label,split)"
+    tops = sorted({path.parts[0] for path in clips} | {path.name for path in stray if not is_video(path)})
+    named = [top for top in tops if split_of(top)]
+    classes = [top for top in tops if top not in named]
+    if named and classes:
+        raise InputError(
+            f"{folder}: the folder {named[0]} may be a class beside {some(classes, 3)}, or the {split_of(named[0])} "
+            f"part of a split, and then the other clips have no part; {way_out}"
+        )
+    direct = [path for path in clips if split_of(path.parts[0]) and len(path.parts) == 2]
+    direct += [path for path in stray if not is_video(path) and split_of(path.name)]
+    if direct:
+        name = direct[0].parts[0]
+        raise InputError(
+            f"{folder}: the folder {name} holds the clip {direct[0]} directly, so it may be a class, or the "
+            f"{split_of(name)} part of a split without class folders; {way_out}"
+        )
+    if named:
+        return 0
+    within = [path for path in clips if len(path.parts) > 2 and split_of(path.parts[1])]
+    if within and len(within) < len(clips):
+        name = PurePosixPath(*within[0].parts[:2])
+        other = next(path for path in clips if path not in within)
+        raise InputError(
+            f"{folder}: the folder {name} may be the {split_of(name.name)} part of the class {name.parts[0]}, or a "
+            f"folder of its clips like any other, for {other} is in no such part; {way_out}"
+        )
+    return 1 if within else None
 
 
-def _visible(name: str) -> bool:
-    return not name.startswith(".")  # ._clip.mp4 is what another system remembers of clip.mp4
-
-
-def _read_index(index: Path) -> list[Clip]:
-    try:
-        with open(index, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _check_columns(index, reader.fieldnames or [])
-            clips = [_clip_of_row(row, f"{index} line {reader.line_num}", reader.fieldnames) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{index}: not readable as comma-separated UTF-8 text ({error})") from None
-    if not clips:
-        raise InputError(f"{index}: no clips in it; every line after the first names one")
-
-    paths = [clip.path for clip in clips]
-    twice = sorted(path for path, count in Counter(paths).items() if count > 1)
-    if twice:
-        raise InputError(f"{index}: named more than once: {some(twice)}; one line per clip")
-    return clips
-
-
-def _check_columns(index: Path, columns: list[str]):
-    for name in ("path", "label"):
-        if name not in columns:
-            raise InputError(f"{index}: no column {name}; the first line must be path,label[,group][,split]")
-    for name in columns:
-        if name not in _COLUMNS:
-            raise InputError(f"{index}: unknown column {name!r}; there are {', '.join(_COLUMNS)}")
-        if columns.count(name) > 1:
-            raise InputError(f"{index}: two columns {name}; each may be there once")
-
-
-def _clip_of_row(row: dict, where: str, columns: list[str]) -> Clip:
-    if None in row or None in row.values():
-        raise InputError(f"{where}: must have {len(columns)} fields, {','.join(columns)}")
-    if any("\0" in value for value in row.values()):
-        raise InputError(f"{where}: holds a zero byte; fields must be text")
-    path = PurePosixPath(row["path"])
-    if not path.name:
-        raise InputError(f"{where}: the path is empty; it must name a clip")
-    if os.path.isabs(path) or os.path.splitdrive(path)[0] or ".." in path.parts:
-        raise InputError(f"{where}: {row['path']!r} leaves the folder; paths must stay below the index")
-    labels = [label.strip() for label in row["label"].split("|")]
-    if not all(labels):
-        raise InputError(f"{where}: {row['path']} has an empty label; several are joined as in run|jump")
-    split = row.get("split", "").strip()
-    if "split" in columns and split not in SPLITS:
-        raise InputError(f"{where}: split {split!r} is unknown; it must be train, validation or test")
-    return Clip(path.as_posix(), tuple(sorted(set(labels))), row.get("group", "").strip(), split)
+def _speak_of_others(folder: Path, clips, others, stray):
+    """Says once what lies there and is not taken."""
+    others = [path for path in others if len(path.parts) > 1]
+    if others:
+        lost = sorted({path.parts[0] for path in others} - {path.parts[0] for path in clips})
+        classes = f"; {some(lost, 3)} holds no clip and is no class" if lost else ""
+        said = some([path.as_posix() for path in others], 3)
+        logging.warning("%s: %d files are no clips and are left out: %s%s", folder, len(others), said, classes)
+    if stray:
+        said = some([path.as_posix() for path in stray], 3)
+        logging.warning(
+            "%s: %d clips are left out, for they lie in no class folder: %s; a clip of pictures is a folder of its own "
+            "in the class folder",
+            *(folder, len(stray), said),
+        )
 
 
 FOLDER = Dataset(list_folder)

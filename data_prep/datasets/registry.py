@@ -16,6 +16,7 @@ from data_prep.datasets.official_lists import some
 from data_prep.datasets.ucf11 import UCF11
 from data_prep.datasets.ucf101 import UCF101
 from data_prep.downloads.archives import unpack_archives
+from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps, gap_in
 
 __all__ = ["DATASETS", "SPLITS", "Clip", "ClipList", "Dataset", "find_dataset", "list_clips"]
 
@@ -43,7 +44,15 @@ def is_complete(dataset: Dataset, folder: Path) -> bool:
         return False
 
 
-def list_clips(dataset: str, data_dir, *, split: str = "", seed: int = 0, allow_missing: bool = False) -> ClipList:
+def list_clips(
+    dataset: str,
+    data_dir,
+    *,
+    split: str = "",
+    seed: int = 0,
+    allow_missing: bool = False,
+    image_fps: float = DEFAULT_FPS,
+) -> ClipList:
     """Lists the clips of a data set. Where something is lacking, the archives in the folder are unpacked first.
 
     Args:
@@ -52,11 +61,13 @@ def list_clips(dataset: str, data_dir, *, split: str = "", seed: int = 0, allow_
       split: which of its official splits; "" for the first one, or for a data set that has only one.
       seed: of the splits that are made at random.
       allow_missing: go on without the clips that are listed and not on disk; they become `ClipList.missing`.
+      image_fps: how many pictures are a second, where a clip is a folder of pictures.
 
     Raises:
       InputError: for an unknown name, a folder that does not hold this data set, and clips that are missing.
     """
     found = find_dataset(dataset)
+    check_image_fps(image_fps)
     folder = Path(os.path.abspath(data_dir))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it should be the data set's, as it is distributed")
@@ -74,11 +85,12 @@ def list_clips(dataset: str, data_dir, *, split: str = "", seed: int = 0, allow_
         clip_list = look()
     if clip_list.missing:
         _speak_of_missing(clip_list, allow_missing)
-    return clip_list
+    _speak_of_classes(clip_list)
+    return _with_image_fps(clip_list, image_fps)
 
 
 def _without_missing(clip_list: ClipList) -> ClipList:
-    there = [os.path.isfile(os.path.join(clip_list.data_dir, clip.path)) for clip in clip_list.clips]
+    there = [os.path.exists(os.path.join(clip_list.data_dir, clip.path)) for clip in clip_list.clips]
     split_up = {
         side: tuple(clip for clip, is_there in zip(clip_list.clips, there, strict=True) if is_there == side)
         for side in (True, False)
@@ -92,6 +104,39 @@ def _without_missing(clip_list: ClipList) -> ClipList:
         missing=split_up[False],
         split_id=f"{clip_list.split_id}-without{len(split_up[False])}-{lacking}",
     )
+
+
+def _with_image_fps(clip_list: ClipList, image_fps: float) -> ClipList:
+    """Notes the rate of clips that are folders of pictures, and says what is taken for granted of them."""
+    folders = [os.path.join(clip_list.data_dir, clip.path) for clip in clip_list.clips]
+    folders = [folder for folder in folders if os.path.isdir(folder)]
+    if not folders:
+        return clip_list
+    logging.warning(
+        "%s: %d clips are folders of pictures, taken for %g a second; --image_fps says otherwise",
+        *(clip_list.data_dir, len(folders), image_fps),
+    )
+    gaps = [f"{folder} {gap}" for folder in folders if (gap := gap_in(folder))]
+    if gaps:
+        logging.warning(
+            "pictures are missing in %d clips: %s; the others are taken as they are", len(gaps), some(gaps, 3)
+        )
+    return replace(clip_list, image_fps=image_fps)
+
+
+def _speak_of_classes(clip_list: ClipList):
+    """Says which classes cannot be learnt, or tell nothing apart."""
+    if len(clip_list.class_names) == 1:
+        logging.warning(
+            "%s: one class only, %s: there is nothing to tell apart, and every accuracy is 100 %%",
+            *(clip_list.data_dir, clip_list.class_names[0]),
+        )
+    trained = {label for clip in clip_list.clips if clip.split == "train" for label in clip.labels}
+    absent = [name for name in clip_list.class_names if name not in trained]
+    if absent:
+        logging.warning(
+            "%s: classes without a clip in train, which no model can learn: %s", clip_list.data_dir, some(absent, 10)
+        )
 
 
 def _speak_of_missing(clip_list: ClipList, allowed: bool):

@@ -9,7 +9,7 @@ from data_prep.common.command_line import printable
 from data_prep.common.files import write_csv
 from data_prep.common.folders import walk
 from data_prep.datasets.registry import DATASETS
-from data_prep.video.frames import EXTENSIONS
+from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.scan import ClipScan, scan_clips
 
 COLUMNS = ("path", "verdict", "reason", "frames", "fps", "width", "height", "sha256")
@@ -41,17 +41,17 @@ class Verdict:
 
 
 def videos_below(folder) -> list[str]:
-    """Returns the video files below a folder, relative to it.
+    """Returns the clips below a folder, video files and folders of pictures, relative to it.
 
     Raises:
       InputError: there is no such folder, or no video file in it.
     """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = [path.as_posix() for path in walk(folder) if path.suffix[1:].lower() in EXTENSIONS]
-    if not found:
-        raise InputError(f"{folder}: no video files in it ({', '.join(EXTENSIONS)})")
-    return found
+    clips, _ = find_clips(walk(folder))
+    if not clips:
+        raise InputError(f"{folder}: no video files in it ({TAKEN})")
+    return [path.as_posix() for path in clips]
 
 
 def verify(folder, paths: Sequence[str], *, min_frames: int, missing: Sequence[str] = ()) -> list[Verdict]:

@@ -7,8 +7,6 @@ An archive from outside may be anything. Its members are written one by one into
 nothing is written through one; a member that would lie outside and a link that leads there are refused by name.
 """
 
-import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +17,7 @@ from tqdm import tqdm
 
 from attention_ar.errors import InputError
 from data_prep.common.folders import walk
+from data_prep.common.one_at_a_time import one_at_a_time
 from data_prep.downloads.archive_tools import unpack_with_tool
 
 _MOST_NESTED = 3
@@ -60,7 +59,7 @@ def unpack_archives(folder) -> list[Path]:
         waiting = [(archive, target) for archive, target in _archives(folder) if not target.exists()]
         if not waiting:
             return made
-        with _alone_in(folder):
+        with one_at_a_time(Path(folder, ".unpacking"), "program that unpacks", wait=True):
             for archive, target in waiting:
                 if not target.exists():  # another process may have been faster
                     _unpack(archive, target)
@@ -83,18 +82,6 @@ def _archives(folder) -> list[tuple[Path, Path]]:
                 raise InputError(f"{archive}: would be unpacked to {target}, as {other.name} is; rename or remove one")
             found.append((archive, target))
     return found
-
-
-@contextlib.contextmanager
-def _alone_in(folder):
-    """Waits until no other process unpacks in the folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _unpack(archive: Path, target: Path):

@@ -6,7 +6,6 @@ ucf.rar              appears when it is whole and its checksum, where one is pub
 """
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import json
@@ -22,6 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from attention_ar.errors import InputError
+from data_prep.common.one_at_a_time import one_at_a_time
 
 _TIMEOUT = 30.0  # seconds without a byte
 _IDLE_ATTEMPTS = 3  # in a row that bring nothing, before a source is given up
@@ -85,20 +85,23 @@ class _Transfer:
         self._state = target.with_name(f".{target.name}.part.json")
 
     def run(self):
-        with open(self._part, "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _Unusable("another process is downloading it") from None
-            try:
-                self._complete(file)
-                self._check()
-            except BaseException:
-                if not self._read_state():  # nothing could be made of what came
-                    self._forget()
-                raise
-            os.replace(self._part, self._target)
-            self._state.unlink(missing_ok=True)
+        try:
+            lock = one_at_a_time(self._target.with_name(f".{self._target.name}.lock"), "download")
+            with lock, open(self._part, "ab") as file:
+                self._run(file)
+        except InputError as error:
+            raise _Unusable(str(error)) from None
+
+    def _run(self, file):
+        try:
+            self._complete(file)
+            self._check()
+        except BaseException:
+            if not self._read_state():  # nothing could be made of what came
+                self._forget()
+            raise
+        os.replace(self._part, self._target)
+        self._state.unlink(missing_ok=True)
 
     def _complete(self, file):
         idle = 0

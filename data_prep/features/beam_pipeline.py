@@ -42,7 +42,8 @@ from data_prep.features.record_files import (
     write_text,
 )
 from data_prep.features.statistics import network_fault
-from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
+from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, ClipSource, decode_clip, probe_clip
+from data_prep.video.image_folder import DEFAULT_FPS
 
 _REPORTS = "shards"
 _DEAD_LETTERS = "dead_letters.csv"
@@ -72,6 +73,7 @@ class Job:
       data_dir: of the clips, as the workers see it.
       class_names, multi_label: of the data set.
       fps: see `extraction.extract`.
+      image_fps: see `ClipList`.
       frame_batch: frames per call of the network.
       tries: how often a clip is tried.
       recipe: that a worker must come to as well.
@@ -84,6 +86,7 @@ class Job:
     class_names: tuple[str, ...]
     multi_label: bool
     fps: float | None
+    image_fps: float | None
     frame_batch: int
     tries: int
     recipe: dict
@@ -156,6 +159,7 @@ def extract_with_beam(
         class_names=clip_list.class_names,
         multi_label=clip_list.multi_label,
         fps=fps,
+        image_fps=clip_list.image_fps,
         frame_batch=frame_batch,
         tries=tries,
         recipe=recipe,
@@ -234,9 +238,8 @@ class ExtractShard(beam.DoFn):
     def _extract(self, clip: Clip) -> tuple[ClipRecord, np.ndarray]:
         for attempt in range(1, self._job.tries + 1):
             try:
-                record, rows = extract_clip(
-                    self._job.data_dir, clip.path, self._network, self._job.fps, self._job.frame_batch
-                )
+                source = probe_clip(self._job.data_dir, clip.path, self._job.fps, self._job.image_fps or DEFAULT_FPS)
+                record, rows = extract_clip(source, self._network, self._job.frame_batch)
             except Exception as error:  # whatever it is, the other clips must not be lost by it
                 logging.warning("%s, try %d: %s", clip.path, attempt, error, exc_info=True)
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -248,20 +251,17 @@ class ExtractShard(beam.DoFn):
         return record, rows
 
 
-def extract_clip(
-    data_dir: str, name: str, network: Network, fps: float | None, frame_batch: int
-) -> tuple[ClipRecord, np.ndarray]:
+def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tuple[ClipRecord, np.ndarray]:
     """Extracts one clip by itself.
 
     Returns:
       What became of it, and its rows `<float16>[n, 7, 7, 1024]`.
     """
-    source = probe_clip(data_dir, name, fps)
     row_bytes = 2 * int(np.prod(FEATURE_SHAPE))
     if source.num_rows * row_bytes > RECORD_LIMIT:
         limit = RECORD_LIMIT // row_bytes
         return ClipRecord(
-            name, 0, 0.0, 0.0, f"{source.num_rows} frames; a record holds {limit}, use a lower --fps"
+            source.name, 0, 0.0, 0.0, f"{source.num_rows} frames; a record holds {limit}, use a lower --fps"
         ), None
     batch, filled, rows = np.zeros((frame_batch, *INPUT_SIZE, 3), np.uint8), 0, []
     record = None

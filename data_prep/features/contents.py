@@ -61,7 +61,7 @@ class FeaturesFile:
           InputError: where it is not there.
         """
         path = Path(data_dir or self.data_dir) / self.names[video]
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
         return path
 

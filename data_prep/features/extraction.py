@@ -32,6 +32,7 @@ from data_prep.features.partial_features import (
 )
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
+from data_prep.video.image_folder import DEFAULT_FPS
 
 _MOST_NOTES = 10
 _COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting waits for the disk
@@ -156,7 +157,7 @@ def extract(
     refuse_other_plan(output, plan)
 
     sources = [
-        probe_clip(clip_list.data_dir, clip.path, fps)
+        probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
         for clip in tqdm(clip_list.clips, "looking at the clips", unit="clip", disable=None, leave=False)
     ]
     num_frames = sum(source.num_rows for source in sources)
@@ -198,6 +199,8 @@ def make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
     """Returns all that the features file's contents depend on, as JSON keeps it."""
     plan = {**asdict(clip_list), "recipe": recipe, "frame_batch": frame_batch}
     del plan["missing"]  # when some of them turn up, the clips are others
+    if clip_list.image_fps is None:
+        del plan["image_fps"]
     plan["clips"] = [[clip.path, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
     return json.loads(json.dumps(plan))
 
@@ -208,7 +211,7 @@ def _already_complete(output: Path, plan: dict) -> Extraction:
         require_same_recipe(plan["recipe"], contents.recipe, what=str(output))
         raise InputError(
             f"{output} exists, made of other clips or with another split (it has {len(contents.names)} clips, split "
-            f"{contents.split_id}) or another --frame_batch; name another output, or delete it to start afresh"
+            f"{contents.split_id}), --image_fps or --frame_batch; name another output, or delete it to start afresh"
         )
     if partial_folder(output).is_dir():  # killed just before it was removed
         shutil.rmtree(partial_folder(output))

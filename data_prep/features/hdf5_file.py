@@ -30,6 +30,7 @@ from data_prep.features.contents import FeaturesFile, check_consistent
 FORMAT_VERSION = 1
 DATA_OFFSET = 1 << 16  # where the rows begin
 
+_IN_USE = ("unable to lock file", "already open for write")  # what HDF5 says
 _COLUMNS = ("name", "first_row", "num_frames", "native_fps", "fps", "labels", "group", "split", "truncated")
 
 
@@ -43,7 +44,7 @@ def read_features(path) -> FeaturesFile:
     if not path.is_file():
         raise InputError(f"{path}: no such file; data_prep.extract_features makes one")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             contents = _read(file, path)
     except InputError:
         raise
@@ -52,6 +53,11 @@ def read_features(path) -> FeaturesFile:
             f"{path}: not a features file ({_line(error)}); data_prep.extract_features makes one"
         ) from None
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        if any(said in str(error) for said in _IN_USE):
+            raise InputError(
+                f"{path}: is open for writing in another program, or HDF5 is told to lock files where there are no "
+                f"locks ({_line(error)}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
+            ) from None
         raise InputError(f"{path}: not a whole features file ({_line(error)}); extract it again") from None
     check_consistent(path, contents)
     return contents
@@ -75,7 +81,7 @@ def write_layout(path, contents: FeaturesFile) -> int:
     The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
     rows of at least 64 KiB begin at `DATA_OFFSET`, however many clips there are.
     """
-    with h5py.File(path, "w", alignment_threshold=DATA_OFFSET, alignment_interval=DATA_OFFSET) as file:
+    with h5py.File(path, "w", locking=False, alignment_threshold=DATA_OFFSET, alignment_interval=DATA_OFFSET) as file:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_layout(h5py.h5d.CONTIGUOUS)
         creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

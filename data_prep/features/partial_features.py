@@ -12,7 +12,6 @@ twice, and every step can be done again.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
+from data_prep.common.one_at_a_time import one_at_a_time
 from data_prep.features.contents import FEATURE_SHAPE, FeaturesFile
 from data_prep.features.hdf5_file import DATA_OFFSET, write_layout
 from data_prep.features.recipe import differing_fields
@@ -72,19 +72,13 @@ class PartialFeatures:
         self._folder = partial_folder(output)
         with contextlib.ExitStack() as files:
             try:
-                self._folder.mkdir(exist_ok=True)
-                lock = files.enter_context(open(self._folder / "lock", "w"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                files.enter_context(one_at_a_time(self._folder / "lock", "extraction"))
                 if not (self._folder / "plan.json").exists():
                     beside = self._folder / "plan.json.unfinished"
                     beside.write_text(json.dumps(plan), encoding="utf-8")
                     os.replace(beside, self._folder / "plan.json")
                 self._rows = files.enter_context(open(self._folder / "rows", "a+b", buffering=0))
                 self._journal = files.enter_context(open(self._folder / "journal.jsonl", "a+b", buffering=0))
-            except BlockingIOError:
-                raise InputError(
-                    f"{self._folder}: another extraction is at work in it; wait for it or end it"
-                ) from None
             except OSError as error:
                 raise InputError(f"{self._folder}: cannot be written ({error.strerror})") from None
             self._files = files.pop_all()

@@ -64,7 +64,7 @@ class ReleasedDataset:
         start = int(np.sum(self.frame_counts[:video]) + first)
         try:
             # A handle that is opened for each read survives a fork.
-            with h5py.File(self.features, "r") as file:
+            with h5py.File(self.features, "r", locking=False) as file:
                 rows = file["features"][start : start + np.ptp(frames) + 1 : step]
         except (OSError, RuntimeError, KeyError) as error:
             raise InputError(f"{self.features}: cannot be read ({error}); the file is damaged") from error
@@ -150,7 +150,7 @@ def write_released_dataset(folder, split: str, videos: Iterable[tuple]):
     texts = {"filename.txt": [], "framenum.txt": [], "labels.txt": []}
     parts = {what: folder / f".{split}_{what}.partial" for what in ("features.h5", *texts)}
     try:
-        with h5py.File(parts["features.h5"], "w") as file:
+        with h5py.File(parts["features.h5"], "w", locking=False) as file:
             for name, label, chunks in videos:
                 num_frames = sum(_append(file, name, chunk) for chunk in chunks)
                 texts["filename.txt"].append(name)
@@ -189,7 +189,7 @@ def _append(file, name, chunk) -> int:
 def _require_features(path, num_frames) -> int:
     """Checks the HDF5 file and returns D."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             link = file.get("features", getlink=True)
             features = file.get("features") if isinstance(link, h5py.HardLink) else None
             if not isinstance(features, h5py.Dataset) or features.is_virtual or features.external:

@@ -8,8 +8,9 @@ import numpy as np
 
 from data_prep.video.frame_times import plan_sampling
 from data_prep.video.frames import frame_times, read_frames
+from data_prep.video.image_folder import DEFAULT_FPS, ImageFolder
 from data_prep.video.probe import VideoProbe, probe
-from data_prep.video.sources import VideoError
+from data_prep.video.sources import VideoError, clip_source
 
 INPUT_SIZE = (224, 224)
 
@@ -47,13 +48,13 @@ class ClipSource:
 
     Attributes:
       name: as in the clip list.
-      path: of its file.
+      path: of its file, or its folder of pictures.
       found: what probing found.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
     """
 
     name: str
-    path: str
+    path: str | ImageFolder
     found: VideoProbe | VideoError
     fps: float | None
 
@@ -66,15 +67,16 @@ class ClipSource:
         return sampling.num_rows(self.found.num_frames, self.found.fps)
 
 
-def probe_clip(data_dir: str, name: str, fps: float | None) -> ClipSource:
+def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = DEFAULT_FPS) -> ClipSource:
     """Looks at a clip, mostly without decoding it.
 
     Args:
       data_dir: the data set's folder.
       name: the clip's path in it.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
+      image_fps: how many pictures of a folder are a second.
     """
-    path = os.path.join(data_dir, name)
+    path = clip_source(os.path.join(data_dir, name), image_fps)
     try:
         return ClipSource(name, path, probe(path), fps)
     except VideoError as error:

@@ -11,7 +11,10 @@ from data_prep.video.frame_times import FrameTimes
 from data_prep.video.pictures import Pictures
 from data_prep.video.sources import VideoError as VideoError  # for those who catch it
 
-EXTENSIONS = ("avi", "mpg", "mpeg", "mp4", "mkv", "webm", "mov")
+EXTENSIONS = (
+    *("avi", "mpg", "mpeg", "mp4", "mkv", "webm", "mov", "m4v", "3gp", "3g2", "ts", "mts", "m2ts", "m2t", "vob"),
+    *("wmv", "asf", "flv", "f4v", "ogv", "gif", "mpe", "m1v", "m2v", "qt", "divx", "dv"),
+)
 
 
 def read_frames(

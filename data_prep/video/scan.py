@@ -112,6 +112,8 @@ def _scan(folder, path: str) -> ClipScan:
 
 def _avi_of_rate_zero(file: str) -> bool:
     """Whether the header of an AVI has no frame rate; ffmpeg then takes 25 for it without a word."""
+    if os.path.isdir(file):
+        return False
     with open(file, "rb") as stream:
         head = stream.read(1 << 16)
     if head[:4] != b"RIFF" or head[8:12] != b"AVI ":

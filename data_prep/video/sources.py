@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import av
 
 from attention_ar.errors import InputError
+from data_prep.video.image_folder import DEFAULT_FPS, ImageFolder, open_folder
 
-_CONTAINERS = "avi,mpeg,mpegvideo,mpegts,mov,matroska,webm"
+_CONTAINERS = "avi,mpeg,mpegvideo,m4v,mpegts,mov,matroska,webm,asf,flv,ogg,gif,dv"
+_NOT_OPENED = ("mxf", "rm", "rmvb", "nut", "y4m", "wtv", "swf", "ivf", "m3u8", "mpd", "sdp", "apng", "yuv")
 _FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 _PIPE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
 _CAMERA = {"format_whitelist": "video4linux2", "protocol_whitelist": "none"}
@@ -90,13 +92,16 @@ class Camera(os.PathLike):
         return self.device
 
 
-def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
+def find_source(
+    text: str, stopped: Callable[[], bool], image_fps: float = DEFAULT_FPS
+) -> str | Pipe | Camera | ImageFolder:
     """Returns what a user names as a video.
 
     Args:
       text: "-" is the standard input. A named pipe is read as a pipe, which `<(command)` of a shell is too; a
-        character device is taken for a camera; everything else is the path of a file.
+        character device is taken for a camera; a folder for one of pictures; everything else is the path of a file.
       stopped: see `Pipe`.
+      image_fps: how many pictures of a folder are a second.
 
     Raises:
       VideoError: where the standard input is a terminal, or a named pipe cannot be read.
@@ -114,7 +119,12 @@ def find_source(text: str, stopped: Callable[[], bool]) -> str | Pipe | Camera:
             return Pipe(os.open(text, os.O_RDONLY | os.O_NONBLOCK), text, stopped)
         except OSError as error:
             raise VideoError(text, f"cannot be read ({error.strerror})") from None
-    return Camera(text) if stat.S_ISCHR(mode) else text
+    return Camera(text) if stat.S_ISCHR(mode) else clip_source(text, image_fps)
+
+
+def clip_source(path: str, image_fps: float = DEFAULT_FPS) -> str | ImageFolder:
+    """Returns a clip of a data set as it is opened: the path of a file, or a folder of pictures."""
+    return ImageFolder(path, image_fps) if os.path.isdir(path) else path
 
 
 def is_endless(source) -> bool:
@@ -123,14 +133,18 @@ def is_endless(source) -> bool:
 
 
 def open_video(source) -> av.container.InputContainer:
-    """Opens a path, `Pipe` or `Camera`.
+    """Opens a path, `ImageFolder`, `Pipe` or `Camera`.
 
     Raises:
       VideoError: where it holds no video, or cannot be read.
     """
     if isinstance(source, Pipe):
         return _open_pipe(source)
-    return _open_camera(source) if isinstance(source, Camera) else _open_file(source)
+    if isinstance(source, Camera):
+        return _open_camera(source)
+    if isinstance(source, ImageFolder) or os.path.isdir(source):
+        return _open_folder(source)
+    return _open_file(source)
 
 
 def hint(source, container) -> str:
@@ -138,6 +152,14 @@ def hint(source, container) -> str:
     if isinstance(source, Pipe) and not source.seekable() and "mov" in container.format.name:
         return "; where an mp4 has its index at the end, name the file, or redirect it with <"
     return ""
+
+
+def _open_folder(source):
+    folder = source if isinstance(source, ImageFolder) else ImageFolder(os.fspath(source))
+    try:
+        return open_folder(folder)
+    except ValueError as error:
+        raise VideoError(source, str(error)) from None
 
 
 def _open_file(path):
@@ -148,11 +170,12 @@ def _open_file(path):
         return av.open(path, options=_FILE)
     except FileNotFoundError:
         raise VideoError(path, "no such file") from None
-    except IsADirectoryError:
-        raise VideoError(path, "a folder, not a video file") from None
     except PermissionError:
         raise VideoError(path, "no permission to read it") from None
     except av.error.FFmpegError:
+        kind = os.path.splitext(path)[1][1:].lower()
+        if kind in _NOT_OPENED:
+            raise VideoError(path, f"{kind} files are not opened; convert it, for example to mp4") from None
         raise VideoError(path, "not a video file, or one whose header is cut off or damaged") from None
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.common.files import write_whole
+from experiments.pictures.fonts import BOLD, PLAIN
 from experiments.pictures.overlay import overlay, upsample_attention
-from experiments.pictures.text import INK, load_font, write_line
+from experiments.pictures.text import INK, text_width, write_line
 
 MAX_BYTES = 300_000  # of a sheet
 MARGIN = 4
 
-_BOLD, _PLAIN = "DejaVuSans-Bold.ttf", "DejaVuSans.ttf"
 _FADED = (120, 120, 120)
 _CAPTION, _UNDER, _LINE, _GAP = 28, 18, 16, 14  # pixels
 
@@ -100,7 +100,7 @@ def _draw_sheet(panels, title, note, across, height, min_width) -> Image.Image:
             sheet.paste(panel, (sum(widths[:m]) + m * _GAP, top + sum(heights[:n]) + n * _GAP))
     for n, line in enumerate(notes):
         place = (MARGIN, sheet.height - bottom + (n + 0.5) * _LINE)
-        write_line(draw, place, line, 11, width - 2 * MARGIN, fill=_FADED, font=_PLAIN)
+        write_line(draw, place, line, 11, width - 2 * MARGIN, fill=_FADED, font=PLAIN)
     return sheet
 
 
@@ -115,7 +115,7 @@ def _draw_panel(panel: Panel, height: int, min_width: int) -> Image.Image:
     y = _CAPTION
     for row, pictures, row_height in zip(panel.rows, rows, heights, strict=True):
         for n, line in enumerate(row.beside):
-            size, font, fill = (13, _BOLD, INK) if n == 0 else (11, _PLAIN, _FADED)
+            size, font, fill = (13, BOLD, INK) if n == 0 else (11, PLAIN, _FADED)
             place = (MARGIN, y + height / 2 + _LINE * (n - (len(row.beside) - 1) / 2))
             write_line(draw, place, line, size, left, fill=fill, font=font)
         for n, picture in enumerate(pictures):
@@ -123,15 +123,14 @@ def _draw_panel(panel: Panel, height: int, min_width: int) -> Image.Image:
             sheet.paste(Image.fromarray(picture), (x, y))
             if row.under:
                 place = (x + picture.shape[1] / 2, y + height + MARGIN + _UNDER / 2 - 1)
-                write_line(draw, place, row.under[n], 11, picture.shape[1], anchor="mm", fill=_FADED, font=_PLAIN)
+                write_line(draw, place, row.under[n], 11, picture.shape[1], anchor="mm", fill=_FADED, font=PLAIN)
         y += row_height
     return sheet
 
 
 def _label_width(lines) -> int:
     """How much room the texts beside a row take, with a gap before the pictures."""
-    fonts = [load_font(font, size) for size, font in ((13, _BOLD), (11, _PLAIN))]
-    widths = [fonts[min(n, 1)].getlength(line) for n, line in enumerate(lines)]
+    widths = [text_width(line, *((13, BOLD) if n == 0 else (11, PLAIN))) for n, line in enumerate(lines)]
     return min(math.ceil(max(widths)), 320) + 3 * MARGIN if widths else 0
 
 

@@ -1,37 +1,51 @@
 """Text on pictures."""
 
-import functools
-from pathlib import Path
+import unicodedata
 
-import matplotlib
-from PIL import ImageFont
+from experiments.pictures.fonts import BOLD, load_font, readable, runs
 
 INK = (30, 30, 30)
 
-_FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
+_SMALLEST = 9  # pixels
 
 
-def write_line(draw, position, text, size, width, *, anchor="lm", fill=INK, font="DejaVuSans-Bold.ttf"):
+def write_line(draw, position, text, size, width, *, anchor="lm", fill=INK, font=BOLD):
     """Writes a text on one line, in smaller letters or shortened where it would be wider than `width`.
 
     Args:
       draw: a PIL ImageDraw.
       position: where the `anchor` of the text is, (x, y) in pixels.
-      text: any text.
+      text: any text, in any script: see `fonts`.
       size: of the letters, in pixels.
       width: that the text may have, in pixels.
       anchor, fill: as PIL has them.
-      font: one of matplotlib's.
+      font: `fonts.BOLD` or `fonts.PLAIN`.
     """
-    text = " ".join(text.split())
-    fonts = [load_font(font, n) for n in range(size, 8, -1)] or [ImageFont.load_default()]
-    font = next((font for font in fonts if draw.textlength(text, font) <= width), fonts[-1])
-    while draw.textlength(text, font) > width and len(text) > 1:
-        text = text[:-2] + "…"
-    draw.text(position, text, fill=fill, font=font, anchor=anchor)
+    text = readable(text)
+    pieces = runs(text, font)
+    size = next((n for n in range(size, _SMALLEST - 1, -1) if _width(pieces, n) <= width), min(size, _SMALLEST))
+    while _width(pieces, size) > width and len(text) > 1:
+        text = _shorter(text)
+        pieces = runs(text, font)
+    x, y = position
+    x -= {"l": 0, "m": 0.5, "r": 1}[anchor[0]] * _width(pieces, size)
+    for path, piece in pieces:
+        draw.text((x, y), piece, fill=fill, font=load_font(path, size), anchor=f"l{anchor[1]}")
+        x += load_font(path, size).getlength(piece)
 
 
-@functools.lru_cache(64)
-def load_font(name: str, size: int):
-    """Returns one of matplotlib's fonts in that size, in pixels."""
-    return ImageFont.truetype(str(_FONTS / name), size)
+def text_width(text: str, size: int, font=BOLD) -> float:
+    """Returns how wide `write_line` would write a text, in pixels, if it may."""
+    return _width(runs(readable(text), font), size)
+
+
+def _width(pieces, size: int) -> float:
+    return sum(load_font(path, size).getlength(piece) for path, piece in pieces)
+
+
+def _shorter(text: str) -> str:
+    """Returns the text without its last letter and the marks on it, and an ellipsis at its end."""
+    text = text.removesuffix("…")
+    while len(text) > 1 and unicodedata.combining(text[-1]):
+        text = text[:-1]
+    return text[:-1] + "…"

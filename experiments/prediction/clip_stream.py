@@ -22,6 +22,7 @@ from data_prep.loading.buffers import aligned_empty, copy_rows
 from data_prep.video.clip_frames import INPUT_SIZE
 from data_prep.video.decoding import WholeFrames
 from data_prep.video.frame_times import FrameTimes, plan_sampling, take
+from data_prep.video.image_folder import DEFAULT_FPS
 from data_prep.video.pictures import Pictures, display_matrix, orientation, shown_size
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import find_source, is_endless
@@ -102,6 +103,7 @@ class ClipPredictor:
       stride: frames from the start of one block to that of the next; None is the run's.
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
       frame_batch: frames per call of the network.
+      image_fps: how many pictures are a second, where a clip is a folder of pictures.
       keep_attention: whether blocks shall have their attention, and the clip's rest a block too.
     """
 
@@ -113,6 +115,7 @@ class ClipPredictor:
         stride: int | None = None,
         protocol: str | None = None,
         frame_batch: int = 8,
+        image_fps: float = DEFAULT_FPS,
         keep_attention: bool = False,
     ):
         data = model.config.data
@@ -120,7 +123,7 @@ class ClipPredictor:
         self.stride = stride or data.stride
         self.protocol = Protocol(protocol or data.block_rule, model.config.released.last_n)
         self.rule = "released" if "released" in (protocol, data.block_rule) else "paper"
-        self.keep_attention = keep_attention
+        self.keep_attention, self.image_fps = keep_attention, image_fps
         kept = model.recipe["extraction_fps"]
         self.extraction_fps = None if kept == "native" else kept
         # As many blocks as one call of the network completes, at least.
@@ -196,7 +199,7 @@ class ClipStream(contextlib.AbstractContextManager):
         self.result = None
 
     def __enter__(self):
-        source = find_source(self.name, self._stopped)
+        source = find_source(self.name, self._stopped, self._predictor.image_fps)
         with contextlib.ExitStack() as stack:
             self._frames = stack.enter_context(WholeFrames(source, self._stopped))
             self.is_endless = is_endless(source)

@@ -17,7 +17,8 @@ from data_prep.common.progress import Progress
 from data_prep.features.extraction import make_recipe
 from data_prep.features.recipe import differing_fields
 from data_prep.networks.weights import load_googlenet
-from data_prep.video.frames import EXTENSIONS
+from data_prep.video.clip_files import TAKEN, find_clips
+from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
 from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
 from experiments.prediction.output import JsonReport, TextReport, most_probable
 from experiments.prediction.overlay_movie import OverlayMovie, film_size
@@ -36,6 +37,7 @@ def predict(
     stride: int | None = None,
     protocol: str | None = None,
     frame_batch: int = 8,
+    image_fps: float = DEFAULT_FPS,
     overlay: str | None = None,
     as_json: bool = False,
     top: int = 3,
@@ -61,6 +63,7 @@ def predict(
     Raises:
       InputError: where not one clip can be predicted with this run and this network.
     """
+    check_image_fps(image_fps)
     clips = list_clips(names)
     films = film_paths(overlay, clips) if overlay else {}
     model = trained.load(workdir, checkpoint)
@@ -69,23 +72,26 @@ def predict(
     network = matching_network(model, googlenet)
     _make_folders(overlay, films)
     predictor = ClipPredictor(
-        model, network, stride=stride, protocol=protocol, frame_batch=frame_batch, keep_attention=bool(overlay)
+        model,
+        network,
+        stride=stride,
+        protocol=protocol,
+        frame_batch=frame_batch,
+        image_fps=image_fps,
+        keep_attention=bool(overlay),
     )
     status = 0
-    try:
-        report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
-        with told_to_stop() as stop:
-            for clip in clips:
-                try:
-                    _predict_clip(predictor, clip, report, stop, films.get(clip))
-                except InputError as error:
-                    print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
-                    report.failure(clip, error)
-                    status = 1
-                if stop.is_set():
-                    break
-    except BrokenPipeError:  # Whoever read this has seen enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
+    with told_to_stop() as stop:
+        for clip in clips:
+            try:
+                _predict_clip(predictor, clip, report, stop, films.get(clip))
+            except InputError as error:
+                print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+                report.failure(clip, error)
+                status = 1
+            if stop.is_set():
+                break
     return status
 
 
@@ -113,7 +119,7 @@ def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.E
 
 def list_clips(names) -> list[str]:
     """Returns the clips that a user means: of a folder all its video files, also in folders below, sorted; else
-    the name.
+    the name. A folder of numbered pictures is one clip.
 
     Raises:
       InputError: where there is none, or the standard input is named twice.
@@ -125,10 +131,11 @@ def list_clips(names) -> list[str]:
         if not os.path.isdir(name):
             clips.append(name)
             continue
-        videos = (path for path in walk(name, check_names=False) if path.suffix[1:].lower() in EXTENSIONS)
-        found = [path for path in (os.path.join(name, video) for video in videos) if not _is_special(path)]
+        videos, _ = find_clips(walk(name, check_names=False))
+        paths = [os.path.join(name, video) if video.parts else name for video in videos]
+        found = [path for path in paths if not _is_special(path)]
         if not found:
-            raise InputError(f"{name}: no video in this folder; there should be files of {', '.join(EXTENSIONS)}")
+            raise InputError(f"{name}: no video in this folder; there should be files of {TAKEN}")
         clips += found
     if clips.count("-") > 1:
         raise InputError("-: named twice; the standard input can be read once")
@@ -137,7 +144,7 @@ def list_clips(names) -> list[str]:
 
 def _is_special(path: str) -> bool:
     """Whether it is there but no file, such as a named pipe, which is read only where the user named it."""
-    return os.path.exists(path) and not os.path.isfile(path)
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def film_paths(overlay: str, clips) -> dict[str, Path]:

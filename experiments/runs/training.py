@@ -25,6 +25,7 @@ from data_prep.loading.feature_stores import open_store
 from experiments.runs.autosave import Autosave
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
 from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config, with_flags
+from experiments.runs.data_notes import notes_on
 from experiments.runs.flag_effects import without_effect
 from experiments.runs.metrics_log import MetricsLog, describe_epoch
 from experiments.runs.models import MODELS
@@ -34,6 +35,7 @@ from experiments.runs.tensorboard_log import require_tensorboard
 from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
 from experiments.runs.trained import feature_metadata
 from experiments.runs.video_predictions import NotFiniteError, predict_videos
+from experiments.runs.work_folder import work_folder
 
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
@@ -47,9 +49,15 @@ def train(config: RunConfig, workdir) -> dict:
       The line of `metrics.jsonl` about the best epoch.
 
     Raises:
-      InputError: for bad configurations and files, and where the loss is no longer a finite number.
+      InputError: for bad configurations and files, where the loss is no longer a finite number, and while another
+        program is at work in `workdir`.
     """
-    workdir = Path(workdir)
+    with work_folder(workdir):
+        return _train(config, Path(workdir))
+
+
+def _train(config: RunConfig, workdir: Path) -> dict:
+    """As `train`, in a folder that no other program writes into."""
     if config.runtime.tensorboard:
         require_tensorboard()
 
@@ -71,6 +79,9 @@ def train(config: RunConfig, workdir) -> dict:
     short = blocks.num_padded()
     if short:
         say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+
+    for note in notes_on(file, training_videos, held_out_videos) if is_main() else ():
+        say(f"NOTE: {note}")
 
     # Whatever was not held out for it, the attention's health is watched on some of the training part.
     some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])

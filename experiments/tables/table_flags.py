@@ -4,6 +4,7 @@ from absl import flags
 
 from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_flags
 from experiments.runs.flag_effects import given, refuse_without_effect
+from experiments.runs.work_folder import work_folder
 from experiments.tables.comparison import ROWS
 
 flags.disclaim_key_flags()
@@ -34,6 +35,7 @@ def make(table, rows):
     set_by["seed"] = "has no effect: the table's seeds are 0, 1, 2 and so on, see --seeds"
     configs = [ROWS[row].configure(config, seed=0) for row in rows]
     refuse_without_effect(config, configs, given(as_flags(config)), set_by)
-    paths = table(values.workdir, config, values.seeds, values.retrain_to_cost)
+    with work_folder(values.workdir):
+        paths = table(values.workdir, config, values.seeds, values.retrain_to_cost)
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {values.workdir}/cells")

@@ -40,13 +40,13 @@ def test_more_columns_other_orders_and_a_byte_order_mark_are_fine(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("path,frame,x0,y0,x1\na,0,1,2,3\n", "has no column y1; must have path,frame,x0,y0,x1,y1"),
-        ("", "has no column path"),
+        ("path,frame,x0,y0,x1\na,0,1,2,3\n", "no column y1; the first line must be path,frame,x0,y0,x1,y1"),
+        ("", "is empty; its first line must be path,frame"),
         (HEADER, "no boxes in it"),
         (HEADER + "run/a.mp4,0,1,2,x,4\n", "line 2: frame must be a whole number"),
         (HEADER + "run/a.mp4,0.5,1,2,3,4\n", "line 2: frame must be a whole number"),
-        (HEADER + "run/a.mp4,0,1,2,3\n", "line 2: frame must be a whole number"),
-        ("frame,x0,y0,x1,y1,path\n0,1,2,3,4,a\n1,1,2,3,4\n", "line 3: has no path; must name a clip"),
+        (HEADER + "run/a.mp4,0,1,2,3\n", "line 2: must have 6 fields, path,frame,x0,y0,x1,y1, with commas"),
+        ("frame,x0,y0,x1,y1,path\n0,1,2,3,4,a\n1,1,2,3,4\n", "line 3: must have 6 fields"),
         (HEADER + ",0,1,2,3,4\n", "line 2: has no path; must name a clip"),
         (HEADER + "run/a.mp4,-1,1,2,3,4\n", "frame=-1; must be 0 or greater"),
         (HEADER + "run/a.mp4,0,1,2,3,4\nrun/a.mp4,1,3,2,1,4\n", r"line 3: no box, from \(3, 2\) to \(1, 4\)"),
@@ -56,7 +56,7 @@ def test_more_columns_other_orders_and_a_byte_order_mark_are_fine(tmp_path):
         (HEADER + "run/a.mp4,0,1,2,inf,4\n", "line 2: the box leaves the frame"),
         (HEADER + "run/a.mp4,0,1,2,3,4\nrun/a.mp4,0,1,2,3,4\n", "line 3: a second box for frame 0 of run/a.mp4"),
         (HEADER + "run/a.mp4,99999999999,1,2,3,4\n", "frame=99999999999; must be 0 or greater, and below 2147483648"),
-        (HEADER + 'run/a.mp4,0,1,2,3,"4\n', "not readable as comma-separated"),
+        (HEADER + 'run/a.mp4,0,1,2,3,"4\n', "line 2: not readable as a table"),
     ],
 )
 def test_faults_are_named(tmp_path, text, complaint):
@@ -80,13 +80,22 @@ def test_of_clips_of_known_size_boxes_beyond_the_frame_are_faults(tmp_path, row,
         read_boxes(path, SIZES.get)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["path;frame;x0;y0;x1;y1\na.mp4;3;0,5;1;2;4,25\n;;;;;\n", "path\tframe\tx0\ty0\tx1\ty1\na.mp4\t3\t0.5\t1\t2\t4.25"],
+)
+def test_boxes_as_spreadsheets_write_them(tmp_path, text):
+    (found,) = read_boxes(boxes_file(tmp_path, text)).values()
+    assert (found.frames.tolist(), found.boxes.tolist()) == ([3], [[0.5, 1, 2, 4.25]])
+
+
 def test_unreadable_files(tmp_path):
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_boxes(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_boxes(tmp_path)
     (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match="not UTF-16-LE text"):
         read_boxes(tmp_path / "boxes.csv")
 
 

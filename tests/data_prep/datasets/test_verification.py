@@ -36,16 +36,20 @@ def check_splits(capsys):
     """Runs the program in this process and returns its status or its error, and the lines that it prints."""
 
     def check(**values):
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
         with flagsaver.flagsaver(**values):
             try:
-                result = check_splits_program.main(["check_splits"])
+                result = check_splits_program.main()
             except InputError as error:
                 result = str(error)
         return result, capsys.readouterr().out.splitlines()
 
-    return check
+    before = set(flags.FLAGS)
+    check_splits_program.define_flags()
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    yield check
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
 
 
 def set_avi_rate(path, scale, rate):

@@ -1,5 +1,7 @@
 import dataclasses
 import os
+import subprocess
+import sys
 import time
 
 import h5py
@@ -191,3 +193,19 @@ def test_absolute_paths_and_addresses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute_path("a/../features.h5") == f"{tmp_path}/features.h5"
     assert absolute_path("gs://lab/ucf11_googlenet/1.0.0") == "gs://lab/ucf11_googlenet/1.0.0"
+
+
+def opened_by_another_process(path, **environment) -> str:
+    command = f"from data_prep.features.opening import open_features; print(len(open_features({str(path)!r}).names))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+
+def test_a_file_that_is_open_elsewhere_is_read(path):
+    with h5py.File(path, "r+"):
+        assert opened_by_another_process(path) == "3"
+        if os.name == "posix":
+            said = opened_by_another_process(path, HDF5_USE_FILE_LOCKING="TRUE")
+            assert "features.h5: is open for writing in another program" in said and "extract it again" not in said

@@ -1,0 +1,82 @@
+"""The index.csv of a `folder` data set."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from attention_ar.errors import InputError
+from data_prep.common.spreadsheet import Row, read_table
+from data_prep.datasets.clip_list import Clip, split_of
+from data_prep.datasets.look_alike import normal, normal_names
+from data_prep.datasets.official_lists import some
+
+INDEX = "index.csv"
+
+_COLUMNS = ("path", "label", "group", "split")
+
+
+def read_index(index: Path, paths: Iterable[PurePosixPath]) -> list[Clip]:
+    """Reads an index.
+
+    A path may have backslashes, and another Unicode form than on disk. Names are returned as they are on disk, those of
+    classes and groups in the form NFC.
+
+    Args:
+      index: the file.
+      paths: what `walk` returned for its folder.
+
+    Raises:
+      InputError: for a line that is wrong.
+    """
+    table = read_table(index, _COLUMNS, required=("path", "label"))
+    if not table.rows:
+        raise InputError(f"{index}: no clips in it; every line after the first names one")
+    on_disk = _OnDisk(paths)
+    clips = [_clip(row, on_disk) for row in table.rows]
+    normal_names(label.strip() for row in table.rows for label in row.fields["label"].split("|"))
+    twice = sorted(path for path, count in Counter(clip.path for clip in clips).items() if count > 1)
+    if twice:
+        raise InputError(f"{index}: named more than once: {some(twice)}; one line per clip")
+    return clips
+
+
+class _OnDisk:
+    """Finds names on disk."""
+
+    def __init__(self, paths: Iterable[PurePosixPath]):
+        found = {path.as_posix() for path in paths}
+        self._there = found | {parent.as_posix() for path in paths for parent in path.parents}
+        self._of_form = {normal(path): path for path in sorted(self._there)}
+
+    def find(self, path: str) -> str:
+        """Returns the path as it is on disk, or as it is written where nothing like it is there."""
+        for written in (path, path.replace("\\", "/")):
+            plain = PurePosixPath(written).as_posix()
+            if plain in self._there:
+                return plain
+            if normal(plain) in self._of_form:
+                return self._of_form[normal(plain)]
+        return plain
+
+
+def _clip(row: Row, on_disk: _OnDisk) -> Clip:
+    written = row.fields["path"]
+    for path in (PurePosixPath(written), PurePosixPath(written.replace("\\", "/"))):
+        has_drive = path.parts[:1] and path.parts[0][1:] == ":"
+        if os.path.isabs(path) or has_drive or ".." in path.parts:
+            raise InputError(f"{row.where}: {written!r} leaves the folder; paths must stay below the index")
+    if not PurePosixPath(written).name:
+        raise InputError(f"{row.where}: the path is empty; it must name a clip")
+    labels = [normal(label.strip()) for label in row.fields["label"].split("|")]
+    if not all(labels):
+        raise InputError(f"{row.where}: {written} has an empty label; several are joined as in run|jump")
+    split = ""
+    if "split" in row.fields:
+        split = split_of(row.fields["split"])
+        if not split:
+            raise InputError(
+                f"{row.where}: split {row.fields['split']!r} is unknown; it must be train, validation or test"
+            )
+    group = normal(row.fields.get("group", ""))
+    return Clip(on_disk.find(written), tuple(sorted(set(labels))), group, split)

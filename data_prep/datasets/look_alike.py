@@ -1,0 +1,43 @@
+"""Class names that are different texts, and that people take for the same."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
+from absl import logging
+
+# Greek and Cyrillic letters that look like Latin ones, in small letters. Digits that do come last.
+_LIKE_LATIN = str.maketrans(
+    "авеёзіїјкмнорсѕтухһԁԛԝαβγεηικνορτυχωϲ01|",
+    "abee3iijkmhopcstyxhdqwabyenikvoptuxwcoll",
+)
+
+
+def normal(text: str) -> str:
+    """Returns a name in Unicode's normal form NFC: a Mac writes é as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", text)
+
+
+def normal_names(names: Iterable[str]) -> list[str]:
+    """Returns names in their normal form, and says where that makes one name of two."""
+    names, of_form = list(names), defaultdict(set)
+    for name in names:
+        of_form[normal(name)].add(name)
+    for name, written in of_form.items():
+        if len(written) > 1:
+            logging.warning("%s is written in %d Unicode forms, which are taken for one class", name, len(written))
+    return [normal(name) for name in names]
+
+
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Returns the names that differ only in case, blanks and the like, Unicode form, or letters that look the same."""
+    of_look = defaultdict(list)
+    for name in sorted(set(names)):
+        of_look[_look(name)].append(name)
+    return [alike for alike in of_look.values() if len(alike) > 1]
+
+
+def _look(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    visible = (c for c in folded if unicodedata.category(c) not in ("Cf", "Cc", "Zs") and c not in "_-.")
+    return "".join(visible).translate(_LIKE_LATIN) or name
