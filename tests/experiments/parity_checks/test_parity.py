@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
+from experiments.parity_checks import whole_runs
 from experiments.parity_checks.cases import find_cases, rows_of
 from experiments.parity_checks.table import Row, compare, errors, grouped, render, same, summarize
 
@@ -123,6 +124,8 @@ def test_what_the_original_does_wrong_is_named(rows):
     assert accident in named["e17c_mAP_ties_many_videos"]
     nan = "gradient: the original's is NaN for logits above 15; ours is finite, as in float64"
     assert nan in named["m136_mAP_saturated_NaN"]
+    first = "the original keeps the end of its first epoch, whatever its score; our training keeps the best"
+    assert first in named["t191_ucf11_adam"]
     assert not named["m115_all_dropout"] and not named["e172_acc_ties"]
 
 
@@ -158,6 +161,30 @@ def test_a_changed_number_is_found(rows, tmp_path, case, file, array, change, qu
     assert not failed(folder)
     changed(folder, f"{case}{file}", array, change)
     assert any(name.startswith(quantity) for name in failed(folder))
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept_after"),
+    [
+        ((0.5, 0.25, 0.4, 0.25), 7),  # The end of the first epoch is kept although update 5 scored more …
+        ((0.5, 0.25, 0.5, 0.25), 10),  # … until a score comes up to the best of all.
+        ((0.5, 0.5, 0.25, 0.75), 14),
+    ],
+)
+def test_the_original_keeps_the_end_of_its_first_epoch_whatever_its_score(monkeypatch, scores, kept_after):
+    """A recorded run of two epochs of 7 updates, evaluated after updates 5, 7, 10 and 14."""
+    (case,) = (case for case in find_cases(GOLDEN) if case.name == "t191_ucf11_adam")
+    run = whole_runs.Run(case)
+    left = iter(scores)
+    monkeypatch.setattr(
+        whole_runs, "score", lambda run, split, predictions: next(left, 0.0) if split == "valid" else 0.0
+    )
+    initial = {name: case.arrays[f"init__{name}"] for name in case.about["param_order"]}
+    replay = whole_runs.Replay(case, run, initial, np.float32)
+    sums = [[np.sum(replay.best[name]), np.sum(np.abs(replay.best[name]))] for name in case.about["param_order"]]
+    distances = np.max(np.abs(replay.sums - sums), axis=(1, 2))
+    assert np.argmin(distances) + 1 == kept_after
+    assert distances[kept_after - 1] < 1e-4 * np.max(np.delete(distances, kept_after - 1))
 
 
 def test_options_are_read_from_the_files(tmp_path):
