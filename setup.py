@@ -39,7 +39,7 @@ setup(
         "scikit-learn>=1.7",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
+        "test": ["pytest>=8.4", "import-linter>=2.13", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
         "tensorboard": ["tensorboardX>=2.6.4"],
         "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports
