@@ -27,11 +27,11 @@ setup(
         "tensorflow-datasets>=4.9.8",
         "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
         "array_record>=0.8",
-        "etils[epath]>=1.9",
+        "etils[epath]>=1.9.1",
         "absl-py>=2.1",
         "av>=18.1",
         "libarchive-c>=5.3",
-        "onnx>=1.19",
+        "onnx>=1.19.1",
         "matplotlib>=3.11",
         "pillow>=11.0",
         "psutil>=6.0",
