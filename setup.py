@@ -27,11 +27,11 @@ setup(
         "tensorflow-datasets>=4.9.8",
         "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
         "array_record>=0.8",
-        "etils[epath]>=1.9",
+        "etils[epath]>=1.9.1",
         "absl-py>=2.1",
         "av>=18.1",
         "libarchive-c>=5.3",
-        "onnx>=1.19",
+        "onnx>=1.19.1",
         "matplotlib>=3.11",
         "pillow>=11.0",
         "psutil>=6.0",
@@ -39,7 +39,7 @@ setup(
         "scikit-learn>=1.7",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
+        "test": ["pytest>=8.4", "import-linter>=2.13", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
         "tensorboard": ["tensorboardX>=2.6.4"],
         "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports

@@ -36,14 +36,6 @@ QUANTITIES = {
 DEAD_GRADIENT = "decoder_c_tt"
 """It shifts all arguments of a softmax alike: its gradient is 0 up to rounding."""
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-"""For small programs that run a few times: compiling them fast matters more than running them fast."""
-
-
-def quick_jit(function, **options):
-    """jax.jit, compiling quickly where it is known how."""
-    return jax.jit(function, compiler_options=QUICK if jax.default_backend() == "cpu" else None, **options)
-
 
 def model_options(recorded: dict) -> dict:
     """Our names for the authors' options, whose values may stand in lists as their scripts have them."""
@@ -93,11 +85,11 @@ class Inputs:
             "out": [next(drawn) for _ in range(1, self.model.n_layers_out)],
         }
 
-    def value_and_gradients(self, params=None, objective=None, quick=True):
+    def value_and_gradients(self, params=None, objective=None):
         """Returns cost, what `released_cost` returns beside it, and the gradient of each parameter."""
         data = (self.x, self.mask, self.labels, self.dropout_masks)
         params = self.params if params is None else params
-        return jax.device_get(cost_and_gradients(quick)(self.model, objective or self.objective, params, *data))
+        return jax.device_get(cost_and_gradients(self.model, objective or self.objective, params, *data))
 
 
 def released_cost(params, model, objective, x, mask, labels, dropout_masks):
@@ -107,20 +99,19 @@ def released_cost(params, model, objective, x, mask, labels, dropout_masks):
     return cost, (logits, out, parts)
 
 
-@functools.cache
-def cost_and_gradients(quick: bool):
-    """Returns a compiled function of model, objective, params, x, mask, labels and dropout masks."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def cost_and_gradients(model, objective, params, *data):
+    """Returns the cost, what `released_cost` returns beside it, and the gradients.
 
-    def function(model, objective, params, *data):
-        (cost, beside), gradients = jax.value_and_grad(released_cost, has_aux=True)(params, model, objective, *data)
-        return cost, beside, gradients
+    `data` are x, mask, labels and dropout masks.
+    """
+    (cost, beside), gradients = jax.value_and_grad(released_cost, has_aux=True)(params, model, objective, *data)
+    return cost, beside, gradients
 
-    return (quick_jit if quick else jax.jit)(function, static_argnums=(0, 1))
 
-
-def our_quantities(inputs: Inputs, quick: bool) -> dict:
+def our_quantities(inputs: Inputs) -> dict:
     """Computes what was recorded, under the recorded names."""
-    cost, (logits, out, parts), gradients = inputs.value_and_gradients(quick=quick)
+    cost, (logits, out, parts), gradients = inputs.value_and_gradients()
     return {
         "init_state": out["first_h"],
         "init_memory": out["first_c"],
@@ -203,14 +194,11 @@ def model_case(case: Case):
     for precision, dtype, arrays, context in precisions(case):
         with context:
             recorded[precision], inputs[precision] = arrays, Inputs(case, dtype)
-            ours[precision] = our_quantities(inputs[precision], quick=True)
+            ours[precision] = our_quantities(inputs[precision])
     in64, their64 = ours.get(FLOAT64, {}), recorded.get(FLOAT64, {})
     kinds = ("forward", "gradient")
     own = {k: largest_difference(ours[FLOAT32], in64, k) for k in kinds}
     theirs = {k: largest_difference(recorded[FLOAT32], their64, k) for k in kinds}
-    if max(own.values()) > 1e-5:
-        # Where rounding shows, it shall be that of the program as everybody compiles it.
-        ours[FLOAT32] = our_quantities(inputs[FLOAT32], quick=False)
     tolerance = {
         FLOAT32: {k: max(2e-5, min(3 * theirs[k], 10 * own[k])) for k in kinds},
         FLOAT64: dict.fromkeys(kinds, 1e-9),
@@ -333,7 +321,7 @@ def optimizer_case(case: Case):
 def follow(inputs, optimizer, num_updates):
     """Returns the cost before each update and after the last, and each parameter after each update."""
     params, state = inputs.params, optimizer.init(inputs.params)
-    update = quick_jit(optimizer.update)
+    update = jax.jit(optimizer.update)
     costs, trace = [], {name: [] for name in params}
     for _ in range(num_updates):
         cost, _, gradients = inputs.value_and_gradients(params)

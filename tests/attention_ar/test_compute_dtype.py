@@ -86,6 +86,7 @@ def test_features_of_fewer_bits_are_taken_as_the_numbers_they_are(name, dtype):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16_learns_as_float32_does():
     labels = np.eye(C, dtype=np.float32)[[0, 1, 2, 0]]
     x = features() + 2 * np.repeat(labels, (D + C - 1) // C, axis=1)[:, None, None, :D]  # A class is seen at once.

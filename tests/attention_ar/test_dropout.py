@@ -74,6 +74,7 @@ def params_and_features():
     return tree, X
 
 
+@pytest.mark.slow
 def test_recurrent_connections_are_never_dropped():
     """With every non-recurrent connection cut, the state still flows from step to step, exactly as Eqs. 1 to 3 say."""
     params, X = params_and_features()
@@ -131,6 +132,7 @@ def test_each_connection_is_masked_where_it_should_be(connection):
         assert logits_differ.tolist() == [7]
 
 
+@pytest.mark.slow
 def test_an_example_keeps_its_mask_wherever_it_stands():
     keys = example_keys(jax.random.key(5), jnp.arange(6))
     halves = [example_keys(jax.random.key(5), jnp.arange(3) + offset) for offset in (0, 3)]
@@ -148,6 +150,7 @@ def test_an_example_keeps_its_mask_wherever_it_stands():
     assert np.max(np.abs(apply(X[4:], jnp.arange(2)) - whole[4:])) > 1e-4
 
 
+@pytest.mark.slow
 def test_nothing_is_dropped_at_test_time_or_by_softmax_regression():
     X = jnp.ones((2, 3, K2, 5))
     model = ar.SoftAttentionLSTM(C, hidden_dim=8)

@@ -107,6 +107,7 @@ def test_inception_concatenates_its_four_branches():
     np.testing.assert_array_equal(y[0, 0], [0 + 1, 3 + 1, 8 + 1, 0 + 1])
 
 
+@pytest.mark.slow
 def test_double_precision(x64):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 5, 5, 16))

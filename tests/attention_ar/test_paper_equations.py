@@ -148,6 +148,7 @@ def test_models_agree_with_the_paper_in_float64(x64, glimpse, size):
     assert abs(total - sum(parts_expected)) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("glimpse", ["soft", "mean", "max"])
 @pytest.mark.parametrize("size", [SIZES[0], *SIZES[5:8]])
 def test_models_agree_with_the_paper_in_float32(glimpse, size):
@@ -206,6 +207,7 @@ def test_softmax_regression_never_copies_the_cubes():
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * math.prod(x.shape) / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("glimpse", ["soft", "mean", "max"])
 def test_gradients_agree_with_finite_differences(x64, glimpse):
     """Every parameter array, along a random direction of its own, of the full loss with dropout."""
@@ -264,6 +266,7 @@ def test_names_and_shapes_of_the_parameters():
     }
 
 
+@pytest.mark.slow
 def test_initial_weights():
     """Square matrices, each gate's among them, are orthogonal; the others have a deviation of 0.01; biases are 0."""
     D, d = 96, 64
@@ -288,6 +291,7 @@ def test_initial_weights():
 # --- Properties -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_location_softmax_sums_to_one(x64):
     model, params, X, _ = random_case("soft", (2, 6, 49, 4, 3, 2, 3, 1), seed=2, dtype=np.float64)
     params = jax.tree.map(lambda theta: 20 * theta, params)
@@ -296,6 +300,7 @@ def test_location_softmax_sums_to_one(x64):
     assert np.min(out["attention"]) >= 0
 
 
+@pytest.mark.slow
 def test_cells_may_be_permuted_together_with_W(x64):
     model, params, X, _ = random_case("soft", SIZES[0], seed=3, dtype=np.float64)
     permutation = np.random.default_rng(0).permutation(X.shape[2])
@@ -308,6 +313,7 @@ def test_cells_may_be_permuted_together_with_W(x64):
     assert largest_error(model.apply({"params": params}, X)[0], logits) > 1e-3
 
 
+@pytest.mark.slow
 def test_uniform_attention_is_average_pooling(x64):
     model, params, X, _ = random_case("soft", SIZES[0], seed=4, dtype=np.float64)
     params["location_softmax"]["kernel"] = np.zeros_like(params["location_softmax"]["kernel"])
@@ -318,6 +324,7 @@ def test_uniform_attention_is_average_pooling(x64):
     assert largest_error(pooled.apply({"params": params}, X)[0], logits) < 1e-12
 
 
+@pytest.mark.slow
 def test_the_future_enters_through_the_first_state_alone(x64):
     model, params, X, _ = random_case("soft", (1, 6, 9, 4, 3, 3, 2, 1), seed=6, dtype=np.float64)
     changed = X.copy()

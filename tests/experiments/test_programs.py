@@ -34,6 +34,7 @@ def run(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_and_unknown_flags(program):
     found = run("-m", program, "--help")
@@ -44,6 +45,7 @@ def test_help_and_unknown_flags(program):
     assert wrong.stderr == "error: Unknown command line flag 'no_such_flag'; see --help\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +110,7 @@ def test_bad_input_is_one_line(arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_importing_touches_no_device_and_brings_no_tensorflow():
     program = (
         "import sys, attention_ar, data_prep.features.extraction\n"

@@ -115,6 +115,7 @@ def test_equations(options, x64):
     np.testing.assert_array_equal(out["c"][2], np.stack([out["first_c"][2]] * T))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_gradient_against_finite_differences(multi_label, x64):
     """Every parameter array, all options on, against central differences along a random direction."""
@@ -181,6 +182,7 @@ def test_names_and_shapes_of_the_parameters():
     }
 
 
+@pytest.mark.slow
 def test_initial_values():
     """Square matrices orthogonal, gate by gate; all others N(0, 0.01²), and Wc_att although square; the rest 0."""
     model = ReleasedAttentionLSTM(num_classes=7, hidden_dim=32, dim_out=32, n_layers_att=2, selector=True)
@@ -249,6 +251,7 @@ class TestDropout:
         assert not np.allclose(apply(6, jnp.arange(B)), logits)
         assert not np.allclose(logits[0], logits[1])  # of equal blocks
 
+    @pytest.mark.slow
     def test_the_recurrence_is_spared(self):
         """Without layers in front of the first state no mask reaches state or attention."""
         logits, out = self.apply(make(), train=True, rngs={"dropout": jax.random.key(0)})

@@ -71,6 +71,7 @@ def test_first_step_of_adam_is_too_long():
     )
 
 
+@pytest.mark.slow
 def test_adam_forgets_its_oddity(x64):
     """After many equal gradients it walks at 2e-4 a step, as Adam does."""
     trace = run(optimizers.released_adam(), np.ones((5000, 1)))

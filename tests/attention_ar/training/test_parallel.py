@@ -62,11 +62,13 @@ def test_eight_devices_do_what_one_does(way, store, dtype):
     require_same(leaves({"params": params, "metrics": metrics}), on_one_device(dtype), TOLERANCE[dtype])
 
 
+@pytest.mark.slow
 def test_a_cost_that_is_a_sum_over_the_batch_is_one_over_the_devices_too(x64):
     params, metrics = twenty_steps.after_twenty_steps("pmap", "host", np.float64, twenty_steps.RELEASED)
     require_same(leaves({"params": params, "metrics": metrics}), on_one_device(np.float64, True), 1e-12)
 
 
+@pytest.mark.slow
 def test_twenty_steps_change_the_parameters_and_count_real_blocks():
     """So that what is compared above is not nothing: twice the gradient would be seen."""
     found = on_one_device(np.float32)

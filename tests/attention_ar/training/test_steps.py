@@ -36,6 +36,7 @@ def compiled(optimizer_name="adam"):
     return jax.jit(step), jax.jit(init)(jax.random.key(0), batch(1)["features"])
 
 
+@pytest.mark.slow
 def test_a_step_is_gradient_descent_on_the_objective():
     step, state = compiled("sgd")
     data = batch(5)
@@ -56,6 +57,7 @@ def test_a_step_is_gradient_descent_on_the_objective():
     assert (int(metrics["step"]), int(new_state.step), bool(metrics["finite"])) == (1, 1, True)
 
 
+@pytest.mark.slow
 def test_padding_has_no_part_in_the_step():
     step, state = compiled("sgd")
     real = batch(5)
@@ -70,6 +72,7 @@ def test_padding_has_no_part_in_the_step():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_learns_and_dropout_changes_from_step_to_step():
     step, state = compiled()
     data = batch(8)
@@ -83,6 +86,7 @@ def test_training_learns_and_dropout_changes_from_step_to_step():
     assert not np.array_equal(still.params["lstm_1"]["kernel"], other.params["lstm_1"]["kernel"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_feature_that_is_not_finite_is_noticed(value):
     step, state = compiled()
@@ -142,6 +146,7 @@ def test_a_model_of_single_frames_sees_each_frame_once():
 # --- Checkpoints ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_latest_and_best_are_kept_and_restored_to_the_bit(tmp_path):
     step, state = compiled()
     saved = {}

@@ -1,10 +1,34 @@
+"""What a long job prints where there is no terminal."""
+
+import pytest
+
 from data_prep.common import progress
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
-    seconds = iter([0.0, 10.0, 40.0, 50.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
-    with progress.Progress(1000, 200, "frame") as shown:
-        for _ in range(3):
-            shown.advance(100)
-    assert capsys.readouterr().err == "400 of 1000 frames, 5.0 frames/s, 02:00 left\n"
+def printed(monkeypatch, capsys, seconds, total, done, counts):
+    """Returns the lines that a job prints which begins at the first of `seconds` and advances at the others."""
+    clock = iter(seconds)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress(total, done, "frame") as shown:
+        for count in counts:
+            shown.advance(count)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_line_every_30_seconds(monkeypatch, capsys):
+    lines = printed(monkeypatch, capsys, [0, 10, 30, 31, 50, 60, 61], 1000, 0, [100] * 6)
+    assert [line.split(",")[0] for line in lines] == ["300 of 1000 frames"]
+    lines = printed(monkeypatch, capsys, [0, 31, 62, 62.5], 1000, 0, [100] * 3)
+    assert [line.split(",")[0] for line in lines] == ["100 of 1000 frames", "200 of 1000 frames"]
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "counts", "line"),
+    [
+        (1000, 200, [100, 100], "400 of 1000 frames, 5.0 frames/s, 02:00 left"),  # 200 frames in 40 seconds
+        (1000, 0, [100, 100], "200 of 1000 frames, 5.0 frames/s, 02:40 left"),
+        (300, 200, [100, 100], "400 of 300 frames, 5.0 frames/s, 00:00 left"),  # An estimate that was too small.
+    ],
+)
+def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch, capsys, total, done, counts, line):
+    assert printed(monkeypatch, capsys, [0, 10, 40], total, done, counts) == [line]

@@ -109,6 +109,7 @@ def tiny_run(features, model) -> RunConfig:
     return RunConfig(*(p(**{f.name: values[f.name] for f in dataclasses.fields(p) if f.name in values}) for p in parts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", list(ON_DISK))
 def test_from_the_directory_to_one_epoch(miniature, fake_network, tmp_path, dataset):
     found = list_clips(dataset, miniature(dataset), allow_missing=True)

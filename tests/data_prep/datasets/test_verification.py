@@ -247,6 +247,7 @@ def test_missing_clips_are_named_and_counted(leaking, check_splits):
     ]
 
 
+@pytest.mark.slow
 def test_in_the_official_lists_leaks_are_reported(miniature, tmp_path):
     folder = tmp_path / "hmdb51"
     shutil.copytree(miniature("hmdb51"), folder)

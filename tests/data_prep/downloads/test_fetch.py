@@ -306,6 +306,7 @@ def test_what_no_server_gives(server, tmp_path, capsys):
     assert f"failed: {absent}: HTTP Error 404" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_program(tmp_path):
     def run(*arguments):
         command = [sys.executable, "-m", "data_prep.download", *arguments]

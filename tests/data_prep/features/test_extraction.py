@@ -201,6 +201,7 @@ def test_program_ends_badly_when_too_much_is_lost(bad_clips, tmp_path, run_main)
     assert run_main(**arguments, max_bad=0.5) == 0
 
 
+@pytest.mark.slow
 def test_program_says_one_line_and_nothing_is_left(data_dir, tmp_path):
     repository = Path(__file__).resolve().parents[3]
     run = subprocess.run(

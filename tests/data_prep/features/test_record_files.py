@@ -414,6 +414,7 @@ def test_buckets_are_not_taken_for_files(monkeypatch):
     assert asked == ["gs://lab/features/ucf11_googlenet/1.0.0"]
 
 
+@pytest.mark.slow
 def test_program(exported, tmp_path):
     from data_prep.features.hdf5_file import write_features
 

@@ -87,6 +87,7 @@ attempt()
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again(clips, data_dir, fake_network, tmp_path):
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

@@ -65,6 +65,7 @@ def error_of(function, *args):
 # The network
 
 
+@pytest.mark.slow
 def test_every_stage_agrees_with_onnxruntime(real_file, real_network, photos):
     runtime = pytest.importorskip("onnxruntime")
     model = onnx.load(real_file, load_external_data=False)
@@ -112,6 +113,7 @@ def test_recipe_of_a_file(real_file, real_network):
     }
 
 
+@pytest.mark.slow
 def test_a_frame_has_the_same_features_in_any_company(random_network):
     frames, others = noise(0), noise(1)
     others[1] = frames[1]
@@ -227,6 +229,7 @@ def test_no_file(tmp_path, name, reason):
     )
 
 
+@pytest.mark.slow
 def test_the_variable_and_then_the_cache(tmp_path, monkeypatch, real_file, real_network):
     cache_directory().mkdir(parents=True)
     shutil.copy(real_file, cache_directory() / "googlenet-12.onnx")

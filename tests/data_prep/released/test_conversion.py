@@ -264,6 +264,7 @@ def test_too_small_a_disk(tmp_path, small, monkeypatch):
         from_released(small, tmp_path / "f.h5")
 
 
+@pytest.mark.slow
 def test_as_a_user_types_it(tmp_path):
     def convert(*arguments):
         command = [sys.executable, "-m", "data_prep.convert_released", *arguments]

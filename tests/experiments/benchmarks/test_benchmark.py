@@ -120,6 +120,7 @@ def test_cores_and_sizes_are_checked():
         Settings(compute_dtypes="float16").dtypes("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ["train_step", "released"])
 def test_the_other_steps_run_at_toy_size(benchmark):
     settings = Settings(batch_sizes="2", torch=False, **SIZES)
@@ -130,6 +131,7 @@ def test_the_other_steps_run_at_toy_size(benchmark):
     assert workload.flops > 0
 
 
+@pytest.mark.slow
 def test_a_whole_run_at_toy_size(tmp_path):
     """Every benchmark of the model with real processes, without torch so that it takes seconds."""
     flags = [f"--{name}={value}" for name, value in TOY.items()]

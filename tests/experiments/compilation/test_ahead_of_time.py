@@ -1,4 +1,4 @@
-"""Compiling for pods that are not here: the pods, what is read from a compiled step, and, with libtpu, the whole."""
+"""Compiling for TPUs that are not here: topologies, what a compiled step tells, and, with libtpu, the whole."""
 
 import dataclasses
 import importlib.util
@@ -177,11 +177,12 @@ def test_the_report_for_people():
 
 
 @pytest.mark.parametrize(
-    ("name", "grid", "hbm"),
+    ("name", "num_chips", "gibibytes"),
     [("v4:2x2x4", 16, 32), ("v5e:4x4", 16, 16), ("v5p:2x2x4", 16, 95), ("v6e:4x4", 16, 32), ("v5e:1x1x1", 1, 16)],
 )
-def test_pods(name, grid, hbm):
-    assert (find_pod(name).num_devices, find_pod(name).generation.hbm) == (grid, hbm * 2**30)
+def test_a_name_gives_the_chips_and_the_memory_of_each(name, num_chips, gibibytes):
+    assert find_pod(name).num_devices == num_chips
+    assert find_pod(name).generation.hbm == gibibytes * 2**30
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_pods(name, grid, hbm):
         ("v6e:32x16", "512 chips; the largest v6e pod has 256"),
     ],
 )
-def test_pods_that_do_not_exist_are_refused(name, reason):
+def test_topologies_that_do_not_exist_are_refused(name, reason):
     with pytest.raises(InputError) as error:
         find_pod(name)
     assert str(error.value).startswith(f"topology={name}: {reason}")
@@ -265,7 +266,7 @@ def test_a_grid_that_hosts_cannot_form_is_refused():
 
 @needs_libtpu
 @pytest.mark.parametrize(("topology", "chips", "hosts"), [("v5e:2x4", 8, 2), ("v4:2x2x1", 4, 1), ("v6e:1x1", 1, 1)])
-def test_pods_that_are_not_here(topology, chips, hosts, tmp_path):
+def test_libtpu_compiles_for_a_topology_that_is_not_here(topology, chips, hosts, tmp_path):
     arguments = ["--topology=" + topology, "--num_steps=3", "--num_cells=4", "--input_dim=8", "--num_classes=3"]
     arguments += ["--hidden_dim=8", "--num_layers=2", "--batch_size=16", "--output=" + str(tmp_path / "found.json")]
     done = subprocess.run(

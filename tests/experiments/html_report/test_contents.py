@@ -42,6 +42,7 @@ class Page(html.parser.HTMLParser):
         return [(attributes, text) for name, attributes, text in self.elements if name == tag]
 
 
+@pytest.mark.slow
 def test_page_holds_the_run_and_no_name_is_markup(hostile_report):
     page = Page(hostile_report.path)
     kinds = [attributes.get("type") for attributes, _ in page.all("script")]
@@ -55,6 +56,7 @@ def test_page_holds_the_run_and_no_name_is_markup(hostile_report):
                    for tag, attributes, _ in page.elements)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_was_held_out_is_counted_by_whatever_rule(small_run, write_tiny):
     def said(features=None, **changes):
         data = replace(model.config.data, **changes)
@@ -71,6 +73,7 @@ def test_what_was_held_out_is_counted_by_whatever_rule(small_run, write_tiny):
     assert said(other) == "test of other; training was on tiny: see that no clip is in both"
 
 
+@pytest.mark.slow
 def test_policy_allows_the_pages_own_script_and_style_alone(hostile_report):
     page = Page(hostile_report.path)
     (policy,) = [a["content"] for a, _ in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
@@ -82,6 +85,7 @@ def test_policy_allows_the_pages_own_script_and_style_alone(hostile_report):
     assert not re.search(r"""(src|href)=["'](?!data:|#)|url\(|@import|innerHTML|eval\(""", page.all("script")[-1][1])
 
 
+@pytest.mark.slow
 def test_clips_carry_frames_attention_and_steps(hostile_report, small_run):
     model = trained.load(small_run)
     file = model.open_features(hostile_report.features)
@@ -135,6 +139,7 @@ def test_what_is_no_number_becomes_null_and_no_string_ends_the_script():
     assert text == (r'{"a":[null,1.5,"\u003c/script\u003e\u003c!-- \u0026 \ud800"],"b":[null,true,null]}')
 
 
+@pytest.mark.slow
 def test_several_labels_have_average_precisions_and_no_confusion(small_run):
     from experiments.runs.protocol import PAPER
     from experiments.runs.video_predictions import VideoPredictions
@@ -153,6 +158,7 @@ def test_several_labels_have_average_precisions_and_no_confusion(small_run):
     assert said["scores"]["mean_average_precision"] == pytest.approx(11 / 12)
 
 
+@pytest.mark.slow
 def test_bad_requests_are_one_line_and_leave_nothing(small_run, tmp_path):
     with pytest.raises(InputError, match=r"config.json: No such file.*--workdir must name a trained run"):
         report(tmp_path)

@@ -38,6 +38,7 @@ def test_claims_are_held_against_the_numbers_and_reported_as_found():
     )
 
 
+@pytest.mark.slow
 def test_figure_3_has_a_row_for_each_run_and_its_numbers_beside_it(
     small_run, other_run, clips, tmp_path, pixels, colours
 ):
@@ -55,6 +56,7 @@ def test_figure_3_has_a_row_for_each_run_and_its_numbers_beside_it(
     np.testing.assert_allclose(sheet[70:170, -150:-20].mean((0, 1)), colours["wave"], atol=12)
 
 
+@pytest.mark.slow
 def test_figure_3_refuses_what_cannot_be_compared(run):
     with pytest.raises(InputError, match=r"all runs given have λ = 0: give --workdir for each"):
         check_comparable([run, run])

@@ -35,6 +35,7 @@ def wanderer(run):
     return params, optimise, np.argsort(-np.asarray(jax.nn.softmax(said).mean((0, 1)))).tolist()
 
 
+@pytest.mark.slow
 def test_only_W_is_optimised_until_the_clip_is_right(wanderer):
     params, optimise, (_, second, _) = wanderer
     found, right, lines = optimise(second, max_steps=100)
@@ -53,6 +54,7 @@ def test_only_W_is_optimised_until_the_clip_is_right(wanderer):
         assert same == (path[0].key != "location_softmax"), path
 
 
+@pytest.mark.slow
 def test_a_long_clips_gradient_is_that_of_all_its_blocks(run, wanderer):
     """Five blocks in batches of two, of which the last is filled up, against the mean over all five at once."""
     x = np.random.default_rng(3).uniform(0, 2, (5, 4, 9, 8)).astype(np.float32)
@@ -86,6 +88,7 @@ def test_a_long_clips_gradient_is_that_of_all_its_blocks(run, wanderer):
     np.testing.assert_allclose(found["location_softmax"]["kernel"], last, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_stops_where_told_and_says_that_it_has_not_succeeded(wanderer):
     _, optimise, (best, _, worst) = wanderer
     _, right, lines = optimise(worst, max_steps=2)
@@ -105,6 +108,7 @@ def test_random_W_is_uniform_between_its_extremes(run):
     assert with_W({**params, "b": 1}, W) == {"location_softmax": {"kernel": W}, "b": 1}
 
 
+@pytest.mark.slow
 def test_figure_9_keeps_the_log_of_the_optimisation(small_run, clips, tmp_path, run, pixels, colours):
     paths, remarks = draw_figure("9", [small_run], data_dir=clips, output=tmp_path, max_steps=3, num_columns=2)
     assert [path.name for path in paths] == ["figure9.png", "figure9.jsonl"]

@@ -19,7 +19,7 @@ SAID = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0.7, 0.3], [0.6, 0, 0.4], [0,
 SURVEY = Survey(np.arange(6), SAID, {"entropy": np.array([1.0, 2, 3, 4, 0, 5])}, {})
 
 
-def test_the_surest_come_first_and_one_of_each_class_before_the_second_of_any():
+def test_the_surest_come_first_and_every_class_before_any_twice():
     assert rank(SURVEY, LABELS, True) == [4, 0, 1, 2]
     assert rank(SURVEY, LABELS, False) == [3, 5]
 

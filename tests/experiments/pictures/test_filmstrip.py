@@ -70,6 +70,7 @@ def test_long_captions_and_line_breaks_stay_on_one_line_inside_the_picture(tmp_p
     assert (sheet[:28, :-4] < 128).any() and (sheet[:28, -3:] > 200).all()
 
 
+@pytest.mark.slow
 def test_strip_of_noise_is_made_smaller_until_it_keeps_the_limit(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (8, 240, 320, 3), np.uint8)
     filmstrip(frames, np.full((8, 49), 1 / 49), "noise", tmp_path / "strip.png", height=240)

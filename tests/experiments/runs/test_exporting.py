@@ -43,6 +43,7 @@ def some_features(batch_size):
     return np.random.default_rng(0).uniform(0, 3, (batch_size, 4, 9, 8)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_jax_alone_gets_the_models_numbers(small_run, exported, tmp_path):
     path, _ = exported
     features = some_features(5)
@@ -92,6 +93,7 @@ def test_other_shapes_are_refused_by_the_file_itself(exported):
         call(some_features(2)[:, :3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "compute_dtype"),
     [("softmax_regression", "bfloat16"), ("released", "float32")],

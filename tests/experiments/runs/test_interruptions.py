@@ -21,6 +21,8 @@ from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeC
 from experiments.runs.train_epoch import Position
 from experiments.runs.training import train
 
+pytestmark = pytest.mark.slow  # Each test trains several times.
+
 FLAGS = [
     "--num_steps=4",
     "--fps=10",

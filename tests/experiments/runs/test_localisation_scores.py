@@ -96,6 +96,7 @@ def test_uniform_attention_has_the_area_whatever_is_seen_how_often(clips, write_
     assert found["num_frames"] == len(np.unique(blocks.rows))
 
 
+@pytest.mark.slow
 def test_a_trained_model_against_loops_over_pixels(small_run, clips, write_boxes, write_tiny, tmp_path):
     """Rows are every second frame of the clips: box 2n belongs to row n, and odd ones to none."""
     features = write_tiny(native_fps=np.full(18, 20.0), data_dir="/nowhere")

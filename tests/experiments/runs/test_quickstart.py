@@ -31,6 +31,7 @@ def workdir(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_leaves_what_it_promises_and_says_that_the_network_is_random(workdir, capsys):
     assert open_features(workdir / "features.h5").recipe["random"]
     scores = json.loads((workdir / "soft_attention" / "evaluation" / "test" / "scores.json").read_text())
@@ -77,6 +78,7 @@ def test_summary_says_what_fell_short():
     assert "Below expectation" not in summarise(scores | {"soft_attention": good}, False, [], 60)
 
 
+@pytest.mark.slow
 def test_pictures_of_named_clips(workdir, tmp_path):
     (picture,) = visualize(workdir / "soft_attention", clips=["bend_03_01.mp4"], output=tmp_path)
     assert picture == tmp_path / "bend_bend_03_01_mp4.png"
@@ -84,6 +86,7 @@ def test_pictures_of_named_clips(workdir, tmp_path):
         assert image.width > image.height
 
 
+@pytest.mark.slow
 def test_frames_of_a_picture_are_those_of_the_features(workdir):
     """The random network is deterministic: its features of the frames that are shown are the stored ones."""
     from data_prep.networks.weights import load_googlenet
@@ -101,6 +104,7 @@ def test_frames_of_a_picture_are_those_of_the_features(workdir):
     np.testing.assert_allclose(found, stored, atol=2e-3 * stored.max())
 
 
+@pytest.mark.slow
 def test_reports_of_models_without_attention_play_the_frames(workdir):
     model = trained.load(workdir / "average_pool")
     contents, pictures = gather(model, workdir / "features.h5", max_clips=3)
@@ -113,6 +117,7 @@ def test_reports_of_models_without_attention_play_the_frames(workdir):
             assert sheet.size == (8 * 240, -(-len(clip["numbers"]) // 8) * 180)
 
 
+@pytest.mark.slow
 def test_bad_requests_for_pictures(workdir, tmp_path):
     cases = [
         ({"clips": ["nothing.mp4"]}, "nothing.mp4: no clip of that name"),
@@ -145,6 +150,7 @@ def test_a_clip_is_covered_to_its_end(num_frames, skip, expected):
     assert (blocks.rows - 100).tolist() == expected
 
 
+@pytest.mark.slow
 def test_features_of_another_network_are_not_mixed_in(workdir, tmp_path):
     class Other:
         recipe = {"network": "bvlc_googlenet"}  # noqa: RUF012

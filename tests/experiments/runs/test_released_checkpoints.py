@@ -80,10 +80,12 @@ def require_recorded_scores(recording: Path, workdir: Path, *parts) -> dict:
     return scores
 
 
+@pytest.mark.slow
 def test_the_recorded_scores_on_ucf11(t191):
     require_recorded_scores(T191, t191, "train", "test")
 
 
+@pytest.mark.slow
 def test_the_recorded_scores_on_hollywood2(shared, tmp_path):
     """Several labels: every class's average precision too."""
     recording = shared("golden/t192_h2mAP_sgd")
@@ -94,6 +96,7 @@ def test_the_recorded_scores_on_hollywood2(shared, tmp_path):
         np.testing.assert_allclose(scores["average_precisions"], trace["final_TestTestProto_AP"], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_recorded_scores_of_a_model_that_has_learnt(shared, tmp_path):
     """It tells all videos apart; and the attention is that of the notebook, where that is right.
 
@@ -143,6 +146,7 @@ def test_the_options_are_read_off_the_checkpoint(shared, tmp_path):
     assert read_config(workdir).released == ReleasedConfig(dim_out=16, ctx2out=True, last_n=3)
 
 
+@pytest.mark.slow
 def test_filmstrips_of_an_imported_run(t191, tmp_path):
     path = tmp_path / "class0/video_test_00.avi"
     path.parent.mkdir()
@@ -175,6 +179,7 @@ def test_there_and_back_again(t191, tmp_path):
     assert read_config(tmp_path / "run").released.temperature_inverse == 2.0
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_an_imported_checkpoint(tmp_path):
     """One batch, hence one step of Adam, which moves a parameter by the learning rate."""
     workdir = make_run(T191, tmp_path)
@@ -254,6 +259,7 @@ def test_exports_that_are_refused(t191, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"there.npz", "paper"}
 
 
+@pytest.mark.slow
 def test_as_a_user_types_it(t191, tmp_path):
     def say(program, *arguments):
         command = [sys.executable, "-m", program, *arguments]

@@ -111,6 +111,7 @@ def test_evaluation_of_the_best_epoch(soft_attention_run, tiny_features):
     assert (folder / "confusion.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_batch_size_of_an_evaluation_changes_nothing(soft_attention_run, tmp_path):
     by_size = []
     for size in (5, 24):
@@ -121,6 +122,7 @@ def test_batch_size_of_an_evaluation_changes_nothing(soft_attention_run, tmp_pat
     assert by_size[0][1] == pytest.approx(by_size[1][1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(tiny_features, tmp_path):
     train(tiny_config(tiny_features, epochs=4), tmp_path / "whole")
     train(tiny_config(tiny_features, epochs=2), tmp_path / "stopped")
@@ -136,6 +138,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(tiny_features, tmp_
     assert read_config(tmp_path / "stopped").training.epochs == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["average_pool", "max_pool", "softmax_regression", "released"])
 def test_every_model_takes_the_same_way(tiny_features, tmp_path, model):
     learning_rate = 0.002 if model == "softmax_regression" else 0.02
@@ -146,6 +149,7 @@ def test_every_model_takes_the_same_way(tiny_features, tmp_path, model):
     assert trained.load(tmp_path / "run").has_attention == (model == "released")
 
 
+@pytest.mark.slow
 def test_several_labels(write_tiny, tmp_path):
     features = write_tiny(multi_label=True)
     train(tiny_config(features, epochs=6), tmp_path / "run")
@@ -182,6 +186,7 @@ def test_tied_scores_share_a_rank_in_the_papers_protocol_only():
     assert Protocol("released").scores(tied, labels, True)["average_precisions"] == [1.0]
 
 
+@pytest.mark.slow
 def test_released_protocol_votes(soft_attention_run):
     scores, folder, _ = evaluate(soft_attention_run, protocol="released")
     assert scores["protocol"] == "released"
@@ -232,6 +237,7 @@ def test_features_of_another_shape_are_refused(soft_attention_run, write_tiny):
         refused(lambda other=other: evaluate(soft_attention_run, features=other), str(list(shape)), "[3, 3, 8]")
 
 
+@pytest.mark.slow
 def test_unknown_labels_are_refused_and_fewer_classes_are_not(soft_attention_run, write_tiny):
     other = write_tiny(class_names=["jump", "run", "yodel"])
     refused(lambda: evaluate(soft_attention_run, features=other), "unknown classes yodel", "jump, run, wave")
@@ -266,6 +272,7 @@ def test_an_empty_part_is_refused(soft_attention_run, write_tiny):
     refused(lambda: evaluate(soft_attention_run, features=others), "split=test", "['train']")
 
 
+@pytest.mark.slow
 def test_what_was_held_out_can_be_evaluated_and_is_not_training_part(soft_attention_run):
     counts = {
         split: evaluate(soft_attention_run, split=split)[0]["num_videos"] for split in ("train", "validation", "test")
@@ -289,6 +296,7 @@ def test_one_label_and_several_are_not_mixed(soft_attention_run, write_tiny):
     refused(lambda: evaluate(soft_attention_run, features=features), "several labels each", "trained for one label")
 
 
+@pytest.mark.slow
 def test_a_refused_run_leaves_the_folder_as_it_was(tiny_features, write_tiny, tmp_path):
     train(tiny_config(tiny_features, epochs=1), tmp_path / "run")
     before = (tmp_path / "run" / "config.json").read_text()
@@ -297,6 +305,7 @@ def test_a_refused_run_leaves_the_folder_as_it_was(tiny_features, write_tiny, tm
     assert (tmp_path / "run" / "config.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_attention_is_watched_when_nothing_is_held_out(tiny_features, tmp_path, capsys):
     train(tiny_config(tiny_features, epochs=1, validation_fraction=0.0), tmp_path / "run")
     (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
@@ -305,11 +314,13 @@ def test_attention_is_watched_when_nothing_is_held_out(tiny_features, tmp_path, 
     assert "attention: entropy" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_short_clips_are_said(tiny_features, tmp_path, capsys):
     train(tiny_config(tiny_features, epochs=1, num_steps=9), tmp_path / "run")
     assert "9 of these 9 videos are shorter than a block" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_features_that_are_no_numbers_stop_training_with_names(write_tiny, tmp_path, tiny_features):
     contents = np.array(np.ones((18 * 7, 3, 3, 8)), np.float16)
     contents[7 * 4 + 2, 1, 1, 3] = np.nan  # Clip 4 is run/clip 1, in the training part.
@@ -327,7 +338,8 @@ def test_features_that_are_no_numbers_stop_training_with_names(write_tiny, tmp_p
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == before
 
 
-def test_held_out_features_that_are_no_numbers_stop_training_with_step_and_checkpoint(write_tiny, tmp_path):
+@pytest.mark.slow
+def test_held_out_features_that_are_nan_stop_training_with_the_step(write_tiny, tmp_path):
     features = np.array(np.ones((18 * 7, 3, 3, 8)), np.float16)
     features[7 * 4 + 2, 1, 1, 3] = np.nan
     splits = ["train"] * 4 + ["validation"] + ["test"] * 13
@@ -338,11 +350,13 @@ def test_held_out_features_that_are_no_numbers_stop_training_with_step_and_check
     assert message.startswith("step 3: ")
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_names_the_batch(tiny_features, tmp_path):
     config = tiny_config(tiny_features, epochs=4, learning_rate=1e30)
     refused(lambda: train(config, tmp_path / "run"), "not a finite number", "videos in the batch: ", "none was saved")
 
 
+@pytest.mark.slow
 def test_a_tfds_data_set_gives_the_same_run_and_the_same_scores(soft_attention_run, tiny_features, tmp_path):
     """Losses, held-out scores, the choice of the epoch and the predictions, bit by bit."""
     folder = export_records(open_features(tiny_features), tmp_path, "tiny_googlenet", shard_bytes=5000).folder

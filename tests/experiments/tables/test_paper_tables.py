@@ -136,6 +136,7 @@ def test_trials_that_are_not_done_are_said(known, tmp_path):
     assert rows["soft attention, λ = 0"]["minus average-pooled LSTM"] == ""
 
 
+@pytest.mark.slow
 def test_a_random_network_is_said(known, tmp_path):
     recipe = {"network": "none", "random": True, "weights_sha256": "00"}
     comparison = known(recipe=recipe)
@@ -143,7 +144,7 @@ def test_a_random_network_is_said(known, tmp_path):
         assert "RANDOM" in path[0].read_text(encoding="utf-8")
 
 
-def test_table_2_has_the_published_figures_and_chooses_lambda_on_what_was_held_out(known, tmp_path):
+def test_table_2_has_the_published_figures_and_a_held_out_lambda(known, tmp_path):
     paths = write_table2(tmp_path / "table2", known("hmdb51-official1-0123"))
     rows = rows_of(paths[1])
     ours = rows["**ours, soft attention, λ = 1**"]  # λ = 0 is better on test, which has no say.
@@ -176,6 +177,7 @@ def test_table_2_of_other_clips_says_that_they_are_others(known, tmp_path):
     assert len(TABLE_2) == 9
 
 
+@pytest.mark.slow
 def test_several_labels_are_scored_by_mean_average_precision(known, tmp_path):
     rows = rows_of(write_table1(tmp_path / "t", known("hollywood2-official-0", multi_label=True), tuple(SCORES))[1])
     assert rows["soft attention, λ = 0"]["mAP, %"].startswith("91.67")
@@ -194,6 +196,7 @@ def config(tiny_features):
     )
 
 
+@pytest.mark.slow
 def test_a_table_that_is_stopped_resumes_and_runs_nothing_twice(config, tmp_path, monkeypatch):
     trained = []
 
@@ -236,6 +239,7 @@ def test_a_table_needs_test_clips(config, write_tiny, tmp_path):
             table(tmp_path, config, 1)
 
 
+@pytest.mark.slow
 def test_retraining_evaluates_the_model_that_was_trained_on_everything(config, tmp_path):
     rows = ("softmax_regression",)
     for epochs in (1, 2):  # More epochs resume, to another cost.

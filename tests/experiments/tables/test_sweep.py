@@ -107,6 +107,7 @@ def workdir(tiny_features, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_table_follows_from_the_runs(workdir):
     told = json.loads((workdir / "sweep.json").read_text())
     assert (told["folds"], told["fold_sizes"], told["num_groups"], told["seeds"]) == (2, [6, 6], 4, [0])
@@ -132,6 +133,7 @@ def test_the_table_follows_from_the_runs(workdir):
     assert [row["minus the best"] == "**best**" for row in rows] == [point is best for point in told["points"]]
 
 
+@pytest.mark.slow
 def test_every_run_holds_out_its_fold_and_evaluation_knows(workdir, tiny_features):
     file = open_features(tiny_features)
     held_out = []
@@ -146,6 +148,7 @@ def test_every_run_holds_out_its_fold_and_evaluation_knows(workdir, tiny_feature
     assert sorted(held_out) == list(range(12))
 
 
+@pytest.mark.slow
 def test_nothing_is_read_of_test(workdir, tiny_features, write_tiny, tmp_path):
     """Test clips of features that are no numbers, and of other labels, change no digit."""
     file = open_features(tiny_features)
@@ -193,6 +196,7 @@ def test_bad_points_are_refused_before_anything_is_trained(tiny_features, tmp_pa
 # --- The author's own protocol ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_training_stops_at_a_cost_and_stays_stopped(workdir, tiny_features, capsys):
     told = json.loads((workdir / "sweep.json").read_text())
     (found,) = told["retrained"]
@@ -214,6 +218,7 @@ def test_training_stops_at_a_cost_and_stays_stopped(workdir, tiny_features, caps
     assert ("already complete" in out) == reached
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_again_down_to_its_cost(workdir):
     folder = workdir / "points" / "stride=2" / "fold_0" / "seed_0"
     lines = {line["epoch"]: line for line in read_metrics(folder / "metrics.jsonl")}
@@ -230,6 +235,7 @@ def test_a_run_is_trained_again_down_to_its_cost(workdir):
         retrain_to_cost(config, found.trial)
 
 
+@pytest.mark.slow
 def test_a_cost_that_is_not_reached_is_said(tmp_path):
     trial = trials.Trial(tmp_path, {}, None, 1.0)
     text = Retraining(trial, cost=0.5, epochs=3, lowest_cost=0.75, most_epochs=3).describe()
