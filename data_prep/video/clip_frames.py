@@ -10,8 +10,6 @@ from attention_ar.blocks import frame_skip
 from data_prep.video.frames import VideoError, read_frames
 from data_prep.video.probe import VideoProbe, probe
 
-INPUT_SIZE = (224, 224)
-
 
 @dataclass(frozen=True)
 class ClipRecord:
@@ -68,13 +66,13 @@ def kept_every(native_fps: float, fps: float | None) -> int:
     return 1 if fps is None or native_fps < fps else frame_skip(native_fps, fps)
 
 
-def decode_clip(source: ClipSource) -> Iterator[np.ndarray | ClipRecord]:
-    """Yields a clip's frames, `<uint8>[n, 224, 224, 3]` in BGR order, a few at a time, and at last its record."""
+def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarray | ClipRecord]:
+    """Yields a clip's frames, `<uint8>[n, *size, 3]` in BGR order, a few at a time, and at last its record."""
     if isinstance(source.found, VideoError):
         yield ClipRecord(source.name, 0, 0.0, 0.0, source.found.reason)
         return
     num_rows = 0
-    reader = read_frames(source.path, every=source.every, size=INPUT_SIZE, colour="bgr24")
+    reader = read_frames(source.path, every=source.every, size=size, colour="bgr24")
     try:
         for frames in reader:
             num_rows += len(frames)

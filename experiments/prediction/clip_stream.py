@@ -18,7 +18,7 @@ from attention_ar.released.blocks import released_skip
 from data_prep.common.read_ahead import read_ahead
 from data_prep.loading.block_window import BlockWindow
 from data_prep.loading.buffers import aligned_empty, copy_rows
-from data_prep.video.clip_frames import INPUT_SIZE, kept_every
+from data_prep.video.clip_frames import kept_every
 from data_prep.video.frames import Pictures, WholeFrames
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import find_source, is_endless
@@ -88,7 +88,7 @@ class ClipPredictor:
 
     Args:
       model: the model.
-      network: the network, see `data_prep.features.extraction.Network`.
+      network: the network.
       stride: frames from the start of one block to that of the next; None is the run's.
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
       frame_batch: frames per call of the network.
@@ -124,7 +124,7 @@ class ClipPredictor:
         return released_skip(data.fps) if self.rule == "released" else frame_skip(fps, data.fps)
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Returns the network's `<float>[n, K², D]` of `<uint8>[n, 224, 224, 3]`, n ≤ `frame_batch`."""
+        """Returns the network's `<float>[n, K², D]` of `<uint8>[n, height, width, 3]`, n ≤ `frame_batch`."""
         batch = np.zeros((self.frame_batch, *pictures.shape[1:]), np.uint8)
         batch[: len(pictures)] = pictures
         found = self.network(batch)[: len(pictures)]
@@ -218,7 +218,7 @@ class ClipStream(contextlib.AbstractContextManager):
 
     def _decode(self, large: Pictures | None) -> Iterator[_Chunk]:
         """Runs in a thread of its own, ahead of the network by a few chunks."""
-        small = Pictures(INPUT_SIZE, "bgr24")
+        small = Pictures(self._predictor.network.input_size, "bgr24")
         batch = self._predictor.frame_batch
         pictures, numbers, shown, number, told = [], [], [], -1, 0
         for decoded, frame in enumerate(self._frames):

@@ -48,6 +48,7 @@ def test_the_whole_counts_every_frame(settings, monkeypatch):
 
 class Mean:
     recipe = {"network": "fake", "weights_sha256": "", "random": True}  # noqa: RUF012
+    feature_shape, input_size, calls_in_flight = (7, 7, 1024), (224, 224), 1
 
     def __call__(self, frames):
         return np.zeros((len(frames), 7, 7, 1024), np.float16)

@@ -38,6 +38,10 @@ LENGTHS = {"run/a.mp4": 41, "run/b.mp4": 3, "jump/c.mp4": 30}
 class FakeNetwork:
     """The cells' mean colours, spread over 1024 maps: like a network, but at once."""
 
+    feature_shape = (7, 7, 1024)
+    input_size = (224, 224)
+    calls_in_flight = 1
+
     def __init__(self, **recipe):
         self.recipe = {"network": "fake", "weights_sha256": "00", "random": False, **recipe}
         self.spread = np.random.default_rng(0).normal(0, 0.02, (3, 1024)).astype(np.float32)
@@ -114,7 +118,7 @@ def load():
 def network(load, monkeypatch):
     """The network that is found; tests may put another there."""
     found = SimpleNamespace(network=FakeNetwork())
-    monkeypatch.setattr(predict_clips, "load_googlenet", lambda spec: found.network)
+    monkeypatch.setattr(predict_clips, "load_again", lambda recipe, name, options: found.network)
     monkeypatch.setattr(predict_clips.trained, "load", load)
     return found
 
@@ -302,7 +306,7 @@ def test_what_a_pipe_holds_opens_nothing(predictor, clips, pipe):
 
 def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, capsys):
     network.network = FakeNetwork(weights_sha256="11", colour="rgb")
-    with pytest.raises(InputError, match=r"colour is 'rgb' instead of None; weights_sha256 is '11' instead of '00'; n"):
+    with pytest.raises(InputError, match=r"colour is 'rgb' instead of None; weights_sha256 is '11' instead of '00'"):
         predict(attention_run, [str(clips)])
     network.network = FakeNetwork()
     model = load(attention_run, "best")
@@ -320,14 +324,6 @@ def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, c
     converted = replace(model, recipe={"network": "released layout", "random": False})
     with pytest.raises(InputError, match=r"released layout\) were not made by data_prep.extract_features"):
         predict_clips.matching_network(converted)
-
-
-def test_without_a_named_network_a_random_run_gets_its_own(attention_run, load, monkeypatch):
-    asked = []
-    monkeypatch.setattr(predict_clips, "load_googlenet", lambda spec: asked.append(spec) or FakeNetwork(random=True))
-    model = load(attention_run, "best")
-    predict_clips.matching_network(replace(model, recipe=model.recipe | {"random": True}))
-    assert asked == ["random"]
 
 
 def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys):
