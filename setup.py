@@ -43,6 +43,7 @@ setup(
     extras_require={
         "test": ["pytest>=8.4", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
+        "timm": ["timm>=1.0.20", "torch>=2.13", "torchvision>=0.28"],
         "tensorboard": ["tensorboardX>=2.6.4"],
         "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports
         "beam": ["apache-beam>=2.77"],

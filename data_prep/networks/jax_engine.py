@@ -5,9 +5,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from data_prep.networks.network import num_cores
+from data_prep.networks.network import CPU_BATCH, in_pieces, num_cores
 
-CPU_BATCH = 8  # frames at a time on one core: their activations stay in its cache
 ACCELERATOR_CALLS = 3  # one at work, one whose frames are on their way, one whose features are
 
 
@@ -34,15 +33,3 @@ def jax_engine(features: Callable, params) -> tuple[Callable[[np.ndarray], np.nd
         return in_pieces(lambda piece: np.asarray(compiled(params, piece)), frames, CPU_BATCH)
 
     return run, num_cores()
-
-
-def in_pieces(run: Callable[[np.ndarray], np.ndarray], frames: np.ndarray, size: int) -> np.ndarray:
-    """Returns `run(frames)`, computed `size` frames at a time; the last piece is padded with black frames."""
-    if len(frames) <= size:
-        return run(frames)
-    pieces = []
-    for first in range(0, len(frames), size):
-        piece = frames[first : first + size]
-        padded = np.pad(piece, [(0, size - len(piece)), (0, 0), (0, 0), (0, 0)]) if len(piece) < size else piece
-        pieces.append(run(padded)[: len(piece)])
-    return np.concatenate(pieces)

@@ -10,6 +10,8 @@ import numpy as np
 
 from attention_ar.errors import InputError
 
+CPU_BATCH = 8  # frames at a time on one core: their activations stay in its cache
+
 
 class Network:
     """Frames in, feature cubes out. May be called from several threads at a time.
@@ -78,6 +80,40 @@ def grid_shape(shape, what: str) -> tuple[int, int, int]:
     if height != width:
         raise InputError(f"{what} is a grid of {height}×{width} cells; must be a square")
     return height, width, num_maps
+
+
+def normalised(frames: np.ndarray, recipe: Mapping) -> np.ndarray:
+    """Returns (pixel / 255 − mean) / std, `<float32>` of the frames' shape, as most of PyTorch's networks want it.
+
+    Args:
+      frames: `<uint8>[..., 3]`, BGR.
+      recipe: with `colour`, and `mean` and `std` of the channels in that order.
+    """
+    mean, std = np.float32(recipe["mean"]), np.float32(recipe["std"])
+    channels = frames[..., ::-1] if recipe["colour"] == "rgb" else frames
+    return (channels - 255 * mean) * (1 / (255 * std))
+
+
+def in_pieces(
+    run: Callable[[np.ndarray], np.ndarray], frames: np.ndarray, size: int = CPU_BATCH, always: bool = False
+) -> np.ndarray:
+    """Returns `run(frames)`, computed `size` frames at a time; the last piece is padded with black frames.
+
+    Args:
+      run: of at most `size` frames.
+      frames: `<uint8>[B, height, width, 3]`.
+      size: of a piece.
+      always: whether `run` takes no fewer either.
+    """
+    if len(frames) <= size and not always:
+        return run(frames)
+    pieces = []
+    for first in range(0, len(frames), size):
+        piece = frames[first : first + size]
+        missing = size - len(piece)
+        padded = np.pad(piece, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else piece
+        pieces.append(run(padded)[: len(piece)])
+    return np.concatenate(pieces)
 
 
 def num_cores() -> int:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from attention_ar.errors import InputError
-from data_prep.networks import efficientnet_lite0, googlenet, random_googlenet
+from data_prep.networks import efficientnet_lite0, googlenet, onnx_file, random_googlenet, timm_model
 from data_prep.networks.network import Network
 
 KINDS = {
     "googlenet": googlenet.KIND,
     "efficientnet_lite0": efficientnet_lite0.KIND,
+    "onnx": onnx_file.KIND,
+    "timm": timm_model.KIND,
     "random": random_googlenet.KIND,
 }
 
@@ -39,7 +41,9 @@ def kind_of(recipe: Mapping) -> str | None:
 def title_of(recipe: Mapping) -> str:
     """Returns a name for readers of the network that made features of this recipe."""
     name = kind_of(recipe)
-    return KINDS[name].title if name else str(recipe.get("network"))
+    if name is None:
+        return str(recipe.get("network"))
+    return KINDS[name].title + (f", {recipe['model']}" if "model" in recipe else "")
 
 
 def load_again(recipe: Mapping, name: str | None = None, options: Mapping[str, str] | None = None) -> Network:
