@@ -81,19 +81,21 @@ def _model(name: str, weights: str | None, size: str | None):
     if not timm.is_model(name):
         alike = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
         raise InputError(f"timm={name}: timm {timm.__version__} has no such model{_such_as(alike)}")
-    options = {"num_classes": 0, "pretrained": weights is None}
+    options = {"pretrained": True}  # With the classifier: without it timm would load what fits and say nothing.
+    if weights is not None:
+        options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(weights)}
     try:
         try:
             model = timm.create_model(name, **options, **({"img_size": int(size)} if size else {}))
         except TypeError:  # a convolutional network takes frames of any size, and no such argument
             model = timm.create_model(name, **options)
     except Exception as error:  # what hubs, caches and PyTorch raise is not documented
+        if weights is not None:
+            raise InputError(f"{weights}: is no file of weights of timm's {name} ({_line(error)})") from None
         raise InputError(
             f"timm={name}: its weights are neither in timm's cache nor to be had ({_line(error)}); "
             "name a file of them with --timm_weights=PATH"
         ) from None
-    if weights is not None:
-        _read_weights(model, name, weights)
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -101,26 +103,21 @@ def _model(name: str, weights: str | None, size: str | None):
     return model, digest.hexdigest()
 
 
-def _read_weights(model, name: str, path: str):
+def _read_weights(path: str) -> dict:
+    """Returns the state dict in a file, as far as it is one; nothing of the file is executed."""
     import torch
     from safetensors.torch import load as read_safetensors
 
     data, _ = read_file(path, "the file of weights", "name another with --timm_weights=PATH")
     try:
         if path.endswith(".safetensors"):
-            state = read_safetensors(data)
-        else:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            return read_safetensors(data)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         for inner in ("state_dict", "model"):
             state = state[inner] if isinstance(state.get(inner), dict) else state
-        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-        known = model.state_dict()
-        missing = sorted(known.keys() - state.keys())
-        if missing:
-            raise ValueError(f"{len(missing)} of {len(known)} tensors are missing, {missing[0]} first")
-        model.load_state_dict({key: state[key] for key in known})  # what is left is the classifier's
+        return {key.removeprefix("module."): tensor for key, tensor in state.items()}
     except Exception as error:  # what a foreign file makes PyTorch raise is not documented
-        raise InputError(f"{path}: is no file of weights of timm's {name} ({_line(error)})") from None
+        raise InputError(f"{path}: is no file of weights ({_line(error)})") from None
 
 
 def options_of(recipe: Mapping) -> dict[str, str]:
