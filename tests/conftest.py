@@ -35,9 +35,8 @@ def x64():
 @pytest.fixture(scope="session")
 def write_vit():
     """See `vision_transformer.py` beside this file."""
-    spec = importlib.util.spec_from_file_location(
-        "vision_transformer", Path(__file__).with_name("vision_transformer.py")
-    )
+    path = Path(__file__).with_name("vision_transformer.py")
+    spec = importlib.util.spec_from_file_location("vision_transformer", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.write_vit

@@ -117,7 +117,8 @@ def _read_weights(path: str) -> dict:
             state = state[inner] if isinstance(state.get(inner), dict) else state
         return {key.removeprefix("module."): tensor for key, tensor in state.items()}
     except Exception as error:  # what a foreign file makes PyTorch raise is not documented
-        raise InputError(f"{path}: is no file of weights ({_line(error)})") from None
+        reason = _line(error).partition(". ")[0]  # what follows advises to trust the file
+        raise InputError(f"{path}: is no file of weights ({reason})") from None
 
 
 def options_of(recipe: Mapping) -> dict[str, str]:
