@@ -15,6 +15,7 @@ import numpy as np
 from attention_ar.blocks import frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
+from data_prep.common.map_ahead import map_ahead
 from data_prep.common.read_ahead import read_ahead
 from data_prep.loading.block_window import BlockWindow
 from data_prep.loading.buffers import aligned_empty, copy_rows
@@ -239,6 +240,9 @@ class ClipStream(contextlib.AbstractContextManager):
                 shown = []
         yield _Chunk(np.stack(pictures) if pictures else None, numbers, number + 1, shown)
 
+    def _features(self, chunk: _Chunk) -> tuple[_Chunk, Sequence[np.ndarray]]:
+        return chunk, self._predictor.features(chunk.pictures) if chunk.frames else []
+
     def blocks(self, show: Callable | None = None, shown_size: Callable | None = None) -> Iterator[BlockPrediction]:
         """Yields every block once its last frame is there. It can be done once, and `close` ends it early.
 
@@ -249,12 +253,12 @@ class ClipStream(contextlib.AbstractContextManager):
         """
         window, sums, count = self._window, np.zeros(len(self._predictor.model.class_names)), 0
         chunks = read_ahead([Pictures(shown_size, "rgb24") if show else None], self._decode, workers=1)
-        with contextlib.closing(chunks):
+        workers = self._predictor.network.calls_in_flight
+        with contextlib.closing(map_ahead(self._features, chunks, workers=workers)) as done:
             try:
-                for chunk in chunks:
+                for chunk, features in done:
                     for shown in chunk.shown:
                         show(*shown)
-                    features = self._predictor.features(chunk.pictures) if chunk.frames else []
                     window.add(chunk.frames, features, chunk.num_frames)
                     for block in self._predict(list(window.complete()), count, sums):
                         yield block
