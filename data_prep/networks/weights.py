@@ -91,7 +91,7 @@ def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.
         return random_googlenet()
     if spec:
         return read_googlenet(spec)
-    cached = cache_directory() / "googlenet-12.onnx"
+    cached = cached_file()
     if not cached.exists():
         download(cached, seconds=seconds)
     return read_googlenet(cached)
@@ -149,6 +149,11 @@ def _read_onnx(data: bytes, path: Path) -> dict:
 def cache_directory() -> Path:
     """Returns where downloads are kept for this user: $XDG_CACHE_HOME/attention_ar or ~/.cache/attention_ar."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attention_ar"
+
+
+def cached_file() -> Path:
+    """Returns where a downloaded GoogLeNet is kept."""
+    return cache_directory() / "googlenet-12.onnx"
 
 
 def download(

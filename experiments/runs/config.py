@@ -14,7 +14,7 @@ from attention_ar import released
 from attention_ar.errors import InputError
 from data_prep.datasets.splits import hold_out_fold, hold_out_validation
 from data_prep.loading.block_table import block_skip, cut_blocks
-from experiments.runs.flags import define_flags, option
+from experiments.runs.flags import define_flags, option, options
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define_run_flags`.
 
@@ -177,10 +177,9 @@ def define_run_flags(flag_values=flags.FLAGS):
 
 def from_flags(config_class, flag_values=flags.FLAGS):
     """Returns the `config_class` (a dataclass of options, or a RunConfig of such) that the flags say."""
-    fields = dataclasses.fields(config_class)
     if config_class is RunConfig:
-        return RunConfig(**{f.name: from_flags(f.type, flag_values) for f in fields})
-    return config_class(**{f.name: flag_values[f.name].value for f in fields})
+        return RunConfig(**{f.name: from_flags(f.type, flag_values) for f in dataclasses.fields(RunConfig)})
+    return config_class(**{f.name: flag_values[f.name].value for f in options(config_class)})
 
 
 def as_flags(config: RunConfig) -> dict:

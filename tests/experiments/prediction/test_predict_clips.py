@@ -421,10 +421,9 @@ def test_a_run_without_a_checkpoint_and_no_run(attention_run, clips, tmp_path):
 
 
 def test_numbers_that_are_none_are_said(predictor, clips):
+    recipe = {"random": False, "input_size": [224, 224]}
     predictor.network = Network(
-        {"random": False, "input_size": [224, 224]},
-        lambda frames: np.full((len(frames), 7, 7, 1024), np.nan, np.float16),
-        (7, 7, 1024),
+        recipe, lambda frames: np.full((len(frames), 7, 7, 1024), np.nan, np.float16), (7, 7, 1024)
     )
     expected = r"run/b.mp4: the model's predictions are not finite numbers"
     with (
@@ -432,7 +431,7 @@ def test_numbers_that_are_none_are_said(predictor, clips):
         pytest.raises(InputError, match=expected),
     ):
         list(stream.blocks())
-    predictor.network = lambda frames: np.zeros((len(frames), 3, 3, 8), np.float16)
+    predictor.network = Network(recipe, lambda frames: np.zeros((len(frames), 3, 3, 8), np.float16), (3, 3, 8))
     with (
         ClipStream(predictor, str(clips / "run/b.mp4"), threading.Event()) as stream,
         pytest.raises(InputError, match=r"features of shape \[3, 3, 8\]: must be \[7, 7, 1024\]"),
