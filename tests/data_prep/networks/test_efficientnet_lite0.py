@@ -14,8 +14,10 @@ from PIL import Image
 
 from attention_ar.efficientnet_lite0 import EfficientNetLite0, preprocess
 from attention_ar.errors import InputError
+from data_prep.features.statistics import network_fault
 from data_prep.networks import efficientnet_lite0
 from data_prep.networks.efficientnet_lite0 import SHA256, as_params, on_accelerator, on_cpu, read_params, weights_path
+from data_prep.networks.network import Network
 from data_prep.networks.torch_tensors import read_tensors
 
 
@@ -27,6 +29,11 @@ def tensors():
 @pytest.fixture(scope="module")
 def params():
     return read_params(weights_path())
+
+
+@jax.jit
+def logits_and_stages(params, frames):
+    return EfficientNetLite0().apply({"params": params}, preprocess(frames))
 
 
 def noise(seed, batch=2):
@@ -104,9 +111,7 @@ def test_every_stage_agrees_with_the_network_as_it_was_trained(tensors, params):
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     x = (np.moveaxis(frames[..., ::-1], -1, 1).astype(np.float32) - 127) / 128
     expected = dict(zip(stages, session.run(list(stages.values()), {"x": x}), strict=True))
-    logits, out = jax.jit(lambda params, frames: EfficientNetLite0().apply({"params": params}, preprocess(frames)))(
-        params, frames
-    )
+    logits, out = logits_and_stages(params, frames)
     assert relative_error(logits, expected["logits"]) < 1e-4
     for stage, array in out.items():
         assert relative_error(np.moveaxis(array, -1, 1), expected[stage]) < 1e-4, stage
@@ -125,7 +130,7 @@ def test_a_cat_and_a_parrot(shared, params):
     pictures = [Image.open(folder / name).convert("RGB").resize((224, 224)) for name in ("cat.bmp", "parrot.jpg")]
     frames = np.stack([np.asarray(picture)[..., ::-1] for picture in pictures])
     words = shared("weights/synset_words.txt").read_text().splitlines()
-    logits, _ = EfficientNetLite0().apply({"params": params}, preprocess(frames))
+    logits, _ = logits_and_stages(params, frames)
     probabilities = np.asarray(jax.nn.softmax(logits))
     assert [words[best].partition(" ")[2] for best in probabilities.argmax(1)] == ["Egyptian cat", "macaw"]
     np.testing.assert_allclose(probabilities.max(1), [0.430, 0.865], atol=2e-3)
@@ -146,6 +151,13 @@ def test_its_recipe_and_what_it_gives():
     features = network(noise(1, batch=11))  # of which eight at a time go through the network
     assert features.shape == (11, 7, 7, 1280) and features.dtype == np.float16
     np.testing.assert_array_equal(network(noise(1, batch=11)[5:6]), features[5:6])
+
+
+def test_swapped_colours_are_caught_before_the_first_frame():
+    network = efficientnet_lite0.load()
+    assert network_fault(network, frame_batch=4) == ""
+    swapped = Network(network.recipe, lambda frames: network(frames[..., ::-1]), network.feature_shape)
+    assert "through efficientnet_lite0 instead of" in network_fault(swapped, frame_batch=4)
 
 
 # The file
