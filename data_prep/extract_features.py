@@ -1,8 +1,9 @@
-"""Extracts GoogLeNet features of every frame of a data set into one HDF5 file.
+"""Extracts features of every frame of a data set into one HDF5 file.
 
   python -m data_prep.extract_features --data_dir=my_clips --output=features.h5
   python -m data_prep.extract_features --dataset=ucf11 --data_dir=ucf11 --output=ucf11.h5
   python -m data_prep.extract_features --dataset=hmdb51 --split=1 --data_dir=hmdb51 --output=hmdb51.h5
+  python -m data_prep.extract_features --network=efficientnet_lite0 --data_dir=my_clips --output=features.h5
 
 `my_clips` holds one folder of video files per class, or an index.csv (path,label,group,split). The published data sets
 are read as they are distributed; archives are unpacked beside where they lie. Killed at any moment,
@@ -42,10 +43,10 @@ def main():
     clip_list = dataset_flags.listed_clips()
     from data_prep.features import statistics  # Imports that --help need not wait for.
     from data_prep.features.opening import open_features
-    from data_prep.networks.weights import load_googlenet
+    from data_prep.networks.registry import load_network
 
-    network = load_googlenet(flags.FLAGS.googlenet)
-    if network.recipe["random"]:
+    network = load_network(*network_flags.given())
+    if network.is_random:
         print("the network is RANDOM: these features are for trying things, not for results")
 
     if not output.exists() and (fault := statistics.network_fault(network, flags.FLAGS.frame_batch)):

@@ -7,7 +7,8 @@
     source[0]["features"]                               # <float16>[frames, 7, 7, 1024]
 
 `data_prep.export_tfds` and `data_prep.beam_extract` make what lies in DIR. TensorFlow is not needed. Without the
-import, and for data sets of other names, `tfds.builder("…", data_dir=DIR)` reads what the folder says of itself.
+import, and for data sets of other names, `tfds.builder("…", data_dir=DIR)` reads what the folder says of itself. The
+features of other networks than GoogLeNet want other names.
 """
 
 import tensorflow_datasets as tfds
@@ -15,6 +16,8 @@ import tensorflow_datasets as tfds
 from attention_ar.errors import InputError
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.record_files import VERSION, example_spec
+
+FEATURE_SHAPE = (7, 7, 1024)  # GoogLeNet's
 
 
 class _GoogLeNetFeatures(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -31,7 +34,7 @@ class _GoogLeNetFeatures(tfds.core.GeneratorBasedBuilder, skip_registration=True
     def _info(self):
         return tfds.core.DatasetInfo(
             builder=self,
-            features=example_spec(multi_label=self.MULTI_LABEL),
+            features=example_spec(FEATURE_SHAPE, multi_label=self.MULTI_LABEL),
             homepage=self.HOMEPAGE,
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
@@ -99,7 +102,7 @@ def check_fits(name: str, contents: FeaturesFile):
     builder = BUILDERS.get(name)
     if builder is None:
         return
-    expected = (builder.NUM_CLASSES, builder.MULTI_LABEL, (7, 7, 1024))
+    expected = (builder.NUM_CLASSES, builder.MULTI_LABEL, FEATURE_SHAPE)
     if (len(contents.class_names), contents.multi_label, tuple(contents.features.shape[1:])) != expected:
         raise InputError(
             f"name={name}: that has {builder.NUM_CLASSES} classes, {'several' if builder.MULTI_LABEL else 'one'} a "

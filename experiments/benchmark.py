@@ -7,10 +7,13 @@ benchmarks; on a CPU `--cores=1` pins every contender to that core. `--profile=D
 contender for TensorBoard, xprof or perfetto.
 """
 
+import dataclasses
+
 from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
+from data_prep.networks import network_flags
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.settings import Settings
 from experiments.runs import flags as option_flags
@@ -26,6 +29,7 @@ def define_flags():
     flags.DEFINE_string("cores", "", "Numbers of the cores to use, such as 0,1; by default all.")
     flags.DEFINE_string("profile", None, "Folder for traces; none by default.")
     option_flags.define_flags(Settings)
+    network_flags.define()
 
 
 def main():
@@ -34,8 +38,10 @@ def main():
             raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect without --only={benchmark}")
     from experiments.benchmarks.suite import run_suite
 
+    network, network_options = network_flags.given()
+    settings = dataclasses.replace(from_flags(Settings), network=network, network_options=network_options)
     markdown, data, complete = run_suite(
-        flags.FLAGS.only, from_flags(Settings), flags.FLAGS.cores, flags.FLAGS.output, flags.FLAGS.profile
+        flags.FLAGS.only, settings, flags.FLAGS.cores, flags.FLAGS.output, flags.FLAGS.profile
     )
     print(f"tables: {markdown}, {data}")
     if flags.FLAGS.profile:

@@ -19,7 +19,7 @@ from experiments.runs import trained_run_flags
 
 def define_flags():
     trained_run_flags.define("workdir", "checkpoint")
-    network_flags.define()
+    network_flags.define(default=None)
     flags.DEFINE_boolean(
         "json", False, "Print JSON and nothing else: one object a line, for every block and every clip."
     )
@@ -55,11 +55,13 @@ def define_flags():
 def main(arguments):
     from experiments.prediction.predict_clips import predict
 
+    name, options = network_flags.given()
     return predict(
         flags.FLAGS.workdir,
         arguments,
         checkpoint=flags.FLAGS.checkpoint,
-        googlenet=flags.FLAGS.googlenet,
+        network=name,
+        network_options=options,
         stride=flags.FLAGS.stride,
         protocol=flags.FLAGS.protocol,
         frame_batch=flags.FLAGS.frame_batch,

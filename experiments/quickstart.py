@@ -2,8 +2,9 @@
 
     python -m experiments.quickstart --workdir=quickstart
 
-Needs no download: it draws its own clips. It uses GoogLeNet where its weights can be had (see `--googlenet`), and a
-random network otherwise, which it says. Start reading at `summary.md` in the work folder.
+Needs no download: it draws its own clips. It uses GoogLeNet where its weights are at hand or come within seconds, and
+otherwise EfficientNet-Lite0, whose weights are installed with this package. Start reading at `summary.md` in the work
+folder.
 """
 
 from pathlib import Path
@@ -12,19 +13,24 @@ from absl import flags
 
 from data_prep.common.command_line import run
 from data_prep.networks import network_flags
+from experiments.runs.signs_of_life import signs_of_life
 
 
 def define_flags():
     flags.DEFINE_string("workdir", "quickstart", "Folder for everything that is made.")
-    network_flags.define()
+    network_flags.define(
+        default="auto",
+        others={"auto": "GoogLeNet where it is at hand or comes within seconds, else EfficientNet-Lite0"},
+    )
 
 
 def main():
-    from experiments.runs.quickstart import quickstart
-    from experiments.runs.work_folder import work_folder
+    with signs_of_life("loading libraries") as now_doing:
+        from experiments.runs.quickstart import quickstart
+        from experiments.runs.work_folder import work_folder
 
-    with work_folder(flags.FLAGS.workdir):
-        quickstart(Path(flags.FLAGS.workdir), flags.FLAGS.googlenet)
+        with work_folder(flags.FLAGS.workdir):
+            quickstart(Path(flags.FLAGS.workdir), *network_flags.given(), now_doing=now_doing)
 
 
 if __name__ == "__main__":

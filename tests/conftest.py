@@ -1,6 +1,7 @@
 """Strict from the start: eight virtual devices, no silent promotion of types or ranks, warnings are errors."""
 
 import atexit
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -29,6 +30,16 @@ def x64():
     """Runs the test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def write_vit():
+    """See `vision_transformer.py` beside this file."""
+    path = Path(__file__).with_name("vision_transformer.py")
+    spec = importlib.util.spec_from_file_location("vision_transformer", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_vit
 
 
 def _shared() -> Path:

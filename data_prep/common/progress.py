@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-_LINE_SECONDS = 30.0
+_FIRST_MINUTE, _LINE_SECONDS = 4.0, 30.0  # from line to line: a short job tells often, a long one seldom
 
 
 class Progress:
@@ -34,7 +34,8 @@ class Progress:
         self._done += count
         self._bar.update(count)
         now = time.monotonic()
-        if self._bar.disable and now - self._last_line > _LINE_SECONDS:
+        wait = _FIRST_MINUTE if now - self._begun < 60 else _LINE_SECONDS
+        if self._bar.disable and now - self._last_line > wait:
             self._last_line = now
             rate = (self._done - self._done_before) / (now - self._begun)
             left = tqdm.format_interval(max(0, self._total - self._done) / rate)

@@ -16,6 +16,7 @@ from PIL import Image
 from attention_ar.errors import InputError
 from attention_ar.whole_file import whole_file
 from data_prep.common.files import write_csv
+from data_prep.common.progress import Progress
 from data_prep.datasets.boxes import COLUMNS
 from data_prep.datasets.synthetic_scenes import (
     HEIGHT,
@@ -245,19 +246,21 @@ def write_synthetic_clips(
     data_dir = Path(data_dir)
     num_test = max(1, num_groups // 3)
     index, boxes = [], []
-    for group in range(num_groups):
-        look = _look(np.random.default_rng((seed, group)), group)
-        split = "test" if group >= num_groups - num_test else "train"
-        for label, action in enumerate(ACTIONS):
-            (data_dir / action).mkdir(parents=True, exist_ok=True)
-            for clip in range(clips_per_group):
-                rng = np.random.default_rng((seed, group, label, clip))
-                name = f"{action}/{action}_{group + 1:02d}_{clip + 1:02d}.mp4"
-                frames = []
-                for number, (frame, box) in enumerate(_clip(rng, action, look, num_frames)):
-                    frames.append(frame)
-                    boxes.append((name, number, *(f"{edge:.1f}" for edge in box)))
-                _write_video(data_dir / name, frames)
-                index.append((name, action, f"group_{group + 1:02d}", split))
+    with Progress(num_groups * len(ACTIONS) * clips_per_group, 0, "clip") as progress:
+        for group in range(num_groups):
+            look = _look(np.random.default_rng((seed, group)), group)
+            split = "test" if group >= num_groups - num_test else "train"
+            for label, action in enumerate(ACTIONS):
+                (data_dir / action).mkdir(parents=True, exist_ok=True)
+                for clip in range(clips_per_group):
+                    rng = np.random.default_rng((seed, group, label, clip))
+                    name = f"{action}/{action}_{group + 1:02d}_{clip + 1:02d}.mp4"
+                    frames = []
+                    for number, (frame, box) in enumerate(_clip(rng, action, look, num_frames)):
+                        frames.append(frame)
+                        boxes.append((name, number, *(f"{edge:.1f}" for edge in box)))
+                    _write_video(data_dir / name, frames)
+                    index.append((name, action, f"group_{group + 1:02d}", split))
+                    progress.advance(1)
     write_csv(data_dir / "boxes.csv", COLUMNS, boxes)
     write_csv(data_dir / "index.csv", ("path", "label", "group", "split"), index)

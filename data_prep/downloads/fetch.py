@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import shutil
 import time
@@ -51,7 +52,7 @@ class Source:
         return self.url.rpartition("/")[2]
 
 
-def fetch(target: Path, sources: Sequence[Source]) -> None:
+def fetch(target: Path, sources: Sequence[Source], seconds: float = math.inf) -> None:
     """Downloads a file from the first source that gives it whole.
 
     Interrupted, it goes on where it was: at once, and when it is called again. `target` appears complete or not at
@@ -60,15 +61,17 @@ def fetch(target: Path, sources: Sequence[Source]) -> None:
     Args:
       target: where it is to be; its folder is made.
       sources: of the same file, tried one after the other.
+      seconds: that all of it may take. Looking up a server's name may take longer: nobody can interrupt that.
 
     Raises:
       InputError: no source gave the file; the line says why for each.
     """
     failures = []
+    give_up = time.monotonic() + seconds
     for source in sources:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            return _Transfer(target, source).run()
+            return _Transfer(target, source, give_up).run()
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"{source.url}: {' '.join(str(error).split()) or type(error).__name__}")
     raise InputError("; ".join(failures))
@@ -79,8 +82,8 @@ class _Unusable(OSError):
 
 
 class _Transfer:
-    def __init__(self, target: Path, source: Source):
-        self._target, self._source = target, source
+    def __init__(self, target: Path, source: Source, give_up: float):
+        self._target, self._source, self._give_up = target, source, give_up
         self._part = target.with_name(f".{target.name}.part")
         self._state = target.with_name(f".{target.name}.part.json")
 
@@ -114,9 +117,17 @@ class _Transfer:
             except (OSError, http.client.HTTPException):
                 resumable = bool(self._read_state())
                 idle = 0 if resumable and self._size() > before else idle + 1
-                if not resumable or idle == _IDLE_ATTEMPTS:
+                pause = _PAUSE * 2**idle
+                if not resumable or idle == _IDLE_ATTEMPTS or self._time_left() < pause:
                     raise
-            time.sleep(_PAUSE * 2**idle)
+            time.sleep(pause)
+
+    def _time_left(self) -> float:
+        """Returns seconds, or raises where none are left."""
+        left = self._give_up - time.monotonic()
+        if left <= 0:
+            raise _Unusable("takes too long")
+        return left
 
     def _attempt(self, file):
         """Asks for what is missing and appends it; returns when all of it came."""
@@ -128,7 +139,7 @@ class _Transfer:
             if state["url"] == self._source.url and state["version"]:
                 request.add_header("If-Range", state["version"])
         try:
-            response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+            response = urllib.request.urlopen(request, timeout=min(_TIMEOUT, self._time_left()))
         except urllib.error.HTTPError as error:
             if error.code == 416 and offset:  # nothing lies beyond: it is whole, or another file by now
                 if self._source.num_bytes in (None, offset) and (self._source.sha256 or self._source.md5):
@@ -162,6 +173,7 @@ class _Transfer:
                 file.write(chunk)
                 file.flush()
                 received += len(chunk)
+                self._time_left()
                 bar.update(len(chunk))
                 if total and received > total:
                     raise _Unusable(f"sent more than {total} bytes")

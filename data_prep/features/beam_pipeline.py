@@ -11,6 +11,7 @@ A clip that fails is tried again; if it goes on failing it is left out, and `dea
 """
 
 import csv
+import functools
 import io
 import json
 import time
@@ -25,8 +26,15 @@ from etils import epath
 from attention_ar.errors import InputError
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList
-from data_prep.features.contents import FEATURE_SHAPE
-from data_prep.features.extraction import Network, describe_clips, make_plan, make_recipe, print_notes
+from data_prep.features.extraction import (
+    describe_clips,
+    fill_batches,
+    make_plan,
+    make_recipe,
+    print_notes,
+    run_network,
+)
+from data_prep.features.partial_features import row_bytes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.features.record_files import (
     INFO,
@@ -42,7 +50,8 @@ from data_prep.features.record_files import (
     write_text,
 )
 from data_prep.features.statistics import network_fault
-from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, ClipSource, decode_clip, probe_clip
+from data_prep.networks.network import Network
+from data_prep.video.clip_frames import ClipRecord, ClipSource, decode_clip, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
 
 _REPORTS = "shards"
@@ -76,6 +85,7 @@ class Job:
       image_fps: see `ClipList`.
       frame_batch: frames per call of the network.
       tries: how often a clip is tried.
+      feature_shape: (K, K, D).
       recipe: that a worker must come to as well.
       plan_sha256: of all that is to be done.
       make_network: loads the network; called once in a worker process.
@@ -89,6 +99,7 @@ class Job:
     image_fps: float | None
     frame_batch: int
     tries: int
+    feature_shape: tuple[int, int, int]
     recipe: dict
     plan_sha256: str
     make_network: Callable[[], Network]
@@ -150,7 +161,8 @@ def extract_with_beam(
             f"frame_batch={frame_batch}, clips_per_shard={clips_per_shard}, tries={tries}: all must be at least 1"
         )
     folder = dataset_folder(output_dir, name)
-    recipe = make_recipe(make_network(), fps)
+    network = make_network()
+    recipe = make_recipe(network, fps)
     shards = cut_shards(clip_list, clips_per_shard)
     plan = {**make_plan(clip_list, recipe, frame_batch), "clips_per_shard": clips_per_shard}
     job = Job(
@@ -162,6 +174,7 @@ def extract_with_beam(
         image_fps=clip_list.image_fps,
         frame_batch=frame_batch,
         tries=tries,
+        feature_shape=network.feature_shape,
         recipe=recipe,
         plan_sha256=recipe_hash(plan),
         make_network=make_network,
@@ -216,7 +229,7 @@ class ExtractShard(beam.DoFn):
             done = None
         if done is None:
             reports: list[ClipRecord] = []
-            spec = example_spec(FEATURE_SHAPE, self._job.multi_label, self._job.class_names)
+            spec = example_spec(self._job.feature_shape, self._job.multi_label, self._job.class_names)
             path = shard_path(folder, shard.split, shard.index, shard.count)
             write_shard(path, self._examples(shard, reports), spec)
             beam.metrics.Metrics.counter("extraction", "frames").inc(sum(record.num_frames for record in reports))
@@ -233,7 +246,7 @@ class ExtractShard(beam.DoFn):
 
     def _about(self, clip: Clip, record: ClipRecord):
         alone = ClipList("", self._job.data_dir, (clip,), self._job.class_names, self._job.multi_label, "")
-        return describe_clips(alone, [record], self._job.recipe, "")
+        return describe_clips(alone, [record], self._job.feature_shape, self._job.recipe, "")
 
     def _extract(self, clip: Clip) -> tuple[ClipRecord, np.ndarray]:
         for attempt in range(1, self._job.tries + 1):
@@ -255,35 +268,20 @@ def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tupl
     """Extracts one clip by itself.
 
     Returns:
-      What became of it, and its rows `<float16>[n, 7, 7, 1024]`.
+      What became of it, and its rows `<float16>[n, K, K, D]`.
     """
-    row_bytes = 2 * int(np.prod(FEATURE_SHAPE))
-    if source.num_rows * row_bytes > RECORD_LIMIT:
-        limit = RECORD_LIMIT // row_bytes
+    bytes_each = row_bytes(network.feature_shape)
+    if source.num_rows * bytes_each > RECORD_LIMIT:
+        limit = RECORD_LIMIT // bytes_each
         return ClipRecord(
             source.name, 0, 0.0, 0.0, f"{source.num_rows} frames; a record holds {limit}, use a lower --fps"
         ), None
-    batch, filled, rows = np.zeros((frame_batch, *INPUT_SIZE, 3), np.uint8), 0, []
-    record = None
-    for item in read_ahead([source], decode_clip, workers=1):
-        if isinstance(item, ClipRecord):
-            record = item
-            continue
-        while len(item):
-            taken = min(frame_batch - filled, len(item))
-            batch[filled : filled + taken] = item[:taken]
-            filled, item = filled + taken, item[taken:]
-            if filled == frame_batch:
-                rows.append(network(batch))
-                filled = 0
-    if filled:
-        # Few frames are left of many a clip: a half or a quarter of a batch saves time, at two compilations in all.
-        size = frame_batch
-        while filled <= size // 2 and size > frame_batch // 4:
-            size //= 2
-        batch[filled:] = 0
-        rows.append(network(batch[:size])[:filled])
-    return record, np.concatenate(rows) if rows else None
+    decode = functools.partial(decode_clip, size=network.input_size)
+    decoded = read_ahead([source], decode, workers=1)
+    batches = fill_batches(decoded, network.input_size, frame_batch, shorten_last=True)
+    parts = list(run_network(network, batches))
+    (record,) = (record for batch, _ in parts for record in batch.records)
+    return record, np.concatenate([rows for _, rows in parts]) if record.num_frames else None
 
 
 def report_path(folder: epath.Path, shard: Shard) -> epath.Path:
@@ -340,7 +338,7 @@ def _finish(folder, clip_list, shards, reports, job: Job, already_complete: bool
         write_text(folder / _DEAD_LETTERS, table.getvalue())
     if len(dead) == len(records):
         raise InputError(f"not one frame could be had of {len(dead)} clips; see {folder / _DEAD_LETTERS}")
-    contents = describe_clips(clip_list, records, job.recipe, job.plan_sha256)
+    contents = describe_clips(clip_list, records, job.feature_shape, job.recipe, job.plan_sha256)
     lengths: dict[str, list[int]] = {}
     for shard, report in zip(shards, reports, strict=True):
         lengths.setdefault(shard.split, []).append(sum(record.num_frames > 0 for record in report))

@@ -8,8 +8,6 @@ import numpy as np
 from attention_ar.errors import InputError
 from data_prep.datasets.clip_list import SPLITS
 
-FEATURE_SHAPE = (7, 7, 1024)
-
 
 @dataclass(frozen=True)
 class FeaturesFile:

@@ -1,15 +1,19 @@
-"""From clips to a features file: decode, GoogLeNet, store; resumable, and the same to the bit however often resumed."""
+"""From clips to a features file: decode, network, store; resumable, and the same to the bit however often resumed.
+
+The three overlap: threads decode ahead, as many batches are in the network at a time as keep the machine busy, and what
+comes out is written meanwhile.
+"""
 
 import contextlib
+import functools
 import json
 import math
 import os
 import shutil
 import time
-from collections import deque
+from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import av
 import numpy as np
@@ -18,38 +22,21 @@ from tqdm import tqdm
 from attention_ar.errors import InputError
 from data_prep.common.command_line import printable
 from data_prep.common.files import write_csv
+from data_prep.common.map_ahead import map_ahead
 from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import ClipList
-from data_prep.features.contents import FEATURE_SHAPE, FeaturesFile
+from data_prep.features.contents import FeaturesFile
 from data_prep.features.hdf5_file import FORMAT_VERSION
 from data_prep.features.opening import open_features
-from data_prep.features.partial_features import (
-    ROW_BYTES,
-    PartialFeatures,
-    partial_folder,
-    refuse_other_plan,
-)
+from data_prep.features.partial_features import PartialFeatures, partial_folder, refuse_other_plan, row_bytes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
-from data_prep.video.clip_frames import INPUT_SIZE, ClipRecord, decode_clip, probe_clip
+from data_prep.networks.network import Network
+from data_prep.video.clip_frames import ClipRecord, decode_clip, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
 
 _MOST_NOTES = 10
 _COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting waits for the disk
-
-
-class Network(Protocol):
-    """What turns frames into features.
-
-    Attributes:
-      recipe: all that its values depend on (network, weights_sha256, whether random, colour order, mean, input
-        size), as JSON keeps it.
-    """
-
-    recipe: dict
-
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Takes <uint8>[B, 224, 224, 3] in BGR order and returns <float16>[B, 7, 7, 1024]."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +62,7 @@ def make_recipe(network: Network, fps: float | None) -> dict:
     """Returns all that the features' values depend on: the network's recipe, the decoder, the sampling.
 
     Args:
-      network: see `Network`.
+      network: the network.
       fps: the frame rate to which clips are reduced, None for their own.
     """
     libraries = ", ".join(
@@ -86,7 +73,7 @@ def make_recipe(network: Network, fps: float | None) -> dict:
         **network.recipe,
         "format_version": FORMAT_VERSION,
         "decoder": f"PyAV {av.__version__} ({libraries})",
-        "resize": "{}x{} bilinear (libswscale)".format(*INPUT_SIZE),
+        "resize": "{}x{} bilinear (libswscale)".format(*network.input_size),
         "extraction_fps": "native" if fps is None else float(fps),
     }
     return json.loads(json.dumps(recipe))
@@ -135,7 +122,7 @@ def extract(
 
     Args:
       clip_list: the clips, in the order in which they are stored.
-      network: see `Network`.
+      network: the network.
       output: the features file, ending in .h5.
       fps: the rate to which clips are reduced, see `frame_times.plan_sampling`. None keeps all frames of every clip.
       frame_batch: B, frames per call of the network. Batches span clips; the last is padded.
@@ -161,32 +148,31 @@ def extract(
         for clip in tqdm(clip_list.clips, "looking at the clips", unit="clip", disable=None, leave=False)
     ]
     num_frames = sum(source.num_rows for source in sources)
-    size = num_frames * ROW_BYTES
+    size = num_frames * row_bytes(network.feature_shape)
     print(f"{len(sources)} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
     _check_disk(output, size)
 
-    with PartialFeatures(output, plan) as partial:
+    with PartialFeatures(output, plan, network.feature_shape) as partial:
         if partial.records:
             print(f"resuming after {len(partial.records)} of {len(sources)} clips", flush=True)
         rest = sources[len(partial.records) :]
+        decode = functools.partial(decode_clip, size=network.input_size)
+        batches = fill_batches(
+            read_ahead(rest, decode, workers=decode_workers), network.input_size, frame_batch, num_rows=partial.num_rows
+        )
         with (
             Progress(num_frames, partial.num_rows, "frame") as progress,
-            contextlib.closing(read_ahead(rest, decode_clip, workers=decode_workers)) as decoded,
+            contextlib.closing(run_network(network, batches)) as done,
         ):
-            batches = _Batches(network, partial, frame_batch, progress)
-            for item in decoded:
-                if isinstance(item, ClipRecord):
-                    batches.end_clip(item)
-                else:
-                    batches.add(item)
-            batches.close()
+            _store(done, partial, progress)
         write_skipped(output.with_name("skipped.csv"), partial.records)
         print_notes(partial.records)
         lost = sum(record.num_frames == 0 for record in partial.records)
         if lost == len(partial.records):
             partial.discard()
             raise InputError(f"not one frame could be had of {lost} clips; see {output.with_name('skipped.csv')}")
-        partial.finish(describe_clips(clip_list, partial.records, recipe, recipe_hash(plan)))
+        contents = describe_clips(clip_list, partial.records, network.feature_shape, recipe, recipe_hash(plan))
+        partial.finish(contents)
         return Extraction(
             num_clips=len(partial.records),
             num_lost=lost,
@@ -235,58 +221,95 @@ def _check_disk(output: Path, size: int):
         )
 
 
-class _Batches:
-    """Frames in, rows and records out: fills batches across clips and notes a clip once its last row is stored."""
+@dataclass(frozen=True)
+class Batch:
+    """Frames on their way through the network.
 
-    def __init__(self, network: Network, partial: PartialFeatures, frame_batch: int, progress: Progress):
-        self._network = network
-        self._partial = partial
-        self._progress = progress
-        self._batch = np.zeros((frame_batch, *INPUT_SIZE, 3), np.uint8)
-        self._begin = self._end = partial.num_rows % frame_batch  # after a restart, the slots before are dummies
-        self._num_taken = partial.num_rows
-        self._waiting: deque[tuple[int, ClipRecord]] = deque()  # clips with the row at which each ends
-        self._last_commit = time.monotonic()
+    Attributes:
+      frames: `<uint8>[B, height, width, 3]`; None where only records are left.
+      begin, end: the frames that count; those around them are black.
+      records: of the clips whose frames end in this batch or before it.
+    """
 
-    def add(self, frames: np.ndarray):
-        while len(frames):
-            taken = min(len(self._batch) - self._end, len(frames))
-            self._batch[self._end : self._end + taken] = frames[:taken]
-            self._end += taken
-            self._num_taken += taken
-            frames = frames[taken:]
-            if self._end == len(self._batch):
-                self._run_network()
+    frames: np.ndarray | None
+    begin: int
+    end: int
+    records: list[ClipRecord]
 
-    def end_clip(self, record: ClipRecord):
-        self._waiting.append((self._num_taken, record))
-        self._commit(at_least_after=_COMMIT_SECONDS)
 
-    def close(self):
-        """Runs what is left as a batch of its own, padded with black frames."""
-        if self._end > self._begin:
-            self._batch[self._end :] = 0
-            self._run_network()
-        self._commit()
+def fill_batches(
+    decoded: Generator[np.ndarray | ClipRecord],
+    size: tuple[int, int],
+    frame_batch: int,
+    *,
+    num_rows: int = 0,
+    shorten_last: bool = False,
+) -> Generator[Batch]:
+    """Fills batches across clips, so that every frame sits in the same place of the same batch after any interruption.
 
-    def _run_network(self):
-        features = self._network(self._batch)
-        if features.shape != (len(self._batch), *FEATURE_SHAPE) or features.dtype != np.float16:
+    Args:
+      decoded: frames of clips, `<uint8>[n, height, width, 3]`, and after each clip's its record. It is closed.
+      size: (height, width).
+      frame_batch: B.
+      num_rows: frames of earlier runs. A batch that one of them ended in begins with black frames instead.
+      shorten_last: whether the last batch may have a half or a quarter of B frames. Few are left of many a clip: that
+        saves time, at two compilations in all.
+
+    Yields:
+      Batches; the last is filled up with black frames.
+    """
+    begin = end = num_rows % frame_batch
+    frames, records = None, []
+    with contextlib.closing(decoded):
+        for item in decoded:
+            if isinstance(item, ClipRecord):
+                records.append(item)
+                continue
+            while len(item):
+                if frames is None:
+                    frames = np.zeros((frame_batch, *size, 3), np.uint8)
+                taken = min(frame_batch - end, len(item))
+                frames[end : end + taken] = item[:taken]
+                end, item = end + taken, item[taken:]
+                if end == frame_batch:
+                    yield Batch(frames, begin, end, records)
+                    frames, records, begin, end = None, [], 0, 0
+    size = frame_batch
+    while shorten_last and end <= size // 2 and size > frame_batch // 4:
+        size //= 2
+    yield Batch(None if frames is None else frames[:size], begin, end, records)
+
+
+def run_network(network: Network, batches: Generator[Batch]) -> Generator[tuple[Batch, np.ndarray]]:
+    """Yields every batch with the features of the frames that count, `<float16>[n, K, K, D]`, in order.
+
+    As many calls of the network are in flight as keep the machine busy, and as many batches wait.
+    """
+
+    def call(batch: Batch):
+        if batch.frames is None:
+            return batch, np.zeros((0, *network.feature_shape), np.float16)
+        features = network(batch.frames)
+        if features.shape != (len(batch.frames), *network.feature_shape) or features.dtype != np.float16:
             raise TypeError(f"the network gave {features.dtype}{list(features.shape)}")
-        self._partial.add_rows(features[self._begin : self._end])
-        self._progress.advance(self._end - self._begin)
-        self._begin = self._end = 0
-        self._commit(at_least_after=_COMMIT_SECONDS)
+        return batch, features[batch.begin : batch.end]
 
-    def _commit(self, at_least_after: float = 0.0):
-        if time.monotonic() - self._last_commit < at_least_after:
-            return
-        stored = []
-        while self._waiting and self._waiting[0][0] <= self._partial.num_rows:
-            stored.append(self._waiting.popleft()[1])
-        if stored:
-            self._partial.record(stored)
-            self._last_commit = time.monotonic()
+    return map_ahead(call, batches, workers=network.calls_in_flight)
+
+
+def _store(done: Iterable[tuple[Batch, np.ndarray]], partial: PartialFeatures, progress: Progress):
+    """Writes rows, and notes clips once their last row is written."""
+    waiting, last_commit = [], time.monotonic()
+    for batch, features in done:
+        if len(features):
+            partial.add_rows(features)
+        progress.advance(len(features))
+        waiting += batch.records
+        if waiting and time.monotonic() - last_commit >= _COMMIT_SECONDS:
+            partial.record(waiting)
+            waiting, last_commit = [], time.monotonic()
+    if waiting:
+        partial.record(waiting)
 
 
 def write_skipped(path: Path, records: list[ClipRecord]):
@@ -304,12 +327,14 @@ def print_notes(records: list[ClipRecord]):
         print(f"NOTE: {len(noted) - _MOST_NOTES} more such clips; data_prep.verify_videos lists them")
 
 
-def describe_clips(clip_list: ClipList, records: list[ClipRecord], recipe: dict, plan_sha256: str) -> FeaturesFile:
+def describe_clips(
+    clip_list: ClipList, records: list[ClipRecord], feature_shape, recipe: dict, plan_sha256: str
+) -> FeaturesFile:
     """Returns everything about a features file but its rows; clips without a frame are left out."""
     kept = [(clip, record) for clip, record in zip(clip_list.clips, records, strict=True) if record.num_frames]
     num_frames = np.array([record.num_frames for _, record in kept])
     return FeaturesFile(
-        features=np.broadcast_to(np.float16(0), (num_frames.sum(), *FEATURE_SHAPE)),
+        features=np.broadcast_to(np.float16(0), (num_frames.sum(), *feature_shape)),
         names=[clip.path for clip, _ in kept],
         first_row=np.cumsum(num_frames) - num_frames,
         num_frames=num_frames,

@@ -1,6 +1,6 @@
-"""The features file: what GoogLeNet saw in every frame, once per frame, in one HDF5 file.
+"""The features file: what the network saw in every frame, once per frame, in one HDF5 file.
 
-    features                 <float16>[frames, 7, 7, 1024]   contiguous and uncompressed; clip after clip
+    features                 <float16>[frames, K, K, D]   contiguous and uncompressed; clip after clip
     videos/name              <str>[N]        path of the clip, relative to data_dir
     videos/first_row         <int64>[N]      its first row in `features`
     videos/num_frames        <int64>[N]      its rows
@@ -18,6 +18,7 @@ safe after a fork, which an open h5py handle is not.
 """
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -79,9 +80,11 @@ def write_layout(path, contents: FeaturesFile) -> int:
     """Writes a features file with everything but the rows, whose place is left open, and returns where that begins.
 
     The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
-    rows of at least 64 KiB begin at `DATA_OFFSET`, however many clips there are.
+    they begin at `DATA_OFFSET`, however many clips there are.
     """
-    with h5py.File(path, "w", locking=False, alignment_threshold=DATA_OFFSET, alignment_interval=DATA_OFFSET) as file:
+    num_bytes = 2 * math.prod(contents.features.shape)
+    threshold = min(DATA_OFFSET, num_bytes)  # what is smaller lies anywhere
+    with h5py.File(path, "w", locking=False, alignment_threshold=threshold, alignment_interval=DATA_OFFSET) as file:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_layout(h5py.h5d.CONTIGUOUS)
         creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -13,6 +13,7 @@ twice, and every step can be done again.
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -21,28 +22,36 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from data_prep.common.one_at_a_time import one_at_a_time
-from data_prep.features.contents import FEATURE_SHAPE, FeaturesFile
+from data_prep.features.contents import FeaturesFile
 from data_prep.features.hdf5_file import DATA_OFFSET, write_layout
 from data_prep.features.recipe import differing_fields
 from data_prep.video.clip_frames import ClipRecord
 
-ROW_BYTES = 2 * int(np.prod(FEATURE_SHAPE))
+
+def row_bytes(feature_shape) -> int:
+    """Returns how many bytes the features `<float16>[K, K, D]` of a frame take."""
+    return 2 * math.prod(feature_shape)
 
 
 def partial_folder(output: Path) -> Path:
     return output.with_name(output.name + ".partial")
 
 
-def refuse_other_plan(output: Path, plan: dict):
-    """Raises `InputError` if an unfinished extraction to `output` has another plan than `plan`."""
+def begun_plan(output: Path) -> dict | None:
+    """Returns the plan of an unfinished extraction to `output`; None where there is none."""
     folder = partial_folder(output)
     try:
-        begun = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        return json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return
+        return None
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}/plan.json: not readable ({error}); delete {folder} to start afresh") from None
-    if begun != plan:
+
+
+def refuse_other_plan(output: Path, plan: dict):
+    """Raises `InputError` if an unfinished extraction to `output` has another plan than `plan`."""
+    folder, begun = partial_folder(output), begun_plan(output)
+    if begun is not None and begun != plan:
         raise InputError(
             f"{folder} was begun with another plan: {_plan_differences(begun, plan)}; "
             f"go on with the old command, or delete {folder} to start afresh"
@@ -57,11 +66,12 @@ class PartialFeatures:
       num_rows: rows written so far, those of unfinished clips included.
     """
 
-    def __init__(self, output: Path, plan: dict):
+    def __init__(self, output: Path, plan: dict, feature_shape):
         """Creates the folder, or takes up what a killed process left.
 
         Args:
           output: the features file to be.
+          feature_shape: (K, K, D).
           plan: a table that JSON keeps as it is, with "clips" a list whose items begin with the clip's path.
 
         Raises:
@@ -70,6 +80,7 @@ class PartialFeatures:
         refuse_other_plan(output, plan)
         self._output = output
         self._folder = partial_folder(output)
+        self._row_bytes = row_bytes(feature_shape)
         with contextlib.ExitStack() as files:
             try:
                 files.enter_context(one_at_a_time(self._folder / "lock", "extraction"))
@@ -84,7 +95,7 @@ class PartialFeatures:
             self._files = files.pop_all()
         self.records = self._recover([clip[0] for clip in plan["clips"]])
         self.num_rows = sum(record.num_frames for record in self.records)
-        self._rows.truncate(DATA_OFFSET + self.num_rows * ROW_BYTES)
+        self._rows.truncate(DATA_OFFSET + self.num_rows * self._row_bytes)
 
     def __enter__(self):
         return self
@@ -93,7 +104,7 @@ class PartialFeatures:
         self._files.close()
 
     def add_rows(self, rows: np.ndarray):
-        """Appends <float16>[n, 7, 7, 1024]."""
+        """Appends `<float16>[n, K, K, D]`."""
         with self._disk_errors():
             unwritten = memoryview(np.ascontiguousarray(rows, "<f2")).cast("B")
             while unwritten:  # an unbuffered file may take less than it is given
@@ -115,7 +126,7 @@ class PartialFeatures:
           contents: everything about the file; of `features` only the shape counts.
         """
         layout = self._folder / "layout.h5"
-        rows_end = DATA_OFFSET + self.num_rows * ROW_BYTES
+        rows_end = DATA_OFFSET + self.num_rows * self._row_bytes
         with self._disk_errors():
             if write_layout(layout, contents) != DATA_OFFSET:
                 raise RuntimeError(f"this HDF5 does not put the rows at byte {DATA_OFFSET}")
@@ -138,7 +149,7 @@ class PartialFeatures:
         """Reads the journal as far as it is sound and the rows are there; cuts off what is not."""
         self._journal.seek(0)
         records, sound, num_rows = [], 0, 0
-        rows_there = (os.fstat(self._rows.fileno()).st_size - DATA_OFFSET) // ROW_BYTES
+        rows_there = (os.fstat(self._rows.fileno()).st_size - DATA_OFFSET) // self._row_bytes
         for line, path in zip(self._journal.read().splitlines(keepends=True), paths, strict=False):
             try:
                 record = ClipRecord(**json.loads(line))

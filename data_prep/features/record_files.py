@@ -34,7 +34,7 @@ _WRITER_OPTIONS = "group_size:1,zstd:1"
 _UNFINISHED = ".unfinished-"
 
 
-def example_spec(feature_shape: Sequence[int] = (7, 7, 1024), multi_label: bool = False, class_names=None):
+def example_spec(feature_shape: Sequence[int], multi_label: bool = False, class_names=None):
     """Returns TFDS's description of an example.
 
     Args:
@@ -223,7 +223,7 @@ def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, li
     info = tfds.core.DatasetInfo(
         builder=identity,
         features=spec,
-        description=f"GoogLeNet features of every frame; one example is one video. {json.dumps(contents.recipe)}",
+        description=f"Features of every frame; one example is one video. {json.dumps(contents.recipe)}",
         disable_shuffling=True,
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)

@@ -2,15 +2,27 @@
 
 from absl import flags
 
+from data_prep.networks.registry import KINDS
+
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define`.
 
 
-def define():
-    """Defines the flags."""
-    flags.DEFINE_string(
-        "googlenet",
-        None,
-        "The network's weights: an ONNX file with BVLC GoogLeNet, torchvision's .pth, or `random`, an untrained "
-        "network for trying things. By default $ATTENTION_AR_GOOGLENET, or the file in your cache directory, "
-        "downloaded if need be.",
-    )
+def define(default: str | None = "googlenet", others: dict[str, str] | None = None):
+    """Defines the flags.
+
+    Args:
+      default: the network where the user names none; None where the program knows which.
+      others: what else --network may be, with what it means.
+    """
+    meanings = (others or {}) | {name: f"{kind.title}, {kind.about}" for name, kind in KINDS.items()}
+    described = "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items())
+    flags.DEFINE_enum("network", default, list(meanings), f"What makes the features. {described}.")
+    for kind in KINDS.values():
+        for option, description in kind.options.items():
+            flags.DEFINE_string(option, None, description)
+
+
+def given() -> tuple[str | None, dict[str, str]]:
+    """Returns what --network says, and those of the networks' options that were given."""
+    names = [option for kind in KINDS.values() for option in kind.options]
+    return flags.FLAGS.network, {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].value is not None}

@@ -1,6 +1,5 @@
-"""The trained GoogLeNet: found on disk or downloaded, read, and made into a function from frames to feature cubes."""
+"""The trained GoogLeNet: found on disk or downloaded, and read."""
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from attention_ar.errors import InputError
 from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
+from data_prep.networks.jax_engine import jax_engine
+from data_prep.networks.network import Network, read_file
 from data_prep.networks.torchvision import read_torchvision
 
 ENVIRONMENT_VARIABLE = "ATTENTION_AR_GOOGLENET"
@@ -28,25 +29,23 @@ SHA256 = "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e"
 NUM_BYTES = 28_021_836
 
 _WAYS_OUT = (
-    f"name the file with --googlenet=PATH or in ${ENVIRONMENT_VARIABLE}, or take --googlenet=random, "
-    "a random network, for trying things"
+    "take --network=efficientnet_lite0, which needs no download; or name GoogLeNet's file with --googlenet=PATH or in "
+    f"${ENVIRONMENT_VARIABLE}; or take --network=random, for trying things"
 )
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
-class GoogLeNetFeatures:
-    """Frames in, feature cubes X_t out: a GoogLeNet with its weights, compiled once per batch size.
+class GoogLeNetFeatures(Network):
+    """A GoogLeNet with its weights.
+
+    In its recipe, `network` is "bvlc_googlenet", "torchvision_googlenet" or "random_googlenet".
 
     Attributes:
       params: of `GoogLeNet`.
-      recipe: what the features depend on, for the file that holds them: `network` ("bvlc_googlenet",
-        "torchvision_googlenet" or "random_googlenet"), `weights_sha256` (of the file's bytes; "" for the random
-        network, which has a `seed` instead), `random`, and the input: `colour`, `mean`, `scale`, `input_size`.
     """
 
     def __init__(self, network: str, params: dict, *, variant: str = "bvlc", weights_sha256: str, **seed: int):
-        self.params = jax.device_put(params)
-        self.recipe = {
+        recipe = {
             "network": network,
             "weights_sha256": weights_sha256,
             "random": network == "random_googlenet",
@@ -65,29 +64,24 @@ class GoogLeNetFeatures:
             logits, _ = GoogLeNet(variant).apply({"params": params}, preprocess(frames, variant))
             return jax.nn.softmax(logits)
 
-        self._features, self._probabilities = jax.jit(features), jax.jit(probabilities)
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the weights are random: then everything made with them has to say so."""
-        return self.recipe["random"]
-
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Returns the feature cubes `<float16>[B, 7, 7, 1024]` of `frames` `<uint8>[B, 224, 224, 3]`, BGR."""
-        return np.asarray(self._features(self.params, frames))
+        self.params = jax.device_put(params)
+        run, calls_in_flight = jax_engine(features, self.params)
+        super().__init__(recipe, run, (7, 7, 1024), calls_in_flight)
+        self._probabilities = jax.jit(probabilities)
 
     def classify(self, frames: np.ndarray) -> np.ndarray:
         """Returns ImageNet's class probabilities `<float32>[B, 1000]` of `frames` `<uint8>[B, 224, 224, 3]`, BGR."""
         return np.asarray(self._probabilities(self.params, frames))
 
 
-def load_googlenet(spec: str | os.PathLike | None = None) -> GoogLeNetFeatures:
+def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.inf) -> GoogLeNetFeatures:
     """Finds and reads the network.
 
     Args:
       spec: the path of an ONNX file with BVLC GoogLeNet, or of torchvision's weights (.pth, .pt); or "random".
         None: the value of $ATTENTION_AR_GOOGLENET, which may be the same; without it the file in the user's cache
         directory, which is downloaded first if it is not there.
+      seconds: that a download may take.
 
     Raises:
       InputError: the file cannot be had, or is not what it should be.
@@ -97,9 +91,9 @@ def load_googlenet(spec: str | os.PathLike | None = None) -> GoogLeNetFeatures:
         return random_googlenet()
     if spec:
         return read_googlenet(spec)
-    cached = cache_directory() / "googlenet-12.onnx"
+    cached = cached_file()
     if not cached.exists():
-        download(cached)
+        download(cached, seconds=seconds)
     return read_googlenet(cached)
 
 
@@ -123,12 +117,8 @@ def read_googlenet(path: str | os.PathLike) -> GoogLeNetFeatures:
     Raises:
       InputError: there is no such file, or it holds something else; the line names every array that is wrong.
     """
-    path = Path(path).expanduser()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: GoogLeNet cannot be read ({error.strerror}); {_WAYS_OUT}") from None
-    sha256 = hashlib.sha256(data).hexdigest()
+    path = Path(path)
+    data, sha256 = read_file(path, "GoogLeNet", _WAYS_OUT)
     if path.suffix in (".pth", ".pt"):
         params = read_torchvision(data, path)
         return GoogLeNetFeatures("torchvision_googlenet", params, variant="torchvision", weights_sha256=sha256)
@@ -161,7 +151,18 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attention_ar"
 
 
-def download(target: Path, mirrors: Sequence[str] = MIRRORS, sha256: str = SHA256, num_bytes: int = NUM_BYTES) -> None:
+def cached_file() -> Path:
+    """Returns where a downloaded GoogLeNet is kept."""
+    return cache_directory() / "googlenet-12.onnx"
+
+
+def download(
+    target: Path,
+    mirrors: Sequence[str] = MIRRORS,
+    sha256: str = SHA256,
+    num_bytes: int = NUM_BYTES,
+    seconds: float = math.inf,
+) -> None:
     """Downloads a file from the first mirror that has it whole; `target` appears complete or not at all.
 
     Args:
@@ -169,12 +170,13 @@ def download(target: Path, mirrors: Sequence[str] = MIRRORS, sha256: str = SHA25
       mirrors: addresses, tried one after the other.
       sha256: of the file, in hexadecimal digits.
       num_bytes: the file's size.
+      seconds: that it may take.
 
     Raises:
       InputError: no mirror gave the file; the line says why, and what to do without a network.
     """
     sources = [Source(url, num_bytes=num_bytes, sha256=sha256) for url in mirrors]
     try:
-        fetch(target, sources)
+        fetch(target, sources, seconds)
     except InputError as error:
         raise InputError(f"no GoogLeNet in {target.parent}, and none to be had ({error}); {_WAYS_OUT}") from None

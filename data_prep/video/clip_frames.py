@@ -12,8 +12,6 @@ from data_prep.video.image_folder import DEFAULT_FPS, ImageFolder
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import VideoError, clip_source
 
-INPUT_SIZE = (224, 224)
-
 
 @dataclass(frozen=True)
 class ClipRecord:
@@ -83,8 +81,8 @@ def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = D
         return ClipSource(name, path, error, fps)
 
 
-def decode_clip(source: ClipSource) -> Iterator[np.ndarray | ClipRecord]:
-    """Yields a clip's frames, `<uint8>[n, 224, 224, 3]` in BGR order, a few at a time, and at last its record.
+def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarray | ClipRecord]:
+    """Yields a clip's frames, `<uint8>[n, *size, 3]` in BGR order, a few at a time, and at last its record.
 
     Which frames a lower rate keeps, the times of all frames say. So such a clip is decoded twice.
     """
@@ -94,7 +92,7 @@ def decode_clip(source: ClipSource) -> Iterator[np.ndarray | ClipRecord]:
     num_rows = 0
     try:
         rows = None if source.fps is None else frame_times(source.path).rows(source.fps)
-        reader = read_frames(source.path, frames=rows, size=INPUT_SIZE, colour="bgr24")
+        reader = read_frames(source.path, frames=rows, size=size, colour="bgr24")
         for frames in reader:
             num_rows += len(frames)
             yield frames

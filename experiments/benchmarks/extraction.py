@@ -1,9 +1,11 @@
 """Feature extraction, from video files to a features file.
 
-What a frame costs by itself, decoding and GoogLeNet, and all together: `the whole` reads clips of `--clips` (drawn ones
-by default) and writes a features file; beside it stands which part of the network's own rate that is. Frames are real
-ones in every contender. onnxruntime runs the same file of weights, torch the same weights in a plain module with
-channels last in memory, `experiments/benchmarks/torch_googlenet.py`. `peak memory` is the whole process's.
+What a frame costs by itself, decoding and the network, and all together: `the whole` reads clips of `--clips` (drawn
+ones by default) and writes a features file; beside it stands which part of the network's own rate that is. Frames are
+real ones in every contender. The network alone has as many calls in flight as the extraction gives it; its rivals take
+all cores for one call. For GoogLeNet, onnxruntime runs the same file of weights, torch the same weights in a plain
+module with channels last in memory, `experiments/benchmarks/torch_googlenet.py`. For EfficientNet-Lite0, onnxruntime is
+what we use on a CPU, and the rival is our own module in JAX. `peak memory` is the whole process's.
 """
 
 import contextlib
@@ -13,10 +15,12 @@ import io
 import os
 import resource
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.networks.network import Network
 from experiments.benchmarks.framework import Contender, Skip, Workload
 from experiments.benchmarks.settings import Settings
 
@@ -24,15 +28,17 @@ BATCHES = 16  # of frames in the clips that are decoded and extracted
 
 
 def contenders(settings: Settings, platform: str) -> list[Contender]:
-    """Decoding, the network in three programs, and the whole."""
+    """Decoding, the network and its rivals, and the whole."""
     size = settings.frame_batch
-    alone = f"GoogLeNet alone, batch {size}"
+    alone = f"the network alone, batch {size}"
     found = [
         Contender("decoding alone, one thread", functools.partial(build_decoding, settings)),
         Contender(alone, functools.partial(build_network, settings)),
         Contender("the whole", functools.partial(build_whole, settings), compare_to=alone),
     ]
-    if platform == "cpu":
+    if platform == "cpu" and settings.network == "efficientnet_lite0":
+        found.append(Contender(f"Flax, batch {size}", functools.partial(build_flax, settings), compare_to=alone))
+    if platform == "cpu" and settings.network == "googlenet":
         for name, build, needs in (
             ("onnxruntime", build_onnxruntime, "onnxruntime"),
             ("torch, channels last", build_torch, "torch"),
@@ -65,30 +71,50 @@ def find_clips(settings: Settings):
     return dataclasses.replace(clips, clips=tuple(chosen))
 
 
-def decode(clips):
-    """Yields the frames of clips, `<uint8>[n, 224, 224, 3]` at a time."""
+def decode(clips, size=(224, 224)):
+    """Yields the frames of clips, `<uint8>[n, *size, 3]` at a time."""
     from data_prep.video.frames import read_frames
 
     for clip in clips.clips:
-        yield from read_frames(os.path.join(clips.data_dir, clip.path))
+        yield from read_frames(os.path.join(clips.data_dir, clip.path), size=size)
 
 
-def batch_of_frames(settings: Settings) -> np.ndarray:
+def batch_of_frames(settings: Settings, size=(224, 224)) -> np.ndarray:
     """Returns the first batch of real frames."""
     frames, count = [], 0
-    for some in decode(find_clips(settings)):
+    for some in decode(find_clips(settings), size):
         frames.append(some)
         count += len(some)
         if count >= settings.frame_batch:
             break
-    return np.resize(np.concatenate(frames), (settings.frame_batch, 224, 224, 3))
+    return np.resize(np.concatenate(frames), (settings.frame_batch, *size, 3))
 
 
-def load(settings: Settings):
-    """Returns our network; a random one is as fast as a trained one."""
-    from data_prep.networks.weights import load_googlenet
+def load(settings: Settings) -> Network:
+    """Returns the network; where no weights of GoogLeNet are at hand, a random one, which is as fast."""
+    from data_prep.networks.registry import load_network
 
-    return load_googlenet(settings.googlenet or "random")
+    if settings.network == "googlenet":
+        path = googlenet_file(settings)
+        return load_network("googlenet", {"googlenet": path}) if path else load_network("random")
+    return load_network(settings.network, settings.network_options)
+
+
+def googlenet_file(settings: Settings) -> str:
+    """Returns the path of GoogLeNet's weights where every program looks for them, but for a download; else ""."""
+    from data_prep.networks.weights import ENVIRONMENT_VARIABLE, cached_file
+
+    named = settings.network_options.get("googlenet") or os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if named == "random":
+        return ""
+    return named or (str(cached_file()) if cached_file().exists() else "")
+
+
+def in_flight(network: Network, frames: np.ndarray) -> Workload:
+    """As many batches at a time as keep the machine busy, from memory to memory."""
+    calls = network.calls_in_flight
+    pool = ThreadPoolExecutor(calls)
+    return Workload(lambda: list(pool.map(network, [frames] * calls)), calls * len(frames), "frame")
 
 
 def build_decoding(settings: Settings) -> Workload:
@@ -98,9 +124,19 @@ def build_decoding(settings: Settings) -> Workload:
 
 
 def build_network(settings: Settings) -> Workload:
-    """One batch from memory to memory."""
-    network, frames = load(settings), batch_of_frames(settings)
-    return Workload(lambda: network(frames), len(frames), "frame")
+    """The network as the extraction calls it."""
+    network = load(settings)
+    return in_flight(network, batch_of_frames(settings, network.input_size))
+
+
+def build_flax(settings: Settings) -> Workload:
+    """EfficientNet-Lite0 as accelerators run it."""
+    from data_prep.networks import efficientnet_lite0
+
+    params = efficientnet_lite0.read_params(efficientnet_lite0.weights_path())
+    recipe = {"random": False, "input_size": [224, 224]}
+    run, calls_in_flight = efficientnet_lite0.on_accelerator(params)
+    return in_flight(Network(recipe, run, (7, 7, 1280), calls_in_flight), batch_of_frames(settings))
 
 
 def build_whole(settings: Settings) -> Workload:
@@ -124,9 +160,10 @@ def build_onnxruntime(settings: Settings) -> Workload:
     import onnx
     import onnxruntime
 
-    if not settings.googlenet.endswith(".onnx"):
-        raise Skip("needs --googlenet=FILE.onnx")
-    model = onnx.load(settings.googlenet)
+    path = googlenet_file(settings)
+    if not path.endswith(".onnx"):
+        raise Skip("needs BVLC GoogLeNet's file: --googlenet=FILE.onnx or $ATTENTION_AR_GOOGLENET")
+    model = onnx.load(path)
     features = onnx.helper.make_tensor_value_info("inception_5b/output_1", onnx.TensorProto.FLOAT, None)
     del model.graph.output[:]
     model.graph.output.append(features)

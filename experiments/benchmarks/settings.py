@@ -1,5 +1,6 @@
 """What a user can choose about the benchmarks; every field is a flag of the same name."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from attention_ar.errors import InputError
@@ -29,11 +30,13 @@ class Settings:
     product_size: int = option(0, "n of the n³ matrix product; by default 2048, and 8192 on an accelerator.", minimum=0)
     torch: bool = option(True, "Whether the contenders in torch run, where it is installed.")
     clips: str = option("", "Folder of clips for the extraction; by default drawn ones.")
-    googlenet: str = option("", "The network's weights for the extraction, as for data_prep.extract_features.")
     frame_batch: int = option(32, "Frames per call of the network in the extraction.", minimum=1)
     num_videos: int = option(300, "Videos of the made-up features that are loaded.", minimum=1)
     rounds: int = option(5, "How often every contender has its turn.", minimum=1)
     seconds: float = option(2.0, "About how long a turn lasts.", minimum=0)
+    # What `network_flags.given` returns.
+    network: str = "googlenet"
+    network_options: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run_config(self, dtype: str = "float32") -> RunConfig:
         """Returns the configuration of a run of this size, with a compute type."""

@@ -30,7 +30,8 @@ def run_suite(names: list[str], settings: Settings, cores: str, output, profile=
     platform, device = find_device()
     settings.sizes(platform), settings.dtypes(platform)  # Refused before anything runs.
     about = describe_machine() | {"cores used": ", ".join(map(str, numbers)), "device": f"{platform} ({device})"}
-    about["settings"] = ", ".join(f"{name}={value}" for name, value in asdict(settings).items() if value != "")
+    chosen = {name: value for name, value in asdict(settings).items() if value not in ("", {})}
+    about["settings"] = ", ".join(f"{name}={value}" for name, value in chosen.items())
     results = {}
     for name in names:
         results[name] = run_benchmark(name, settings, platform, numbers, profile, tell)

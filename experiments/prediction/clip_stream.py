@@ -16,10 +16,10 @@ import numpy as np
 from attention_ar.blocks import frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
+from data_prep.common.map_ahead import map_ahead
 from data_prep.common.read_ahead import read_ahead
 from data_prep.loading.block_window import BlockWindow
 from data_prep.loading.buffers import aligned_empty, copy_rows
-from data_prep.video.clip_frames import INPUT_SIZE
 from data_prep.video.decoding import WholeFrames
 from data_prep.video.frame_times import FrameTimes, plan_sampling, take
 from data_prep.video.image_folder import DEFAULT_FPS
@@ -99,7 +99,7 @@ class ClipPredictor:
 
     Args:
       model: the model.
-      network: the network, see `data_prep.features.extraction.Network`.
+      network: the network.
       stride: frames from the start of one block to that of the next; None is the run's.
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
       frame_batch: frames per call of the network.
@@ -137,7 +137,7 @@ class ClipPredictor:
         return released_skip(data.fps) if self.rule == "released" else frame_skip(fps, data.fps)
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Returns the network's `<float>[n, K², D]` of `<uint8>[n, 224, 224, 3]`, n ≤ `frame_batch`."""
+        """Returns the network's `<float>[n, K², D]` of `<uint8>[n, height, width, 3]`, n ≤ `frame_batch`."""
         batch = np.zeros((self.frame_batch, *pictures.shape[1:]), np.uint8)
         batch[: len(pictures)] = pictures
         found = self.network(batch)[: len(pictures)]
@@ -236,7 +236,7 @@ class ClipStream(contextlib.AbstractContextManager):
 
     def _decode(self, large: Pictures | None) -> Iterator[_Chunk]:
         """Runs in a thread of its own, ahead of the network by a few chunks."""
-        small = Pictures(INPUT_SIZE, "bgr24")
+        small = Pictures(self._predictor.network.input_size, "bgr24")
         batch, tick = self._predictor.frame_batch, self._frames.tick
         pictures, rows, seconds, shown, num_rows, told = [], [], [], [], 0, 0
         # The rate of what has no end may turn out to vary, and the rows are then chosen by their times.
@@ -262,6 +262,9 @@ class ClipStream(contextlib.AbstractContextManager):
                 shown = []
         yield _Chunk(np.stack(pictures) if pictures else None, rows, num_rows, seconds, shown)
 
+    def _features(self, chunk: _Chunk) -> tuple[_Chunk, Sequence[np.ndarray]]:
+        return chunk, self._predictor.features(chunk.pictures) if chunk.rows else []
+
     def blocks(self, show: Callable | None = None, size: Callable | None = None) -> Iterator[BlockPrediction]:
         """Yields every block once its last frame is there. It can be done once, and `close` ends it early.
 
@@ -274,12 +277,12 @@ class ClipStream(contextlib.AbstractContextManager):
         window, sums, count = self._window, np.zeros(len(self._predictor.model.class_names)), 0
         large = Pictures(size, "rgb24", self._frames.pixel_aspect) if show else None
         chunks = read_ahead([large], self._decode, workers=1)
-        with contextlib.closing(chunks):
+        workers = self._predictor.network.calls_in_flight
+        with contextlib.closing(map_ahead(self._features, chunks, workers=workers)) as done:
             try:
-                for chunk in chunks:
+                for chunk, features in done:
                     for shown in chunk.shown:
                         show(*shown)
-                    features = self._predictor.features(chunk.pictures) if chunk.rows else []
                     self._seconds.update(enumerate(chunk.seconds, window.num_frames))
                     window.add(chunk.rows, features, chunk.num_rows)
                     for block in self._predict(list(window.complete()), count, sums):

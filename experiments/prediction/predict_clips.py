@@ -16,7 +16,8 @@ from data_prep.common.folders import check_name, walk
 from data_prep.common.progress import Progress
 from data_prep.features.extraction import make_recipe
 from data_prep.features.recipe import differing_fields
-from data_prep.networks.weights import load_googlenet
+from data_prep.networks.network import Network
+from data_prep.networks.registry import KINDS, kind_of, load_again
 from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
 from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
@@ -33,7 +34,8 @@ def predict(
     names,
     *,
     checkpoint: str = "best",
-    googlenet: str | None = None,
+    network: str | None = None,
+    network_options: dict[str, str] | None = None,
     stride: int | None = None,
     protocol: str | None = None,
     frame_batch: int = 8,
@@ -52,7 +54,7 @@ def predict(
       workdir: of the run.
       names: what the user named, see `list_clips`.
       checkpoint: "best" or "latest".
-      googlenet: see `load_googlenet`; where the run's network was random, None is the same random network.
+      network, network_options: what the user says of the network; None is that of the run's features, see `load_again`.
       stride, protocol, frame_batch: see `ClipPredictor`.
       overlay: where films go, see `film_paths`; None makes none.
       as_json, top, seconds: see `JsonReport`, `TextReport`.
@@ -69,11 +71,11 @@ def predict(
     model = trained.load(workdir, checkpoint)
     if overlay:
         model.require_attention()
-    network = matching_network(model, googlenet)
+    found = matching_network(model, network, network_options)
     _make_folders(overlay, films)
     predictor = ClipPredictor(
         model,
-        network,
+        found,
         stride=stride,
         protocol=protocol,
         frame_batch=frame_batch,
@@ -196,7 +198,9 @@ def _unused(folder: Path, stem: str, taken) -> Path:
     return path
 
 
-def matching_network(model: trained.TrainedModel, googlenet: str | None = None):
+def matching_network(
+    model: trained.TrainedModel, name: str | None = None, options: dict[str, str] | None = None
+) -> Network:
     """Returns the network that a run's features were made with, and notes on the standard error what differs slightly.
 
     Raises:
@@ -208,15 +212,17 @@ def matching_network(model: trained.TrainedModel, googlenet: str | None = None):
             f"{model.workdir}: its features ({recipe['network']}) were not made by data_prep.extract_features, "
             "so no frame of a video can be given the like"
         )
-    network = load_googlenet(googlenet or ("random" if recipe["random"] else None))
+    try:
+        network = load_again(recipe, name, options)
+    except InputError as error:
+        raise InputError(f"{model.workdir}: {error}") from None
     kept = recipe["extraction_fps"]
     here = make_recipe(network, None if kept == "native" else kept)
     decoder, own_decoder = recipe.get("decoder"), here.pop("decoder")
+    kind = KINDS.get(kind_of(recipe))
+    way_out = f"; name that network with --{next(iter(kind.options))}" if kind and kind.options else ""
     if differing := differing_fields({k: v for k, v in recipe.items() if k != "decoder"}, here):
-        raise InputError(
-            f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}; "
-            "name that network with --googlenet"
-        )
+        raise InputError(f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}{way_out}")
     if decoder != own_decoder:
         print(
             f"NOTE: the run's features were decoded by {decoder}, here it is {own_decoder}: "

@@ -12,7 +12,7 @@ from absl import flags
 
 from attention_ar import released
 from attention_ar.errors import InputError
-from experiments.runs.flags import define_flags, option
+from experiments.runs.flags import define_flags, option, options
 from experiments.runs.models import MODELS
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define_run_flags`.
@@ -153,10 +153,9 @@ def define_run_flags(flag_values=flags.FLAGS):
 
 def from_flags(config_class, flag_values=flags.FLAGS):
     """Returns the `config_class` (a dataclass of options, or a RunConfig of such) that the flags say."""
-    fields = dataclasses.fields(config_class)
     if config_class is RunConfig:
-        return RunConfig(**{f.name: from_flags(f.type, flag_values) for f in fields})
-    return config_class(**{f.name: flag_values[f.name].value for f in fields})
+        return RunConfig(**{f.name: from_flags(f.type, flag_values) for f in dataclasses.fields(RunConfig)})
+    return config_class(**{f.name: flag_values[f.name].value for f in options(config_class)})
 
 
 def as_flags(config: RunConfig) -> dict:

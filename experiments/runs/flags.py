@@ -13,10 +13,15 @@ def option(default, help, choices=None, minimum=None, maximum=None):
     return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
 
 
+def options(config_class) -> list[dataclasses.Field]:
+    """Returns the fields that are flags."""
+    return [f for f in dataclasses.fields(config_class) if "help" in f.metadata]
+
+
 def define_flags(*config_classes, flag_values=flags.FLAGS):
     """Defines one flag a field, with the field's default, help and bounds."""
     for config_class in config_classes:
-        for f in dataclasses.fields(config_class):
+        for f in options(config_class):
             bounds = {"lower_bound": f.metadata["minimum"], "upper_bound": f.metadata["maximum"]}
             if f.metadata["choices"]:
                 flags.DEFINE_enum(f.name, f.default, f.metadata["choices"], f.metadata["help"], flag_values)

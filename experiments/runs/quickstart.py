@@ -1,6 +1,9 @@
 """What the quickstart does, step by step."""
 
+import os
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +12,10 @@ from data_prep.datasets.registry import list_clips
 from data_prep.datasets.synthetic_clips import write_synthetic_clips
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
-from data_prep.networks.weights import load_googlenet
+from data_prep.features.partial_features import begun_plan
+from data_prep.networks.network import Network
+from data_prep.networks.registry import kind_of, load_again, load_network, title_of
+from data_prep.networks.weights import ENVIRONMENT_VARIABLE, load_googlenet
 from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.runs.evaluation import evaluate
 from experiments.runs.models import MODELS
@@ -17,6 +23,7 @@ from experiments.runs.training import train
 from experiments.runs.visualization import visualize
 
 COMPARED = {name: MODELS[name].title for name in ("soft_attention", "average_pool")}
+PATIENCE = 10.0  # seconds for a download of 28 MB
 
 
 @dataclass(frozen=True)
@@ -37,32 +44,49 @@ class Sizes:
     )
 
 
-def quickstart(workdir: Path, googlenet: str | None, sizes: Sizes | None = None) -> dict:
+def quickstart(
+    workdir: Path,
+    network: str = "auto",
+    options: dict[str, str] | None = None,
+    sizes: Sizes | None = None,
+    now_doing: Callable[[str], None] = lambda what: None,
+) -> dict:
     """Draws clips, extracts features, trains and compares two models; leaves `summary.md` in the work folder.
 
     Args:
       workdir: for everything that is made. What an interrupted run has made there is used again.
-      googlenet: see `load_googlenet`; where no weights can be had, the random network is used.
+      network: a key of `data_prep.networks.registry.KINDS`, or "auto", see `choose_network`.
+      options: of the network, see `load_network`.
       sizes: how large everything is.
+      now_doing: is told what comes next, see `signs_of_life`.
 
     Returns:
       The test scores of each model under its name, see `evaluate`; those of soft attention have `localisation`.
     """
     started = time.perf_counter()
     sizes = sizes or Sizes()
-    network = network_or_random(googlenet)
     clips, features = workdir / "clips", workdir / "features.h5"
+    now_doing("loading the network")
+    begun = begun_recipe(features)
+    found = choose_network(options or {}, begun) if network == "auto" else load_network(network, options)
+    of_features = f"{title_of(found.recipe)}, {'×'.join(map(str, found.feature_shape))} numbers a frame"
+    print(f"features: {of_features}", flush=True)
+    if found.is_random:
+        print("NOTE: the network is RANDOM. This shows how things work, not how well.", flush=True)
+    if begun and begun["network"] != found.recipe["network"]:
+        raise InputError(
+            f"{features}: made with another network than {found.recipe['network']}; name another --workdir"
+        )
     if not (clips / "index.csv").exists():
+        now_doing("drawing clips")
         print(f"drawing clips into {clips}", flush=True)
         write_synthetic_clips(clips, **sizes.clips)
-    if features.exists() and open_features(features).recipe["network"] != network.recipe["network"]:
-        raise InputError(
-            f"{features}: made with another network than {network.recipe['network']}; name another --workdir"
-        )
-    extract(list_clips("folder", clips), network, features)
+    now_doing("extracting features; the network is compiled first")
+    extract(list_clips("folder", clips), found, features)
 
     scores = {}
     for name, title in COMPARED.items():
+        now_doing(f"training, {title}; the step is compiled first")
         print(f"training: {title}", flush=True)
         config = RunConfig(
             data=DataConfig(features=str(features), **sizes.data),
@@ -71,31 +95,59 @@ def quickstart(workdir: Path, googlenet: str | None, sizes: Sizes | None = None)
             runtime=RuntimeConfig(parallel="jit"),  # Too small for several devices.
         )
         train(config, workdir / name)
+        now_doing(f"evaluating, {title}")
         boxes = clips / "boxes.csv" if name == "soft_attention" else None
         scores[name], _, _ = evaluate(workdir / name, boxes=boxes, data_dir=clips)
+    now_doing("drawing pictures")
     pictures = visualize(workdir / "soft_attention", count=2, output=workdir / "figures")
-    summary = summarise(scores, network.is_random, pictures, time.perf_counter() - started)
+    summary = summarise(scores, of_features, found.is_random, pictures, time.perf_counter() - started)
     path = workdir / "summary.md"
     path.write_text(summary, encoding="utf-8")
     print(f"\n{summary}\nsummary: {path}; filmstrips, videos and animations: {workdir / 'figures'}")
     return scores
 
 
-def network_or_random(googlenet: str | None):
-    """Loads GoogLeNet. Where none was asked for and none can be had, says so and returns the random network."""
-    try:
-        network = load_googlenet(googlenet)
-    except InputError as error:
-        if googlenet is not None:
-            raise
-        print(f"NOTE: {error}")
-        network = load_googlenet("random")
-    if network.is_random:
-        print("NOTE: the network is RANDOM. This shows how things work, not how well.", flush=True)
-    return network
+def begun_recipe(features: Path) -> dict | None:
+    """Returns the recipe of a features file, also of one in the making; None where there is neither."""
+    if features.exists():
+        return open_features(features).recipe
+    plan = begun_plan(features)
+    return plan and plan["recipe"]
 
 
-def summarise(scores: dict, is_random: bool, pictures: list[Path], seconds: float) -> str:
+def choose_network(options: dict[str, str], begun: dict | None = None) -> Network:
+    """Returns GoogLeNet where it is at hand or comes within seconds, else EfficientNet-Lite0, and says why.
+
+    Args:
+      options: of GoogLeNet; with any, it is GoogLeNet.
+      begun: the recipe of features that are there already; their network is the one.
+    """
+    if begun and kind_of(begun):
+        return load_again(begun, options=options)
+    if options:
+        return load_network("googlenet", options)
+    print(f"looking for GoogLeNet, for {PATIENCE:.0f} seconds at most", flush=True)
+    found = []
+
+    def look():
+        try:
+            found.append(load_googlenet(seconds=PATIENCE))
+        except InputError as error:
+            found.append(error)
+
+    # A thread, because looking up the name of a server that is out of reach may take minutes.
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(PATIENCE + 5)  # The weights may be there just in time, and have to be read.
+    if found and isinstance(found[0], Network):
+        return found[0]
+    if os.environ.get(ENVIRONMENT_VARIABLE):
+        raise found[0]  # The user has named a file.
+    print(f"NOTE: {found[0] if found else 'no GoogLeNet is at hand, and none comes'}")
+    return load_network("efficientnet_lite0")
+
+
+def summarise(scores: dict, of_features: str, is_random: bool, pictures: list[Path], seconds: float) -> str:
     """Returns the summary as Markdown. What should have come out and did not is said."""
     num_classes = len(scores["soft_attention"]["class_names"])
     num_videos = scores["soft_attention"]["num_videos"]
@@ -104,7 +156,8 @@ def summarise(scores: dict, is_random: bool, pictures: list[Path], seconds: floa
     if is_random:
         lines += ["**The network is RANDOM**: these numbers show how things work, not how well.", ""]
     lines += [
-        f"{num_videos} test clips of looks that training never saw; {num_classes} classes, chance is {chance:.0%}.",
+        f"{num_videos} test clips of looks that training never saw; {num_classes} classes, chance is {chance:.0%}. "
+        f"Features: {of_features}.",
         "",
         "| model | test accuracy | best epoch |",
         "|---|---|---|",

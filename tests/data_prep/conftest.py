@@ -94,8 +94,13 @@ def cut():
 class FakeNetwork:
     """Maps 0, 1, 2: the mean blue, green, red of each cell; map 3: the frame's place in the batch; the rest is 0."""
 
-    def __init__(self):
-        self.recipe = {"network": "fake", "weights_sha256": "", "random": True}
+    feature_shape = (7, 7, 1024)
+    input_size = (224, 224)
+    is_random = True
+
+    def __init__(self, calls_in_flight=1):
+        self.recipe = {"network": "fake", "weights_sha256": "", "random": True, "input_size": [224, 224]}
+        self.calls_in_flight = calls_in_flight
         self.num_calls = 0
 
     def __call__(self, frames):

@@ -22,7 +22,8 @@ import psutil
 from absl import app, flags
 
 from data_prep.features.hdf5_file import DATA_OFFSET
-from data_prep.features.partial_features import ROW_BYTES
+from data_prep.features.opening import open_features
+from data_prep.features.partial_features import row_bytes
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of clips.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the two files are made.", required=True)
@@ -61,9 +62,9 @@ def rows_of(output: Path) -> Path:
     return output.with_name(output.name + ".partial") / "rows"
 
 
-def rows_in(path: Path) -> int:
+def rows_in(path: Path, bytes_each: int) -> int:
     """How many rows a features file has, or one in the making."""
-    return max(0, path.stat().st_size - DATA_OFFSET) // ROW_BYTES if path.exists() else 0
+    return max(0, path.stat().st_size - DATA_OFFSET) // bytes_each if path.exists() else 0
 
 
 def sha256(path: Path) -> str:
@@ -86,10 +87,11 @@ def main(argv):
         sys.exit("--seconds is needed for an unbroken run that was made before")
 
     chance = random.Random(SEED.value)
-    num_rows = rows_in(whole)
+    features = open_features(whole).features
+    num_rows, bytes_each = len(features), row_bytes(features.shape[1:])
     for kill in range(KILLS.value):
         # So that, on average, an equal share of the work is left after each kill, and the run does not end before.
-        left = seconds * (1 - rows_in(rows_of(killed)) / num_rows)
+        left = seconds * (1 - rows_in(rows_of(killed), bytes_each) / num_rows)
         process = start(killed, argv[1:])
         after = chance.uniform(0, 2 * left / (KILLS.value - kill + 1))
         memory = watch(process, after)
@@ -97,7 +99,7 @@ def main(argv):
             sys.exit(f"the run ended before kill {kill + 1}, with status {process.returncode}; give fewer --seconds")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        there, peak = rows_in(rows_of(killed)), max(memory, default=0)
+        there, peak = rows_in(rows_of(killed), bytes_each), max(memory, default=0)
         print(
             f"kill {kill + 1} after {after:.1f} s, {there} of {num_rows} rows on disk, {peak:.0f} MB at most",
             flush=True,

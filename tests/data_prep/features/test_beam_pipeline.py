@@ -37,6 +37,7 @@ class MeanColours:
     """Maps 0, 1, 2: the mean blue, green, red of each cell. Picklable, unlike the other tests' stand-in."""
 
     recipe = {"network": "fake", "weights_sha256": "", "random": True}  # noqa: RUF012
+    feature_shape, input_size, calls_in_flight = (7, 7, 1024), (224, 224), 1
 
     def __call__(self, frames):
         features = np.zeros((len(frames), 7, 7, 1024), np.float16)
@@ -219,6 +220,7 @@ from data_prep.datasets.registry import list_clips
 
 class Network:
     recipe = {"network": "fake", "weights_sha256": "", "random": True}
+    feature_shape, input_size, calls_in_flight = (7, 7, 1024), (224, 224), 1
 
     def __init__(self):
         self.calls = 0

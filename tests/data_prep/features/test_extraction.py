@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 from attention_ar.errors import InputError
 from data_prep import extract_features
@@ -17,6 +16,7 @@ from data_prep.datasets.registry import list_clips
 from data_prep.features import extraction
 from data_prep.features.extraction import check_output, extract
 from data_prep.features.opening import open_features
+from data_prep.networks.network import Network
 from data_prep.video.frames import read_frames
 
 LENGTHS = (7, 1, 40, 3, 2, 33, 5, 9)  # frames of the clips that `data_dir` holds
@@ -37,6 +37,7 @@ def by_a_plain_loop(clips, network, keep_every):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_frame_once_in_order_in_batches_that_span_clips(clips, fake_network, tmp_path, workers, capsys):
     output = tmp_path / "features.h5"
+    fake_network.calls_in_flight = workers
     done = extract(clips, fake_network, output, frame_batch=8, decode_workers=workers)
     assert done == extraction.Extraction(num_clips=8, num_lost=0, num_cut_short=0, num_frames=sum(LENGTHS))
     assert fake_network.num_calls == math.ceil(sum(LENGTHS) / 8)
@@ -144,7 +145,7 @@ def test_a_network_of_another_kind_is_a_bug_and_not_bad_input(clips, fake_networ
     def single(frames):
         return np.zeros((len(frames), 7, 7, 1024), np.float32)
 
-    single.recipe = fake_network.recipe
+    single = Network(fake_network.recipe, single, (7, 7, 1024))
     with pytest.raises(TypeError, match="the network gave float32"):
         extract(clips, single, tmp_path / "features.h5")
 
@@ -152,14 +153,18 @@ def test_a_network_of_another_kind_is_a_bug_and_not_bad_input(clips, fake_networ
 @pytest.fixture
 def run_main(fake_network, monkeypatch):
     """Runs the program with these flags, the fake network in the real one's place."""
-    weights = pytest.importorskip("data_prep.networks.weights")
-    monkeypatch.setattr(weights, "load_googlenet", lambda spec: fake_network)
+    monkeypatch.setattr("data_prep.networks.registry.load_network", lambda name, options: fake_network)
 
     def run(**values):
-        with flagsaver.flagsaver(**values):
-            if not flags.FLAGS.is_parsed():
-                flags.FLAGS.mark_as_parsed()
-            return extract_features.main(["extract_features"])
+        before = set(flags.FLAGS)
+        extract_features.define_flags()
+        try:
+            flags.FLAGS(["extract_features", *(f"--{name}={value}" for name, value in values.items())])
+            return extract_features.main()
+        finally:
+            for name in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, name)
+            flags.FLAGS.unparse_flags()
 
     return run
 

@@ -13,6 +13,7 @@ from attention_ar.errors import InputError
 from data_prep.features import extraction, partial_features
 from data_prep.features.extraction import extract
 from data_prep.features.partial_features import PartialFeatures
+from data_prep.networks.network import Network
 
 
 def content(path) -> str:
@@ -34,7 +35,8 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 class Network:
-    recipe = {"network": "fake", "weights_sha256": "", "random": True}
+    recipe = {"network": "fake", "weights_sha256": "", "random": True, "input_size": [224, 224]}
+    feature_shape, input_size, calls_in_flight = (7, 7, 1024), (224, 224), 1
     def __init__(self, die_at, seconds):
         self.die_at, self.seconds, self.num_calls = die_at, seconds, 0
     def __call__(self, frames):
@@ -108,7 +110,7 @@ def test_killed_at_any_moment_and_started_again(clips, data_dir, fake_network, t
     clips_done = [int(done) for _, done in states]
     assert clips_done[0] == 0 and clips_done[6] == 8
     assert clips_done[:10] == sorted(clips_done[:10])  # nothing that was finished is begun again
-    assert clips_done[1] >= 2
+    assert clips_done[1] >= 1  # batches that were on their way are lost
     assert content(killed) == content(whole)
     assert sorted(os.listdir(killed.parent)) == ["features.h5", "skipped.csv"]
 
@@ -125,8 +127,7 @@ def interrupt_after(network, num_calls):
             raise _Interrupted
         return network(frames)
 
-    call.recipe = network.recipe
-    return call
+    return Network(network.recipe, call, network.feature_shape)
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_an_unfinished_extraction_of_another_plan_is_refused(clips, fake_network
 def test_two_at_a_time_are_refused(clips, fake_network, tmp_path):
     output = tmp_path / "features.h5"
     plan = extraction.make_plan(clips, extraction.make_recipe(fake_network, None), 8)
-    with PartialFeatures(output, plan), pytest.raises(InputError, match="another extraction is at work"):
+    with PartialFeatures(output, plan, (7, 7, 1024)), pytest.raises(InputError, match="another extraction is at work"):
         extract(clips, fake_network, output, frame_batch=8)
 
 

@@ -224,8 +224,9 @@ def test_no_file_beside_is_opened(tmp_path):
 @pytest.mark.parametrize(("name", "reason"), [("nothing.onnx", "No such file or directory"), (".", "Is a directory")])
 def test_no_file(tmp_path, name, reason):
     assert error_of(load_googlenet, tmp_path / name) == (
-        f"{tmp_path / name}: GoogLeNet cannot be read ({reason}); name the file with --googlenet=PATH or "
-        "in $ATTENTION_AR_GOOGLENET, or take --googlenet=random, a random network, for trying things"
+        f"{tmp_path / name}: GoogLeNet cannot be read ({reason}); take --network=efficientnet_lite0, which needs no "
+        "download; or name GoogLeNet's file with --googlenet=PATH or in $ATTENTION_AR_GOOGLENET; or take "
+        "--network=random, for trying things"
     )
 
 
@@ -298,12 +299,13 @@ def test_a_broken_download_leaves_what_was_there(tmp_path, server):
     assert target.read_bytes() == b"old"
 
 
-def test_without_a_network_three_ways_out_are_named(tmp_path):
+def test_without_a_network_the_ways_out_are_named(tmp_path):
     nobody_listens = "http://127.0.0.1:9/net.onnx"
     message = error_of(download, tmp_path / "net.onnx", [nobody_listens] * 2)
     assert message.count(nobody_listens) == 2
-    for way_out in ("--googlenet=PATH", "$ATTENTION_AR_GOOGLENET", "--googlenet=random"):
-        assert way_out in message
+    ways_out = ("--network=efficientnet_lite0", "--googlenet=PATH", "$ATTENTION_AR_GOOGLENET", "--network=random")
+    places = [message.index(way_out) for way_out in ways_out]
+    assert places == sorted(places)
 
 
 def test_a_cache_directory_that_cannot_be_made(tmp_path, server):

@@ -24,6 +24,7 @@ from data_prep.common.files import write_json
 from data_prep.datasets.clip_list import Clip, ClipList
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
+from data_prep.networks.network import Network
 from data_prep.video.frames import frame_times, read_frames
 from experiments.pictures.mp4 import Mp4
 from experiments.prediction import predict_clips
@@ -39,6 +40,10 @@ LENGTHS = {"run/a.mp4": 41, "run/b.mp4": 3, "jump/c.mp4": 30}
 
 class FakeNetwork:
     """The cells' mean colours, spread over 1024 maps: like a network, but at once."""
+
+    feature_shape = (7, 7, 1024)
+    input_size = (224, 224)
+    calls_in_flight = 2
 
     def __init__(self, **recipe):
         self.recipe = {"network": "fake", "weights_sha256": "00", "random": False, **recipe}
@@ -116,7 +121,7 @@ def load():
 def network(load, monkeypatch):
     """The network that is found; tests may put another there."""
     found = SimpleNamespace(network=FakeNetwork())
-    monkeypatch.setattr(predict_clips, "load_googlenet", lambda spec: found.network)
+    monkeypatch.setattr(predict_clips, "load_again", lambda recipe, name, options: found.network)
     monkeypatch.setattr(predict_clips.trained, "load", load)
     return found
 
@@ -193,13 +198,14 @@ def test_text_for_people(attention_run, network, clips, tmp_path, capsys):
 def test_a_long_video_takes_no_more_memory(predictor, tmp_path):
     """Its frames would take 60 MB, their features 32; each is let go once its last block is known."""
     path = write_clip(tmp_path / "long.mp4", 400)
-    network, held = predictor.network, []
+    held = []
 
-    def measured(frames):
-        held.append(tracemalloc.get_traced_memory()[0])
-        return network(frames)
+    class Measured(FakeNetwork):
+        def __call__(self, frames):
+            held.append(tracemalloc.get_traced_memory()[0])
+            return super().__call__(frames)
 
-    predictor.network = measured
+    predictor.network = Measured()
     tracemalloc.start()
     try:
         with ClipStream(predictor, str(path), threading.Event()) as stream:
@@ -207,7 +213,7 @@ def test_a_long_video_takes_no_more_memory(predictor, tmp_path):
     finally:
         tracemalloc.stop()
     assert stream.result.num_frames == 400 and len(held) == 40
-    assert max(held) < 12e6
+    assert max(held) < 25e6  # Of which two calls at a time, and two that wait, have half.
 
 
 @pytest.fixture
@@ -305,7 +311,7 @@ def test_what_a_pipe_holds_opens_nothing(predictor, clips, pipe):
 
 def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, capsys):
     network.network = FakeNetwork(weights_sha256="11", colour="rgb")
-    with pytest.raises(InputError, match=r"colour is 'rgb' instead of None; weights_sha256 is '11' instead of '00'; n"):
+    with pytest.raises(InputError, match=r"colour is 'rgb' instead of None; weights_sha256 is '11' instead of '00'"):
         predict(attention_run, [str(clips)])
     network.network = FakeNetwork()
     model = load(attention_run, "best")
@@ -323,14 +329,6 @@ def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, c
     converted = replace(model, recipe={"network": "released layout", "random": False})
     with pytest.raises(InputError, match=r"released layout\) were not made by data_prep.extract_features"):
         predict_clips.matching_network(converted)
-
-
-def test_without_a_named_network_a_random_run_gets_its_own(attention_run, load, monkeypatch):
-    asked = []
-    monkeypatch.setattr(predict_clips, "load_googlenet", lambda spec: asked.append(spec) or FakeNetwork(random=True))
-    model = load(attention_run, "best")
-    predict_clips.matching_network(replace(model, recipe=model.recipe | {"random": True}))
-    assert asked == ["random"]
 
 
 def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys):
@@ -426,14 +424,17 @@ def test_a_run_without_a_checkpoint_and_no_run(attention_run, clips, tmp_path):
 
 
 def test_numbers_that_are_none_are_said(predictor, clips):
-    predictor.network = lambda frames: np.full((len(frames), 7, 7, 1024), np.nan, np.float16)
+    recipe = {"random": False, "input_size": [224, 224]}
+    predictor.network = Network(
+        recipe, lambda frames: np.full((len(frames), 7, 7, 1024), np.nan, np.float16), (7, 7, 1024)
+    )
     expected = r"run/b.mp4: the model's predictions are not finite numbers"
     with (
         ClipStream(predictor, str(clips / "run/b.mp4"), threading.Event()) as stream,
         pytest.raises(InputError, match=expected),
     ):
         list(stream.blocks())
-    predictor.network = lambda frames: np.zeros((len(frames), 3, 3, 8), np.float16)
+    predictor.network = Network(recipe, lambda frames: np.zeros((len(frames), 3, 3, 8), np.float16), (3, 3, 8))
     with (
         ClipStream(predictor, str(clips / "run/b.mp4"), threading.Event()) as stream,
         pytest.raises(InputError, match=r"features of shape \[3, 3, 8\]: must be \[7, 7, 1024\]"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import av
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
+from data_prep.networks import weights
 from experiments.html_report.contents import gather
 from experiments.runs import trained
 from experiments.runs.config import TrainingConfig
-from experiments.runs.quickstart import Sizes, quickstart, summarise
+from experiments.runs.quickstart import Sizes, begun_recipe, choose_network, quickstart, summarise
 from experiments.runs.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
 
 SMALL = Sizes(
@@ -27,7 +29,7 @@ SMALL = Sizes(
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
-    quickstart(folder, "random", SMALL)
+    quickstart(folder, "random", sizes=SMALL)
     return folder
 
 
@@ -46,7 +48,7 @@ def test_it_leaves_what_it_promises_and_says_that_the_network_is_random(workdir,
     assert "**The network is RANDOM**" in summary
     assert "| soft attention | " in summary
     assert "| average pooling | " in summary
-    assert "chance is 25%" in summary
+    assert "chance is 25%. Features: an untrained GoogLeNet, 7×7×1024 numbers a frame." in summary
     pictures = list((workdir / "figures").glob("*.png"))
     assert pictures
     for picture in pictures:
@@ -56,7 +58,7 @@ def test_it_leaves_what_it_promises_and_says_that_the_network_is_random(workdir,
         with av.open(str(picture.with_suffix(".mp4"))) as film:
             assert sum(1 for _ in film.decode(video=0)) == 9
     # A second call finds everything done and says the same.
-    again = quickstart(workdir, "random", SMALL)
+    again = quickstart(workdir, "random", sizes=SMALL)
     assert again["soft_attention"]["accuracy"] == scores["accuracy"]
     assert "drawing clips" not in capsys.readouterr().out
 
@@ -68,14 +70,15 @@ def test_summary_says_what_fell_short():
     }
     found = {"mass": 0.1, "area": 0.2, "ratio": 0.5, "pointing": 0.3, "pointing_chance": 0.15}
     scores["soft_attention"]["localisation"] = found
-    text = summarise(scores, False, [], 60)
+    text = summarise(scores, "EfficientNet-Lite0, 7×7×1280 numbers a frame", False, [], 60)
     assert "RANDOM" not in text
+    assert "chance is 25%. Features: EfficientNet-Lite0, 7×7×1280 numbers a frame.\n" in text
     assert text.count("**Below expectation**") == 2
     assert "soft attention should reach twice chance" in text
     assert "0.50 times as dense" in text
     assert "30.0% of the frames, as a random one would in 15.0%" in text
     good = {**scores["average_pool"], "localisation": {**found, "mass": 0.3, "ratio": 1.5}}
-    assert "Below expectation" not in summarise(scores | {"soft_attention": good}, False, [], 60)
+    assert "Below expectation" not in summarise(scores | {"soft_attention": good}, "", False, [], 60)
 
 
 @pytest.mark.slow
@@ -151,15 +154,47 @@ def test_a_clip_is_covered_to_its_end(num_frames, skip, expected):
 
 
 @pytest.mark.slow
-def test_features_of_another_network_are_not_mixed_in(workdir, tmp_path):
-    class Other:
-        recipe = {"network": "bvlc_googlenet"}  # noqa: RUF012
-        is_random = False
+def test_features_of_another_network_are_not_mixed_in(workdir):
+    with pytest.raises(InputError, match="another network than efficientnet_lite0; name another --workdir"):
+        quickstart(workdir, "efficientnet_lite0", sizes=SMALL)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.runs.quickstart.network_or_random", lambda _: Other())
-        with pytest.raises(InputError, match="another network than bvlc_googlenet; name another --workdir"):
-            quickstart(workdir, None, SMALL)
+
+@pytest.fixture
+def nothing_at_hand(tmp_path, monkeypatch):
+    """No GoogLeNet on disk, and none to be had."""
+    monkeypatch.delenv("ATTENTION_AR_GOOGLENET", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "MIRRORS", ())
+    monkeypatch.setattr(weights.download, "__defaults__", ((), *weights.download.__defaults__[1:]))
+
+
+def test_without_a_choice_it_is_googlenet_where_it_is_at_hand(nothing_at_hand, monkeypatch, capsys):
+    assert choose_network({}).recipe["network"] == "efficientnet_lite0"
+    assert "NOTE: no GoogLeNet in " in capsys.readouterr().out
+    assert choose_network({"googlenet": "random"}).recipe["network"] == "random_googlenet"
+    monkeypatch.setenv("ATTENTION_AR_GOOGLENET", "random")
+    assert choose_network({}).recipe["network"] == "random_googlenet"
+    monkeypatch.setenv("ATTENTION_AR_GOOGLENET", "/nothing.onnx")
+    with pytest.raises(InputError, match=r"^/nothing.onnx: GoogLeNet cannot be read"):
+        choose_network({})
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(nothing_at_hand, monkeypatch, capsys):
+    answer = threading.Event()
+    monkeypatch.setattr("experiments.runs.quickstart.load_googlenet", lambda seconds: answer.wait(60))
+    monkeypatch.setattr("experiments.runs.quickstart.PATIENCE", -4.9)
+    assert choose_network({}).recipe["network"] == "efficientnet_lite0"
+    assert "NOTE: no GoogLeNet is at hand, and none comes\n" in capsys.readouterr().out
+    answer.set()
+
+
+def test_an_interrupted_quickstart_resumes_with_its_own_network(workdir, nothing_at_hand, tmp_path):
+    begun = begun_recipe(workdir / "features.h5")
+    assert choose_network({}, begun).recipe["network"] == "random_googlenet"
+    assert begun_recipe(tmp_path / "features.h5") is None
+    (tmp_path / "features.h5.partial").mkdir()
+    (tmp_path / "features.h5.partial" / "plan.json").write_text(json.dumps({"recipe": begun}))
+    assert begun_recipe(tmp_path / "features.h5") == begun
 
 
 def test_most_confident_right_and_wrong():
