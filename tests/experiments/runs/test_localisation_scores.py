@@ -13,6 +13,7 @@ from data_prep.features.opening import open_features
 from data_prep.loading.block_table import Blocks, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
+from experiments.runs.config import with_flags
 from experiments.runs.evaluation import evaluate
 from experiments.runs.localisation_scores import Localisation, describe_localisation
 from experiments.runs.video_predictions import predict_blocks
@@ -164,7 +165,7 @@ def test_what_fits_nothing_is_said(clips, write_tiny, write_boxes, capsys):
 
 def test_a_model_without_attention_has_none_to_compare(small_run, write_boxes, monkeypatch):
     model = trained.load(small_run)
-    object.__setattr__(model, "has_attention", False)
+    object.__setattr__(model, "config", with_flags(model.config, model="average_pool"))
     monkeypatch.setattr(trained, "load", lambda *_: model)
     with pytest.raises(InputError, match="has no attention to compare with boxes; train soft_attention or released"):
         evaluate(small_run, boxes=write_boxes([TEST_CLIPS[0], 1, 1, 2, 3, 4]))

@@ -47,7 +47,7 @@ def test_it_leaves_what_it_promises_and_says_that_the_network_is_random(workdir,
     summary = (workdir / "summary.md").read_text()
     assert "**The network is RANDOM**" in summary
     assert "| soft attention | " in summary
-    assert "| average pooling | " in summary
+    assert "| average-pooled LSTM | " in summary
     assert "chance is 25%. Features: an untrained GoogLeNet, 7×7×1024 numbers a frame." in summary
     pictures = list((workdir / "figures").glob("*.png"))
     assert pictures
