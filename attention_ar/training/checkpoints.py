@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, writing
 from attention_ar.whole_file import whole_file
 
 _REMOVED = "removed"
