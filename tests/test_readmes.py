@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.networks.registry import KINDS
+
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_PAGE = ROOT / "README.md"
 FOLDERS = ("attention_ar", "data_prep", "experiments", "tests")
@@ -72,11 +74,12 @@ def commands(path):
 
 @functools.cache
 def flag_names():
-    """Returns the names of all flags: of DEFINE_… calls, and of dataclass fields that are an `option`."""
+    """Returns the names of all flags: of DEFINE_… calls, of dataclass fields that are an `option`, and of networks."""
     sources = [read(path) for folder in ("data_prep", "experiments") for path in (ROOT / folder).rglob("*.py")]
     defined = {name for text in sources for name in re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text)}
     options = {name for text in sources for name in re.findall(r"^    (\w+): .* = option\(", text, re.MULTILINE)}
-    return defined | options | {"flagfile", "help"}
+    of_networks = {option for kind in KINDS.values() for option in kind.options}
+    return defined | options | of_networks | {"flagfile", "help"}
 
 
 @pytest.mark.parametrize("path", READMES, ids=name)
