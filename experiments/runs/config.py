@@ -113,7 +113,7 @@ class RuntimeConfig:
 
     parallel: str = option(
         "auto",
-        "jit: one device; pmap: all of them, through jax.pmap; auto: a mesh of all of them, or jit where there is one.",
+        "jit: one device; pmap: all devices, through jax.pmap; auto: a mesh of all devices.",
         choices=["auto", "jit", "pmap"],
     )
     features_on: str = option(
