@@ -19,13 +19,13 @@ safe after a fork, which an open h5py handle is not.
 
 import json
 import math
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from attention_ar.errors import InputError
+from attention_ar.whole_file import whole_file
 from data_prep.features.contents import FeaturesFile, check_consistent
 
 FORMAT_VERSION = 1
@@ -65,15 +65,17 @@ def read_features(path) -> FeaturesFile:
 
 
 def write_features(path, contents: FeaturesFile):
-    """Writes a features file beside its place and moves it there when it is whole."""
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".unfinished")
-    offset = write_layout(unfinished, contents)
-    rows = np.memmap(unfinished, "<f2", "r+", offset=offset, shape=contents.features.shape)
-    for start in range(0, len(rows), 1024):
-        rows[start : start + 1024] = contents.features[start : start + 1024]
-    rows.flush()
-    os.replace(unfinished, path)
+    """Writes a features file, whole or not at all.
+
+    Raises:
+      InputError: where it cannot be written.
+    """
+    with whole_file(path) as beside:
+        offset = write_layout(beside, contents)
+        rows = np.memmap(beside, "<f2", "r+", offset=offset, shape=contents.features.shape)
+        for start in range(0, len(rows), 1024):
+            rows[start : start + 1024] = contents.features[start : start + 1024]
+        rows.flush()
 
 
 def write_layout(path, contents: FeaturesFile) -> int:

@@ -18,7 +18,7 @@ from data_prep.features.opening import open_features
 from experiments.compilation.collectives import find_collectives
 from experiments.compilation.tpu_topologies import Pod, find_pod
 from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
-from experiments.runs.config import RunConfig, as_flags
+from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.models import MODELS
 
 
@@ -99,8 +99,7 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
     batch_size, num_steps = config.training.batch_size, config.data.num_steps
     dtype, frame = feature_dtype(config.model), (shapes.num_cells, shapes.input_dim)
     if config.runtime.time_loop == "auto":  # By itself, it would be the one for the machine that compiles.
-        loop = loop_for(parallel.devices[0].platform)
-        config = dataclasses.replace(config, runtime=dataclasses.replace(config.runtime, time_loop=loop))
+        config = with_flags(config, time_loop=loop_for(parallel.devices[0].platform))
     model = build_model(config, shapes.num_classes, shapes.multi_label)
     optimizer = build_optimizer(config.training)
     init = functools.partial(create_train_state, model, optimizer)

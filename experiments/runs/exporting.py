@@ -1,6 +1,5 @@
 """A trained model as one file that JAX alone can run: StableHLO with the parameters in it."""
 
-import dataclasses
 import functools
 import hashlib
 from pathlib import Path
@@ -16,7 +15,7 @@ from data_prep.common.files import write_json, write_whole
 from data_prep.features.recipe import recipe_hash
 from experiments.runs import trained
 from experiments.runs.build import build_model, build_objective, feature_dtype
-from experiments.runs.config import RunConfig
+from experiments.runs.config import RunConfig, with_flags
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 RESULTS = {
@@ -47,10 +46,8 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
         return jax.lax.platform_dependent(params, features, cpu=predictor_for("cpu"), default=predictor_for("another"))
 
     def predictor_for(platform):
-        runtime = config.runtime
-        if runtime.time_loop == "auto":
-            runtime = dataclasses.replace(runtime, time_loop=loop_for(platform))
-        model = build_model(dataclasses.replace(config, runtime=runtime), num_classes, multi_label)
+        loop = loop_for(platform) if config.runtime.time_loop == "auto" else config.runtime.time_loop
+        model = build_model(with_flags(config, time_loop=loop), num_classes, multi_label)
         return functools.partial(predict_with, model)
 
     def predict_with(model, params, features):

@@ -41,6 +41,10 @@ def refuse(*arguments):
             "learning_rate=7: has no effect with optimizer=released_adam, whose rate is fixed; "
             "it is for optimizer=adam or released_sgd",
         ),
+        (
+            "--model=softmax_regression --time_loop=plain",
+            "time_loop=plain: has no effect with model=softmax_regression; it is for model=average_pool or max_pool",
+        ),
         ("--fold=1", "fold=1: of how many? --folds must say"),
         ("--folds=3 --validation_fraction=0.3", "validation_fraction=0.3: has no effect with folds=3"),
         ("--folds=3 --split_seed=1", "split_seed=1: has no effect with folds=3"),
