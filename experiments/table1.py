@@ -12,13 +12,26 @@ makes them: evaluate, visualize, figures and report take it.
 Killed at any moment, the same command resumes; what is done is not done again, also with more seeds or epochs.
 """
 
+import functools
+
+from absl import flags
+
+from attention_ar.errors import InputError
 from data_prep.common.command_line import run
 from experiments.tables import comparison, paper_tables, table_flags
 
 
+def define_flags():
+    table_flags.define_flags()
+    flags.DEFINE_list("rows", list(comparison.ROWS), "Which rows, by commas.")
+
+
 def main():
-    table_flags.make(paper_tables.table1, comparison.ROWS)
+    rows = tuple(flags.FLAGS.rows)
+    if unknown := [row for row in rows if row not in comparison.ROWS] or (not rows and ["nothing"]):
+        raise InputError(f"rows={','.join(unknown)}: no such row; there are {', '.join(comparison.ROWS)}")
+    table_flags.make(functools.partial(paper_tables.table1, rows=rows), rows)
 
 
 if __name__ == "__main__":
-    run(main, table_flags.define_flags)
+    run(main, define_flags)

@@ -40,7 +40,13 @@ def _cell(text) -> str:
 
 
 def write_table(
-    stem, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str], data: dict
+    stem,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str],
+    data: dict,
+    protocol: Sequence[str] = (),
 ) -> list[Path]:
     """Writes `stem`.md, `stem`.csv and `stem`.json, each atomically, and returns their paths.
 
@@ -51,10 +57,17 @@ def write_table(
       rows: texts, one for each column.
       notes: paragraphs below the Markdown table.
       data: of the JSON file.
+      protocol: names of columns. The Markdown table states those whose value is the same in all rows once, above it.
     """
     paths = [Path(f"{stem}.{ending}") for ending in ("md", "csv", "json")]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    text = "\n\n".join([f"# {title}", markdown_table(header, rows), *notes]) + "\n"
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    values = {name: sorted({value for value in columns[name] if value}) for name in protocol}
+    common = {name: found[0] for name, found in values.items() if len(found) == 1}
+    shown = [name for name in header if name not in common]
+    table = markdown_table(shown, list(zip(*(columns[name] for name in shown), strict=True)))
+    above = [f"Protocol: {'; '.join(f'{name} {value}' for name, value in common.items())}."] if common else []
+    text = "\n\n".join([f"# {title}", *above, table, *notes]) + "\n"
     write_whole(paths[0], text.encode())
     write_csv(paths[1], header, rows)
     write_json(paths[2], data)

@@ -14,7 +14,7 @@ PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "
 
 
 def protocol(comparison: Comparison, row: str) -> list[str]:
-    """Returns how a row's numbers came metadata, in the columns of `PROTOCOL`."""
+    """Returns how a row's numbers came about, in the columns of `PROTOCOL`."""
     file, config = comparison.file, comparison.config
     training, held_out = choose_videos(file, config)
     done, wanted = len(comparison.trials.get(row, [])), comparison.num_seeds

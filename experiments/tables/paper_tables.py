@@ -73,7 +73,8 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
             "those of the other rows."
         )
     title = f"Table 1: {data_title(comparison)}"
-    return write_table(stem, title, header, texts, notes + warnings(comparison), {**metadata(comparison), "rows": data})
+    data = {**metadata(comparison), "rows": data}
+    return write_table(stem, title, header, texts, notes + warnings(comparison), data, PROTOCOL)
 
 
 def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) -> list[Path]:
@@ -122,7 +123,8 @@ def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Pa
     data = {**metadata(comparison), "chosen": chosen, "rows": {row: row_data(comparison, row) for row in ATTENTION}}
     data["published"] = [{"sees": sees, "method": method, **figures} for sees, method, figures in TABLE_2]
     header = ["what it sees", "method", *columns.values(), *PROTOCOL]
-    return write_table(stem, f"Table 2: {data_title(comparison)}", header, texts, notes + warnings(comparison), data)
+    title = f"Table 2: {data_title(comparison)}"
+    return write_table(stem, title, header, texts, notes + warnings(comparison), data, PROTOCOL)
 
 
 def best_held_out(comparison: Comparison) -> str | None:

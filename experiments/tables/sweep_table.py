@@ -76,6 +76,7 @@ def write_sweep(workdir, found: Sweep, retrained: list[Retraining] = ()) -> list
         rows,
         notes,
         data(found, retrained),
+        protocol=[column for column in protocol(found, best) if column not in found.grid],
     )
 
 

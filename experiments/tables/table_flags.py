@@ -11,7 +11,7 @@ flags.disclaim_key_flags()
 
 
 def define_flags():
-    """Defines the flags."""
+    """Defines the flags of both tables."""
     flags.DEFINE_string("workdir", None, "Folder for the table and the runs behind it.", required=True)
     flags.DEFINE_integer("seeds", 5, "How many seeds of every model: 0, 1, 2 and so on.", lower_bound=1)
     flags.DEFINE_boolean(

@@ -89,6 +89,10 @@ def test_help_and_unknown_flags(program):
             ["experiments.sweep", "--features=none.h5", "--workdir=run", "--grid=num_layers=1,0"],
             "error: --grid=num_layers=1,0: num_layers=0: 0 is not a positive integer",
         ),
+        (
+            ["experiments.table1", "--features=none.h5", "--workdir=run", "--rows=max_pool,hard"],
+            "error: rows=hard: no such row; there are softmax_regression, average_pool, max_pool, attention_0",
+        ),
         (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
         (
             ["experiments.export_predictor", "--workdir=nowhere", "--output=out"],

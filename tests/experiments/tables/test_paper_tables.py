@@ -100,7 +100,11 @@ def test_table_1(known, tmp_path):
     assert rows["soft attention, λ = 10"]["minus average-pooled LSTM"] == "+0.00 (+0.00 to +0.00; 2 groups)"
     assert rows["released"]["minus average-pooled LSTM"] == ""
     text = paths[0].read_text(encoding="utf-8")
-    assert text.startswith("# Table 1: jump, run, wave\n\n| model | accuracy, % |")
+    assert text.startswith(
+        "# Table 1: jump, run, wave\n\nProtocol: split tiny; test clips 6; fps 10; stride 1; T 4; epochs 15; "
+        "held out 3 of 12 training clips; seeds 2.\n\n"
+        "| model | accuracy, % | minus average-pooled LSTM | best epoch | training |\n"
+    )
     assert "RANDOM" not in text
     data = json.loads(paths[2].read_text(encoding="utf-8"))
     assert data["rows"]["attention_0"]["scores"] == [1.0, 5 / 6]
@@ -129,7 +133,9 @@ def test_trials_that_are_not_done_are_said(known, tmp_path):
     comparison = known()
     comparison.trials["average_pool"].pop()
     del comparison.trials["released"]
-    rows = rows_of(write_table1(tmp_path / "table1", comparison, tuple(SCORES))[1])
+    paths = write_table1(tmp_path / "table1", comparison, tuple(SCORES))
+    assert "| best epoch | training | seeds |\n" in paths[0].read_text(encoding="utf-8")
+    rows = rows_of(paths[1])
     assert rows["average-pooled LSTM"]["seeds"] == "1 of 2"
     assert rows["average-pooled LSTM"]["accuracy, %"] == "66.67"
     assert rows["released"]["accuracy, %"] == "not done" and rows["released"]["seeds"] == "0 of 2"
