@@ -8,7 +8,7 @@ from absl import logging
 from attention_ar.errors import InputError
 from data_prep.common.command_line import printable
 
-MOST_LINKED = 10_000  # folders
+MOST_REPEATED = 10_000  # visits to folders that another path has led to before
 
 
 def walk(folder, check_names: bool = True) -> list[PurePosixPath]:
@@ -20,29 +20,32 @@ def walk(folder, check_names: bool = True) -> list[PurePosixPath]:
 
     Raises:
       InputError: for a name that is not UTF-8, which no program here could print or store, with `check_names`; and for
-        links that lead to more than `MOST_LINKED` folders.
+        links that lead to the same folders again and again, more than `MOST_REPEATED` times in all.
     """
     folder = os.path.abspath(folder)
     found: list[PurePosixPath] = []
-    waiting = [(folder, PurePosixPath(), frozenset(), False)]
-    num_linked = 0
+    waiting: list[tuple[str, PurePosixPath, frozenset]] = [(folder, PurePosixPath(), frozenset())]
+    seen, num_repeated = set(), 0
     while waiting:
-        place, relative, above, is_linked = waiting.pop()
-        num_linked += is_linked
-        if num_linked > MOST_LINKED:
-            raise InputError(f"{folder}: links lead to more than {MOST_LINKED} folders; remove those that lead back")
+        place, relative, above = waiting.pop()
         try:
             status = os.stat(place)
             here = (status.st_dev, status.st_ino)
             if here in above:
                 continue
+            num_repeated += here in seen
+            seen.add(here)
+            if num_repeated > MOST_REPEATED:
+                raise InputError(
+                    f"{folder}: links lead to the same folders more than {MOST_REPEATED} times; remove those that lead "
+                    f"back, such as {relative}"
+                )
             with os.scandir(place) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir():
-                        linked = is_linked or entry.is_symlink()
-                        waiting.append((entry.path, relative / entry.name, above | {here}, linked))
+                    if _is_folder(entry):
+                        waiting.append((entry.path, relative / entry.name, above | {here}))
                     else:
                         found.append(relative / entry.name)
         except OSError as error:
@@ -50,6 +53,13 @@ def walk(folder, check_names: bool = True) -> list[PurePosixPath]:
     for path in found if check_names else ():
         check_name(path, f"{folder}: the file")
     return sorted(found)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself, for example.
+        return False
 
 
 def check_name(path, what: str):

@@ -6,7 +6,7 @@ size), x0 and y0 the box's upper left corner, x1 and y1 its lower right one. A f
 looked, none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from data_prep.common.spreadsheet import Row, read_table
+from data_prep.datasets.look_alike import KnownPaths
 
 COLUMNS = ("path", "frame", "x0", "y0", "x1", "y1")
 _MOST_FRAMES = 1 << 31
@@ -38,13 +39,16 @@ class ClipBoxes:
         return np.where((self.frames[place] == frames)[..., None], self.boxes[place], np.nan)
 
 
-def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambda clip: None) -> dict[str, ClipBoxes]:
+def read_boxes(
+    path, frame_size: Callable[[str], tuple[int, int] | None] = lambda clip: None, clips: Iterable[str] = ()
+) -> dict[str, ClipBoxes]:
     """Reads a boxes file.
 
     Args:
       path: of the file.
       frame_size: a function that returns (width, height) of a clip's frames where it knows them, and else None. A box
         that leaves a frame of known size is an error too.
+      clips: names of clips. A path that differs from one of them in backslashes or in Unicode form alone means that.
 
     Returns:
       The boxes of every clip that has some.
@@ -56,9 +60,10 @@ def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambd
     path = Path(path)
     boxes: dict[str, dict[int, tuple]] = {}
     table = read_table(path, COLUMNS, required=COLUMNS, others=True)
+    known = KnownPaths(clips)
     for row in table.rows:
-        clip = row.fields["path"]
-        frame, box = _read_row(row, frame_size, table.decimal_commas)
+        clip = known.find(row.fields["path"]) if row.fields["path"] else ""
+        frame, box = _read_row(row, clip, frame_size, table.decimal_commas)
         if frame in boxes.setdefault(clip, {}):
             raise InputError(f"{row.where}: a second box for frame {frame} of {clip}; one per frame")
         boxes[clip][frame] = box
@@ -70,8 +75,8 @@ def read_boxes(path, frame_size: Callable[[str], tuple[int, int] | None] = lambd
     }
 
 
-def _read_row(row: Row, frame_size, decimal_commas: bool):
-    where, clip = row.where, row.fields["path"]
+def _read_row(row: Row, clip: str, frame_size, decimal_commas: bool):
+    where = row.where
     if not clip:
         raise InputError(f"{where}: has no path; must name a clip")
     numbers = [row.fields[name].replace(",", "." if decimal_commas else ",") for name in COLUMNS[1:]]

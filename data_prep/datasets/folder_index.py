@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from attention_ar.errors import InputError
 from data_prep.common.spreadsheet import Row, read_table
 from data_prep.datasets.clip_list import Clip, split_of
-from data_prep.datasets.look_alike import normal, normal_names
+from data_prep.datasets.look_alike import KnownPaths, normal, normal_names
 from data_prep.datasets.official_lists import some
 
 INDEX = "index.csv"
@@ -16,7 +16,7 @@ INDEX = "index.csv"
 _COLUMNS = ("path", "label", "group", "split")
 
 
-def read_index(index: Path, paths: Iterable[PurePosixPath]) -> list[Clip]:
+def read_index(index: Path, paths: Collection[PurePosixPath]) -> list[Clip]:
     """Reads an index.
 
     A path may have backslashes, and another Unicode form than on disk. Names are returned as they are on disk, those of
@@ -32,8 +32,9 @@ def read_index(index: Path, paths: Iterable[PurePosixPath]) -> list[Clip]:
     table = read_table(index, _COLUMNS, required=("path", "label"))
     if not table.rows:
         raise InputError(f"{index}: no clips in it; every line after the first names one")
-    on_disk = _OnDisk(paths)
-    clips = [_clip(row, on_disk) for row in table.rows]
+    found = {path.as_posix() for path in paths}
+    known = KnownPaths(found | {parent.as_posix() for path in paths for parent in path.parents})
+    clips = [_clip(row, known) for row in table.rows]
     normal_names(label.strip() for row in table.rows for label in row.fields["label"].split("|"))
     twice = sorted(path for path, count in Counter(clip.path for clip in clips).items() if count > 1)
     if twice:
@@ -41,26 +42,7 @@ def read_index(index: Path, paths: Iterable[PurePosixPath]) -> list[Clip]:
     return clips
 
 
-class _OnDisk:
-    """Finds names on disk."""
-
-    def __init__(self, paths: Iterable[PurePosixPath]):
-        found = {path.as_posix() for path in paths}
-        self._there = found | {parent.as_posix() for path in paths for parent in path.parents}
-        self._of_form = {normal(path): path for path in sorted(self._there)}
-
-    def find(self, path: str) -> str:
-        """Returns the path as it is on disk, or as it is written where nothing like it is there."""
-        for written in (path, path.replace("\\", "/")):
-            plain = PurePosixPath(written).as_posix()
-            if plain in self._there:
-                return plain
-            if normal(plain) in self._of_form:
-                return self._of_form[normal(plain)]
-        return plain
-
-
-def _clip(row: Row, on_disk: _OnDisk) -> Clip:
+def _clip(row: Row, known: KnownPaths) -> Clip:
     written = row.fields["path"]
     for path in (PurePosixPath(written), PurePosixPath(written.replace("\\", "/"))):
         has_drive = path.parts[:1] and path.parts[0][1:] == ":"
@@ -79,4 +61,4 @@ def _clip(row: Row, on_disk: _OnDisk) -> Clip:
                 f"{row.where}: split {row.fields['split']!r} is unknown; it must be train, validation or test"
             )
     group = normal(row.fields.get("group", ""))
-    return Clip(on_disk.find(written), tuple(sorted(set(labels))), group, split)
+    return Clip(known.find(written), tuple(sorted(set(labels))), group, split)

@@ -1,8 +1,9 @@
-"""Class names that are different texts, and that people take for the same."""
+"""Names that are different texts, and that people or their programs take for the same."""
 
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from absl import logging
 
@@ -27,6 +28,28 @@ def normal_names(names: Iterable[str]) -> list[str]:
         if len(written) > 1:
             logging.warning("%s is written in %d Unicode forms, which are taken for one class", name, len(written))
     return [normal(name) for name in names]
+
+
+class KnownPaths:
+    """Finds what a path means that has backslashes, or another Unicode form than the file has on disk.
+
+    Args:
+      paths: that there are, with forward slashes.
+    """
+
+    def __init__(self, paths: Iterable[str]):
+        self._there = set(paths)
+        self._of_form = {normal(path): path for path in sorted(self._there)}
+
+    def find(self, written: str) -> str:
+        """Returns the known path, or the written one, with forward slashes, where nothing like it is known."""
+        for path in (written, written.replace("\\", "/")):
+            plain = PurePosixPath(path).as_posix()
+            if plain in self._there:
+                return plain
+            if normal(plain) in self._of_form:
+                return self._of_form[normal(plain)]
+        return plain
 
 
 def look_alikes(names: Iterable[str]) -> list[list[str]]:

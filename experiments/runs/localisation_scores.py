@@ -47,7 +47,7 @@ class Localisation:
         def frame_size(clip: str):
             return upright_size(file.clip_path(video_of[clip], data_dir)) if clip in video_of else None
 
-        boxes = read_boxes(path, frame_size)
+        boxes = read_boxes(path, frame_size, file.names)
         say_what_fits_no_frame(path, boxes, file)
         self._boxes = np.full((num_rows, 4), np.nan)  # Of each row, in shares of the frame's width and height.
         for clip in boxes.keys() & video_of.keys():

@@ -15,9 +15,9 @@ def printed(monkeypatch, capsys, seconds, total, done, counts):
     return capsys.readouterr().err.splitlines()
 
 
-def test_a_line_every_30_seconds(monkeypatch, capsys):
-    lines = printed(monkeypatch, capsys, [0, 10, 30, 31, 50, 60, 61], 1000, 0, [100] * 6)
-    assert [line.split(",")[0] for line in lines] == ["300 of 1000 frames"]
+def test_a_line_every_4_seconds_in_the_first_minute_and_then_every_30(monkeypatch, capsys):
+    lines = printed(monkeypatch, capsys, [0, 4, 5, 9, 10, 60, 89, 91], 1000, 0, [100] * 7)
+    assert [line.split(",")[0] for line in lines] == [f"{count} of 1000 frames" for count in (200, 400, 500, 700)]
     lines = printed(monkeypatch, capsys, [0, 31, 62, 62.5], 1000, 0, [100] * 3)
     assert [line.split(",")[0] for line in lines] == ["100 of 1000 frames", "200 of 1000 frames"]
 
@@ -31,4 +31,4 @@ def test_a_line_every_30_seconds(monkeypatch, capsys):
     ],
 )
 def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch, capsys, total, done, counts, line):
-    assert printed(monkeypatch, capsys, [0, 10, 40], total, done, counts) == [line]
+    assert printed(monkeypatch, capsys, [0, 3, 40], total, done, counts) == [line]

@@ -89,6 +89,11 @@ def test_boxes_as_spreadsheets_write_them(tmp_path, text):
     assert (found.frames.tolist(), found.boxes.tolist()) == ([3], [[0.5, 1, 2, 4.25]])
 
 
+def test_a_path_that_is_written_in_another_way_means_the_clip_that_there_is(tmp_path):
+    path = boxes_file(tmp_path, HEADER + "run\\cafe\u0301.mp4,0,1,2,3,4\nrun\\other.mp4,0,1,2,3,4\n")
+    assert list(read_boxes(path, clips=["run/caf\u00e9.mp4"])) == ["run/caf\u00e9.mp4", "run/other.mp4"]
+
+
 def test_unreadable_files(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_boxes(tmp_path / "none.csv")

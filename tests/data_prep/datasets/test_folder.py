@@ -236,6 +236,7 @@ def test_links_to_folders_are_followed_and_never_in_circles(tmp_path):
     (root / "run" / "again").symlink_to(root)
     (elsewhere / "self").symlink_to(elsewhere)
     (root / "gone").symlink_to(tmp_path / "nowhere")
+    (root / "a loop").symlink_to("a loop")
     assert found_in(root).keys() == {"run/p1/a.mp4", "wave/p1/b.mp4", "wave/p2/c.mp4", "jump/d.mp4"}
 
 
@@ -246,12 +247,14 @@ def test_one_folder_under_two_names_is_taken_twice(tmp_path):
 
 
 def test_links_that_lead_everywhere_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "MOST_LINKED", 100)
+    monkeypatch.setattr(folders, "MOST_REPEATED", 100)
     for a in range(6):
         touch(tmp_path, f"{a}/clip.mp4")
         for b in range(6):
             (tmp_path / f"{a}" / f"to {b}").symlink_to(tmp_path / f"{b}")
-    with pytest.raises(InputError, match="links lead to more than 100 folders"):
+    with pytest.raises(
+        InputError, match="links lead to the same folders more than 100 times; remove those that lead back"
+    ):
         list_clips("folder", tmp_path)
 
 
