@@ -15,11 +15,9 @@ def printed(monkeypatch, capsys, seconds, total, done, counts):
     return capsys.readouterr().err.splitlines()
 
 
-def test_a_line_every_30_seconds(monkeypatch, capsys):
-    lines = printed(monkeypatch, capsys, [0, 10, 30, 31, 50, 60, 61], 1000, 0, [100] * 6)
-    assert [line.split(",")[0] for line in lines] == ["300 of 1000 frames"]
-    lines = printed(monkeypatch, capsys, [0, 31, 62, 62.5], 1000, 0, [100] * 3)
-    assert [line.split(",")[0] for line in lines] == ["100 of 1000 frames", "200 of 1000 frames"]
+def test_a_line_every_4_seconds_in_the_first_minute_and_every_30_later(monkeypatch, capsys):
+    lines = printed(monkeypatch, capsys, [0, 3, 5, 8, 10, 61, 80, 92], 1000, 0, [100] * 7)
+    assert [line.split()[0] for line in lines] == ["200", "400", "500", "700"]
 
 
 @pytest.mark.parametrize(
@@ -31,4 +29,4 @@ def test_a_line_every_30_seconds(monkeypatch, capsys):
     ],
 )
 def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch, capsys, total, done, counts, line):
-    assert printed(monkeypatch, capsys, [0, 10, 40], total, done, counts) == [line]
+    assert printed(monkeypatch, capsys, [0, 2, 40], total, done, counts) == [line]
