@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, normalised, num_cores, read_file
 from data_prep.networks.onnx_engine import open_session
 
@@ -132,7 +132,7 @@ def open_graph(
     try:
         tried = dict(zip(names, run(np.zeros((batch, size, size, 3), np.uint8), names), strict=True))
     except Exception as error:  # onnxruntime's own
-        raise InputError(f"{path}: does not run on {size}×{size} frames ({_line(error)}); see --onnx_size") from None
+        raise InputError(f"{path}: does not run on {size}×{size} frames ({one_line(error)}); see --onnx_size") from None
     cubes = {name: as_cubes(np.asarray(tensor)) for name, tensor in tried.items()}
     cubes = {name: cube for name, cube in cubes.items() if cube is not None and len(cube) == batch}
     if not cubes:
@@ -160,7 +160,7 @@ def _parse(path, data: bytes):
         # From bytes: nothing beside them is opened, whatever the file says of external data.
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({_line(error)})") from None
+        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({one_line(error)})") from None
     if not model.graph.node:
         raise InputError(f"{path}: is not an ONNX file with a network in it")
     external = [
@@ -220,11 +220,7 @@ def _session(path, model):
     except ImportError:
         raise InputError("network=onnx needs onnxruntime: pip install onnxruntime") from None
     except Exception as error:  # onnxruntime's own, which are not documented
-        raise InputError(f"{path}: onnxruntime cannot run it ({_line(error)})") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: onnxruntime cannot run it ({one_line(error)})") from None
 
 
 KIND = Kind(

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
@@ -137,7 +137,7 @@ def _read_onnx(data: bytes, path: Path) -> dict:
     except InputError:
         raise
     except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({one_line(error)})") from None
 
     shapes = layer_shapes("bvlc")
     expected = {f"{layer}_w_0": shape for layer, shape in shapes.items()}
