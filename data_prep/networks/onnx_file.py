@@ -8,7 +8,7 @@ import numpy as np
 
 from attention_ar.errors import InputError, one_line
 from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, normalised, num_cores, read_file
-from data_prep.networks.onnx_engine import open_session
+from data_prep.networks.onnx_engine import open_session, parse_model
 
 IMAGENET_MEAN, IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 _SIZE = 224  # of frames, where neither the file nor the user says more
@@ -115,7 +115,9 @@ def open_graph(
       A function of frames `<uint8>[B, size, size, 3]` that gives `<float16>[B, K, K, D]`, the output's name, (K, K, D),
       and the frames' size.
     """
-    model = _parse(path, data)
+    model = parse_model(path, data)
+    if not model.graph.node:
+        raise InputError(f"{path}: is not an ONNX file with a network in it")
     x, channels_axis, fixed = _input(path, model)
     size = _frame_size(path, size, [side for axis, side in enumerate(fixed) if axis not in (0, channels_axis)])
     if output is not None:
@@ -150,25 +152,6 @@ def open_graph(
         return in_pieces(features, frames, fixed[0] or CPU_BATCH, always=bool(fixed[0]))
 
     return in_its_batches, output, cube.shape[1:], size
-
-
-def _parse(path, data: bytes):
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        # From bytes: nothing beside them is opened, whatever the file says of external data.
-        model = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({one_line(error)})") from None
-    if not model.graph.node:
-        raise InputError(f"{path}: is not an ONNX file with a network in it")
-    external = [
-        tensor.name for tensor in model.graph.initializer if onnx.external_data_helper.uses_external_data(tensor)
-    ]
-    if external:
-        raise InputError(f"{path}: keeps {external[0]} and so on in other files; one file with everything is needed")
-    return model
 
 
 def _input(path, model):
