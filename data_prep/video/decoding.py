@@ -181,7 +181,7 @@ class _Decoder:
                 else:
                     yield from self._decode(pending)
         except av.error.FFmpegError as error:
-            fault.reason = plain_reason(error)
+            fault.reason = fault.reason or plain_reason(error)
         try:
             for frame in self.stream.codec_context.decode(None):
                 if not self._is_made_of_nothing(frame):

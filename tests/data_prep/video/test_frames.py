@@ -1,3 +1,4 @@
+import errno
 import os
 import select
 import struct
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
+from data_prep.video import decoding
 from data_prep.video.frames import Pictures, VideoError, WholeFrames, read_frames, upright_size
 from data_prep.video.probe import probe
 from data_prep.video.sources import Camera, Pipe, find_source, open_video
@@ -383,3 +385,29 @@ def test_what_a_name_means(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(VideoError, match="terminal"):
         find_source("-", lambda: False)
+
+
+def test_the_first_fault_is_the_reason(write_video, tmp_path, monkeypatch):
+    """One packet that cannot be decoded, and then a file that cannot be read on."""
+
+    class Torn:
+        def __init__(self, container):
+            self._container = container
+
+        def __getattr__(self, name):
+            return getattr(self._container, name)
+
+        def demux(self, stream):
+            for number, packet in enumerate(self._container.demux(stream)):
+                if number == 9:
+                    raise av.error.InvalidDataError(errno.EINVAL, "torn")
+                if number == 5:
+                    packet = av.Packet(b"damaged")
+                    packet.stream = stream
+                yield packet
+
+    path = write_video(tmp_path / "a.mp4", num_frames=12)
+    monkeypatch.setattr(decoding, "open_video", lambda source: Torn(av.open(os.fspath(source))))
+    reader = read_frames(path)
+    list(reader)
+    assert "torn" not in reader.cut_short and "Invalid data" in reader.cut_short
