@@ -316,7 +316,7 @@ def test_pipes_without_a_video_say_why(tmp_path, write_video):
             WholeFrames(_pipe(data)) as frames,
         ):
             list(frames)
-    with path.open("rb") as file, WholeFrames(Pipe(file.fileno(), "redirected", lambda: False)) as frames:
+    with WholeFrames(Pipe(os.open(path, os.O_RDONLY), "redirected", lambda: False)) as frames:
         assert len(list(frames)) == 30
 
 
@@ -373,6 +373,17 @@ def test_a_named_pipe_waits_for_a_writer_until_it_is_told_to_stop(tmp_path, writ
     assert frames.cut_short is None
 
 
+def test_a_pipe_is_closed_in_the_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    before = os.listdir("/dev/fd")
+    with (
+        pytest.raises(VideoError, match="nothing came through it"),
+        WholeFrames(find_source(str(tmp_path / "pipe"), lambda: True)),
+    ):
+        pass
+    assert os.listdir("/dev/fd") == before
+
+
 def test_what_a_name_means(tmp_path, monkeypatch):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -396,6 +407,12 @@ def test_the_first_fault_is_the_reason(write_video, tmp_path, monkeypatch):
 
         def __getattr__(self, name):
             return getattr(self._container, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._container.close()
 
         def demux(self, stream):
             for number, packet in enumerate(self._container.demux(stream)):
