@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 import tracemalloc
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -259,6 +260,25 @@ def test_a_pipe_is_like_the_file_and_needs_no_end(predictor, clips, pipe, monkey
     os.close(read)
     np.testing.assert_allclose(piped.result.probabilities, stream.result.probabilities, atol=1e-6)
     assert not piped.result.stopped
+
+
+def test_a_network_that_fails_does_not_wait_for_a_silent_pipe(predictor, pipe, tmp_path):
+    class Failing(FakeNetwork):
+        def __call__(self, frames):
+            time.sleep(0.5)  # By then all that was sent is decoded, and the pipe is waited for.
+            raise MemoryError("no room")
+
+    predictor.network, stop = Failing(), threading.Event()
+    watchdog = threading.Timer(10, stop.set)
+    watchdog.start()
+    data = write_clip(tmp_path / "a.mp4", 20).read_bytes()
+    with (
+        ClipStream(predictor, pipe(data, keep_open=True), stop) as stream,
+        pytest.raises(MemoryError, match="no room"),
+    ):
+        list(stream.blocks())
+    watchdog.cancel()
+    assert not stop.is_set()
 
 
 def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsys, tmp_path):
