@@ -44,7 +44,7 @@ class Settings:
         return with_flags(RunConfig(), **own, compute_dtype=dtype, dim_out=self.hidden_dim)
 
     def products(self) -> Products | None:
-        """Returns the products of the model, see `experiments.runs.flops`."""
+        """Returns the products of the model, see `experiments.runs.flops`; None where they are not counted."""
         return MODELS[self.model].products(self.run_config(), self)
 
     def sizes(self, platform: str) -> list[int]:

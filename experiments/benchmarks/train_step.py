@@ -52,7 +52,8 @@ def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
 
     run, temporary = compile_train_step(settings, size, dtype)
     facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
-    return Workload(run, size, "block", size * settings.products().training, facts)
+    products = settings.products()
+    return Workload(run, size, "block", products and size * products.training, facts)
 
 
 def build_torch(settings: Settings, size: int, compiled: bool) -> Workload:

@@ -1,5 +1,6 @@
 """Figs. 1, 4, 6, 8, 10 and 11: clips that a model gets right or wrong, and where it looks meanwhile."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +16,19 @@ WHITE = "White is where the model looks, and the whiter the more."
 
 @dataclass(frozen=True)
 class Figure:
-    """Which clips a figure shows, if none are named.
+    """One figure of the paper: which clips it shows if none are named, and how it is drawn.
 
     Attributes:
       title: of the figure.
-      right: how many rightly classified clips.
+      right: how many correctly classified clips.
       wrong: how many wrongly classified ones.
-      after: how many of the ranking come before, in other figures.
-      by_entropy: whether those come first to which the attention is the most spread, and not the surest.
+      after: how many of the ranking to skip, as other figures show them.
+      by_entropy: rank by the spread of the attention, and not by confidence.
       penalty: λ of the run in the paper; None where there are several.
+      single_run: whether it takes exactly one run.
+      draw: for a figure of a single clip, a function of the Figure, the runs, the path of the PNG, the clip, `split`,
+        `num_columns` and `options`; None for the filmstrips, see `draw_filmstrips`.
+      options: names of the options that only this figure has.
     """
 
     title: str
@@ -32,6 +37,9 @@ class Figure:
     after: int = 0
     by_entropy: bool = False
     penalty: float | None = 0
+    single_run: bool = False
+    draw: Callable | None = None
+    options: tuple[str, ...] = ()
 
 
 def draw_filmstrips(figure: Figure, runs, path, *, split, clips, num_columns):

@@ -81,7 +81,7 @@ def test_several_runs_take_turns(small_run, other_run, clips, tmp_path, pixels):
     [
         ("2", {}, "figure=2: that is the drawing of the model; there are 1, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
         ("12", {}, "figure=12: no such figure; there are 1, 3,"),
-        ("1", {"glimpse": "1,1"}, "glimpse=1,1: figure 1 has no use for it; it is of figure 5"),
+        ("1", {"glimpse": "1,1"}, "glimpse=1,1: figure 1 does not take it; figure 5 does"),
         ("5", {}, "figure 5 needs --glimpse=row,col"),
         ("3", {}, "figure 3 compares attention penalties, and all runs given have λ = 0"),
         ("1", {"clips": ["nothing.avi"]}, "nothing.avi: no clip of that name"),
