@@ -1,9 +1,9 @@
 """Training step of the paper's model, or of the one that --model names.
 
-Forward, backward and Adam on one batch that lies in the device's memory, with dropout. `epoch` is the time that 166 000
+Forward, backward and Adam on one batch in the device's memory, with dropout. `epoch` is the time that 166 000
 blocks, UCF-11's, would take at this rate. The product rate is that of one square matrix product of the compute type;
 only the model's nominal products count against it, see `experiments/runs/flops.py`. With --time_loop=auto, the
-time loop that training would not choose here runs beside the one that it would. The torch contenders are the
+other time loop runs beside the one that training would choose here. The torch contenders are the
 same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 """
 

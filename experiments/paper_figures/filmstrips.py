@@ -1,4 +1,4 @@
-"""Figs. 1, 4, 6, 8, 10 and 11: clips that a model gets right or wrong, and where it looks meanwhile."""
+"""Figs. 1, 4, 6, 8, 10 and 11: clips that a model gets right or wrong, and where it looks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,14 +95,14 @@ def choose(survey, labels, right: bool, count: int, figure: Figure):
     """Chooses clips for a figure.
 
     Args:
-      survey: what the model makes of the clips.
+      survey: the model's predictions for the clips.
       labels: theirs.
-      right: whether it should have them right.
+      right: whether to choose correctly classified ones.
       count: how many are wanted.
       figure: see `Figure`.
 
     Returns:
-      Positions in the survey, and what to say if there are not enough.
+      Positions in the survey, and a remark if there are not enough.
     """
     if not count:
         return [], ""
@@ -111,11 +111,11 @@ def choose(survey, labels, right: bool, count: int, figure: Figure):
     found = order[first : first + count]
     if len(found) == count:
         return found, ""
-    what, other = ("rightly", "wrongly") if right else ("wrongly", "rightly")
+    what, other = ("correctly", "wrongly") if right else ("wrongly", "correctly")
     instead = rank(survey, labels, not right)
     instead = sorted(instead, key=lambda i: survey.predictions[i].max())[: count - len(found)]
     said = f"{len(found) or 'no'} clip{'s' * (len(found) != 1)} of {len(labels)} {what} classified"
-    return found + instead, f"{said}, {count} wanted; instead, the {other} classified that it is the least sure of"
+    return found + instead, f"{said}, {count} wanted; instead, the least confident {other} classified"
 
 
 def strip(run: Run, video: int, num_columns: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Which figure of the paper shows what, and how each is drawn."""
+"""The figures of the paper: what each shows and how it is drawn. A new one is a file here and an entry below."""
 
 from pathlib import Path
 

@@ -42,7 +42,7 @@ def test_what_a_figure_chooses(right, count, changes, expected):
 def test_where_there_are_not_enough_it_says_so_and_takes_the_least_sure():
     found, remark = choose(SURVEY, LABELS, False, 4, Figure(""))
     assert found == [3, 5, 2, 1]
-    expected = "2 clips of 6 wrongly classified, 4 wanted; instead, the rightly classified that it is the least sure of"
+    expected = "2 clips of 6 wrongly classified, 4 wanted; instead, the least confident correctly classified"
     assert remark == expected
     survey = dataclasses.replace(SURVEY, predictions=LABELS * 0.9)
     assert choose(survey, LABELS, False, 1, Figure(""))[1].startswith("no clips of 6 wrongly classified, 1 wanted")
