@@ -1,4 +1,4 @@
-"""The features file: what the network saw in every frame, once per frame, in one HDF5 file.
+"""The features file: the features of every frame, stored once, in one HDF5 file.
 
     features                 <float16>[frames, K, K, D]   contiguous and uncompressed; clip after clip
     videos/name              <str>[N]        path of the clip, relative to data_dir
@@ -85,7 +85,7 @@ def write_layout(path, contents: FeaturesFile) -> int:
     they begin at `DATA_OFFSET`, however many clips there are.
     """
     num_bytes = 2 * math.prod(contents.features.shape)
-    threshold = min(DATA_OFFSET, num_bytes)  # what is smaller lies anywhere
+    threshold = min(DATA_OFFSET, num_bytes)  # smaller data has no alignment
     with h5py.File(path, "w", locking=False, alignment_threshold=threshold, alignment_interval=DATA_OFFSET) as file:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_layout(h5py.h5d.CONTIGUOUS)
@@ -168,7 +168,7 @@ def _read(file: h5py.File, path: Path) -> FeaturesFile:
 
 
 def _own_dataset(group, name: str) -> h5py.Dataset:
-    """A dataset that lies in this very file: a link could point to any other on the disk."""
+    """A dataset in this file itself: a link could point to any other file on the disk."""
     if not group or not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise KeyError(f"no {name}")
     dataset = group[name]
