@@ -258,7 +258,7 @@ def test_in_the_official_lists_leaks_are_reported(miniature, tmp_path):
     found = run("check_splits", "--dataset=hmdb51", f"--data_dir={folder}", "--allow_missing")
     assert found.returncode == 0, found.stderr
     printed = found.stdout.splitlines()
-    assert printed[0] == "4947 of 5100 clips are MISSING on disk; going on with 153"
+    assert printed[0] == "4947 of 5100 clips are MISSING on disk; continuing with 153"
     assert printed[2].split() == ["brush_hair", "2", "1", "97"]
     assert f"the same frames in two parts: {one} (train), {two} (test)" in printed
     assert printed[-1] == "1 leaks, which the official lists have; the split may be used as it is"

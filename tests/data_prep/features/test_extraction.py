@@ -192,7 +192,7 @@ def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsy
     file = open_features(tmp_path / "features.h5")
     assert file.split_id.startswith("hmdb51-official2-") and len(file.class_names) == 51
     printed = capsys.readouterr().out
-    assert f"clips are MISSING on disk; going on with {len(file.names)}\n" in printed
+    assert f"clips are MISSING on disk; continuing with {len(file.names)}\n" in printed
     assert run_main(**arguments, split="2", allow_missing=True) == 0
     assert "is already complete" in capsys.readouterr().out
 

@@ -14,6 +14,7 @@ from data_prep.features.extraction import extract
 from data_prep.features.hdf5_file import write_features
 from data_prep.features.opening import open_features
 from data_prep.features.record_export import export_records
+from data_prep.networks.network import Network
 from data_prep.video.frames import read_frames
 
 # In units of 1/60 s: 30 frames per second, then 15, and the last picture but one stands still.
@@ -67,17 +68,15 @@ def test_an_interrupted_extraction_resumes_to_the_same_bytes(clips, fake_network
     extract(clips, fake_network, tmp_path / "whole.h5", fps=6, frame_batch=3)
     network, calls = fake_network, []
 
-    class Interrupted:
-        recipe = network.recipe
+    def interrupted(frames):
+        calls.append(0)
+        if len(calls) == 6:  # The first clip is done, the second is not.
+            raise KeyboardInterrupt
+        return network(frames)
 
-        def __call__(self, frames):
-            calls.append(0)
-            if len(calls) == 6:  # The first clip is done, the second is not.
-                raise KeyboardInterrupt
-            return network(frames)
-
+    broken = Network(network.recipe, interrupted, network.feature_shape)
     with pytest.raises(KeyboardInterrupt):
-        extract(clips, Interrupted(), tmp_path / "broken.h5", fps=6, frame_batch=3)
+        extract(clips, broken, tmp_path / "broken.h5", fps=6, frame_batch=3)
     capsys.readouterr()
     extract(clips, network, tmp_path / "broken.h5", fps=6, frame_batch=3)
     printed = capsys.readouterr().out

@@ -456,13 +456,21 @@ def phone(tmp_path):
     return path
 
 
+def watch_network(predictor, monkeypatch) -> list:
+    """Returns the list of the batches that the network is given from now on."""
+    network, seen = predictor.network, []
+    recipe = network.recipe | {"input_size": network.input_size}
+    watched = Network(recipe, lambda frames: seen.append(frames) or network(frames), network.feature_shape)
+    monkeypatch.setattr(predictor, "network", watched)
+    return seen
+
+
 def test_a_varying_rate_is_sampled_as_extraction_does(predictor, phone, pipe, monkeypatch):
     times = frame_times(phone)
     assert times.varies and times.fps == pytest.approx(59 / (176 / 60))
     rows = times.rows(6)
     expected = np.concatenate(list(read_frames(phone, frames=rows)))
-    network, seen = predictor.network, []
-    monkeypatch.setattr(predictor, "network", lambda frames: seen.append(frames) or network(frames))
+    seen = watch_network(predictor, monkeypatch)
     monkeypatch.setattr(predictor, "extraction_fps", 6.0)
     monkeypatch.setattr(predictor, "stride", 1)
     for name in (str(phone), pipe(phone.read_bytes(), keep_open=False)):
@@ -489,8 +497,7 @@ def test_the_first_frames_of_a_pipe_say_its_rate(predictor, tmp_path, pipe, monk
     rows = frame_times(path).rows(6)
     np.testing.assert_array_equal(rows[:5], [0, 5, 10, 15, 20])
     frames = np.concatenate(list(read_frames(path)))
-    network, seen = predictor.network, []
-    monkeypatch.setattr(predictor, "network", lambda batch: seen.append(batch) or network(batch))
+    seen = watch_network(predictor, monkeypatch)
     monkeypatch.setattr(predictor, "extraction_fps", 6.0)
     monkeypatch.setattr(predictor, "stride", 1)
     with ClipStream(predictor, pipe(path.read_bytes(), keep_open=False), threading.Event()) as stream:
