@@ -136,7 +136,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise InputError(f"{self.directory}: holds no checkpoint; train first")
         return step
 
-    def about(self, which: str = "latest") -> dict:
+    def metadata(self, which: str = "latest") -> dict:
         """Returns the metadata that was saved."""
         step = self._existing_step(which)
         return self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]

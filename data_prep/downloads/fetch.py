@@ -26,7 +26,7 @@ from data_prep.common.one_at_a_time import one_at_a_time
 
 _TIMEOUT = 30.0  # seconds without a byte
 _IDLE_ATTEMPTS = 3  # in a row that bring nothing, before a source is given up
-_PAUSE = 1.0  # seconds before going on after an interruption, doubled with each attempt that brought nothing
+_PAUSE = 1.0  # seconds before resuming after an interruption, doubled with each attempt without progress
 _CHUNK = 1 << 16
 
 

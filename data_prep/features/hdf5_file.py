@@ -81,7 +81,7 @@ def write_features(path, contents: FeaturesFile):
 def write_layout(path, contents: FeaturesFile) -> int:
     """Writes a features file with everything but the rows, whose place is left open, and returns where that begins.
 
-    The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
+    The file has its full length, but the hole takes no space on disk. Of `contents.features` only the shape counts;
     if they take 1 KiB or more, they begin at `DATA_OFFSET`, however many clips there are.
     """
     num_bytes = 2 * math.prod(contents.features.shape)

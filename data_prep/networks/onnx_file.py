@@ -84,7 +84,7 @@ def as_cubes(tensor: np.ndarray) -> np.ndarray | None:
     """Returns feature cubes `[B, K, K, D]`, or None for a tensor that cannot be made so.
 
     Args:
-      tensor: maps `[B, D, K, K]` or `[B, K, K, D]`; tokens of a transformer, row by row, `[B, K², D]`, or
+      tensor: feature maps `[B, D, K, K]` or `[B, K, K, D]`; tokens of a transformer, row by row, `[B, K², D]`, or
         `[B, 1 + K², D]`, whose first, the class token, is left out.
     """
     if tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]:
@@ -234,7 +234,7 @@ KIND = Kind(
     recipes=("onnx",),
     options={
         "onnx": "With --network=onnx: the file.",
-        "onnx_output": "The tensor that is the features, maps [B, D, K, K] or tokens [B, 1 + K², D]; any of the "
+        "onnx_output": "The tensor of the features, maps [B, D, K, K] or tokens [B, 1 + K², D]; any of the "
         "graph's. By default the first output that is one of these.",
         "onnx_size": "Pixels on a side of its frames; by default what the file says, else 224.",
         "onnx_colour": "The order of its channels: rgb, the default, or bgr.",

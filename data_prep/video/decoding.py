@@ -131,7 +131,7 @@ class WholeFrames(contextlib.AbstractContextManager):
 
 @dataclass
 class _Fault:
-    forgiven: bool  # whether decoding goes on after it
+    forgiven: bool  # whether decoding continues after it
     reason: str = ""
     num_lost: int = 0
 

@@ -46,7 +46,7 @@ class Contender:
       name: of the line.
       build: makes the Workload; a function that can be found again by `contenders(settings, platform)`.
       needs: modules that must be installed.
-      compare_to: the contender of which it is said how many times as fast as this one it is.
+      compare_to: the contender whose rate is compared with this one's.
       reference: the contender whose arithmetic rate this one's is a fraction of.
     """
 

@@ -175,7 +175,7 @@ class Held:
         recorded = self._case.arrays
         probes = block[:, self._probes[:, 0], self._probes[:, 1]]
         self.equal("first number of each frame", block[:, 0, 0], recorded[f"{prefix}_frames"][position])
-        self.equal("numbers at some cells and maps", probes, recorded[f"{prefix}_probes"][position])
+        self.equal("numbers at some cells and channels", probes, recorded[f"{prefix}_probes"][position])
         self.equal("sums", block.sum(axis=(1, 2), dtype=np.float64), recorded[f"{prefix}_sums"][position])
         self.add_labels(prefix, position, label)
 

@@ -145,7 +145,7 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
         return found[0]
     if os.environ.get(ENVIRONMENT_VARIABLE):
         raise found[0]  # The user has named a file.
-    print(f"NOTE: {found[0] if found else 'no GoogLeNet is at hand, and none comes'}")
+    print(f"NOTE: {found[0] if found else 'no GoogLeNet is found or downloaded in time'}")
     return load_network("efficientnet_lite0")
 
 

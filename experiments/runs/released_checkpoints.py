@@ -125,7 +125,7 @@ def _require_fit(model, num_classes: int, num_maps: int, features, file):
         f"{theirs} {what} (the features file {ours})"
         for what, theirs, ours in (
             ("classes", num_classes, len(file.class_names)),
-            ("maps a cell", num_maps, file.features.shape[3]),
+            ("channels a cell", num_maps, file.features.shape[3]),
         )
         if theirs != ours
     ]

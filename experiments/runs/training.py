@@ -112,7 +112,7 @@ def _train(config: RunConfig, workdir: Path) -> dict:
         if checkpoints.step() is None:
             state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
         else:
-            saved = checkpoints.about()
+            saved = checkpoints.metadata()
             require_same_run(saved, metadata, checkpoints.directory)
             example = jax.ShapeDtypeStruct(shape, np.float32)
             state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
@@ -180,7 +180,7 @@ def _train(config: RunConfig, workdir: Path) -> dict:
 
         # Output for users.
         checkpoints.wait()
-        best = checkpoints.about("best")
+        best = checkpoints.metadata("best")
         params = checkpoints.params(parallel.abstract(state.params), "best")
         if is_main():
             export_params(workdir / "params.npz", params)

@@ -207,7 +207,7 @@ def test_a_training_part_alone_is_one(tmp_path):
         (["train/1.jpg", "train/2.jpg", "test/1.jpg", "test/2.jpg"], "holds the clip .* directly"),
         (
             ["run/test/1.mp4", "run/p2/1.mp4", "wave/1.mp4"],
-            "the folder run/test may be the test part of the class run, or a folder of its clips like any other, because ",
+            "the folder run/test may be the test part of the class run, or a folder of its clips like any other, ",
         ),
     ],
 )

@@ -518,7 +518,7 @@ def times_in_seconds(path):
 
 
 def test_pictures_are_as_a_player_shows_them(attention_run, network, clips, tmp_path, capsys):
-    """A front camera's clip with oblong pixels: mirrored and stretched."""
+    """A front camera's clip with non-square pixels: mirrored and stretched."""
     path = tmp_path / "mirrored.mp4"
     picture = np.full((48, 64, 3), 20, np.uint8)
     picture[:, :16] = 230
