@@ -76,8 +76,8 @@ class Checkpoints(contextlib.AbstractContextManager):
                 self._link.cleanup()
         self._remove_for_good()
 
-    def save(self, state, about: dict, score: float = -math.inf, loss: float = math.inf):
-        """Saves `state` under its step, or under the next free number, in the background.
+    def save(self, state, metadata: dict, score: float = -math.inf, loss: float = math.inf):
+        """Saves `state` and its metadata under the step, or under the next free number, in the background.
 
         The best checkpoint is that of the highest `score`, among equals the one of the lowest `loss`, then the latest.
 
@@ -90,7 +90,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         parts = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
-            about=ocp.args.JsonSave(about),
+            about=ocp.args.JsonSave(metadata),
         )
         self.wait()
         self._remove_for_good()
