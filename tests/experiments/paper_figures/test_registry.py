@@ -86,7 +86,7 @@ def test_several_runs_take_turns(small_run, other_run, clips, tmp_path, pixels):
         ("3", {}, "figure 3 compares attention penalties, and all runs given have λ = 0"),
         ("1", {"clips": ["nothing.avi"]}, "nothing.avi: no clip of that name"),
         ("1", {"clips": ["x"] * 13}, "13 clips named: at most 12"),
-        ("1", {"data_dir": "/nowhere"}, "the clip is not there; --data_dir must name the folder"),
+        ("1", {"data_dir": "/nowhere"}, "the clip is missing; --data_dir must name the folder"),
     ],
 )
 def test_what_cannot_be_drawn(small_run, tmp_path, figure, options, message):

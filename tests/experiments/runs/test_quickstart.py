@@ -125,7 +125,7 @@ def test_bad_requests_for_pictures(workdir, tmp_path):
     cases = [
         ({"clips": ["nothing.mp4"]}, "nothing.mp4: no clip of that name"),
         ({"clips": ["_03_01.mp4"]}, "_03_01.mp4: 4 clips of that name"),
-        ({"data_dir": tmp_path}, "the clip is not there; --data_dir must name"),
+        ({"data_dir": tmp_path}, "the clip is missing; --data_dir must name"),
     ]
     for arguments, message in cases:
         with pytest.raises(InputError, match=message):

@@ -279,4 +279,4 @@ def test_as_a_user_types_it(t191, tmp_path):
     exported = say("experiments.import_released", "--workdir=run", "--export=model.npz")
     assert "model.npz: tell their program maxlen=6, fps=30.0, last_n=6" in exported.stdout, exported.stderr
     wrong = say("experiments.import_released", "--workdir=run", "--export=b.npz", "--last_n=6")
-    assert wrong.returncode == 1 and wrong.stderr.startswith("error: say either --workdir --model --features")
+    assert wrong.returncode == 1 and wrong.stderr.startswith("error: give either --workdir --model --features")
