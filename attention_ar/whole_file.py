@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written atomically: whole or not at all."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from attention_ar.errors import writing
 def whole_file(path):
     """Yields a path beside `path` to write to. Its file takes the place of `path` when the block ends without an error.
 
-    It is on disk before it takes its place: after a crash there is the old file, or the new one. Where the block fails,
-    it is deleted.
+    It is synced to disk before it takes the place of `path`: after a crash there is the old file or the new one. If the
+    block fails, it is deleted.
 
     Raises:
       InputError: where the file cannot be written.

@@ -1,4 +1,4 @@
-"""Tables as text, as people and their spreadsheets write them: whatever has one reading is read."""
+"""Tables as text, as people and spreadsheets write them: every unambiguous form is read."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ _ENCODINGS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_BLANK = "\ufeff\u200b"  # beside what `str.strip` takes for blank
+_BLANK = "\ufeff\u200b"  # besides the characters that `str.strip` removes
 _SAVE_AS = 'save it as "CSV UTF-8"'
 
 
@@ -53,9 +53,9 @@ class Table:
 def read_table(path, known: Sequence[str], required: Sequence[str], others: bool = False) -> Table:
     """Reads a table whose first line names its columns.
 
-    Between the fields stand commas, semicolons or tabs; the text is UTF-8, or UTF-16 or UTF-32 that says so or cannot
-    be anything else. Blanks around fields, empty lines, empty columns at the end and the case of the columns' names do
-    not count.
+    Commas, semicolons or tabs separate the fields. The text is UTF-8, or UTF-16 or UTF-32 with a byte order mark or
+    where nothing else is possible. Blanks around fields, empty lines, empty columns at the end and the case of the
+    columns' names are ignored.
 
     Args:
       path: of the file.
@@ -123,7 +123,7 @@ def _separator(text: str, known) -> str:
     def num_known(separator):
         return sum(_stripped(name).strip('"').casefold() in known for name in first.split(separator))
 
-    return max(_SEPARATORS, key=num_known)  # Commas where it is all the same.
+    return max(_SEPARATORS, key=num_known)  # Commas on a tie.
 
 
 def _stripped(text: str) -> str:
@@ -142,7 +142,7 @@ def _check_columns(path, columns, known, required):
         if name not in known:
             raise InputError(f"{path}: unknown column {name!r}; there are {', '.join(known)}")
         if columns.count(name) > 1:
-            raise InputError(f"{path}: two columns {name}; each may be there once")
+            raise InputError(f"{path}: two columns {name}; each may occur once")
 
 
 def _row(where: str, fields: list[str], columns: list[str], separator: str) -> Row:

@@ -17,12 +17,12 @@ from experiments.pictures import filmstrip
 from experiments.runs import trained
 from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, predict_videos, videos_of
 
-MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
+MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip at full size would fill the memory
 
 
 @dataclass(frozen=True)
 class Glimpses:
-    """A model's view of one clip.
+    """A clip with a model's predictions and attention.
 
     Attributes:
       name: the clip's name in the features file.
@@ -57,7 +57,7 @@ class Glimpses:
 
 @dataclass(frozen=True)
 class Watched:
-    """What a model makes of one clip, at every frame that it sees.
+    """A model's predictions for one clip, at every frame that it sees.
 
     Attributes:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
@@ -87,7 +87,7 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
       data_dir: the folder that has the clip; by default the one it was extracted from.
 
     Raises:
-      InputError: where the clip is not where it was.
+      InputError: the clip is not on disk.
     """
     (watched,) = watch(model, file, [video], batch_size=1)
     frames, seconds = _decode(file, video, watched.frames, data_dir)
@@ -150,7 +150,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
 
 
 def mean_health(by_block: dict) -> dict:
-    """Returns the means over blocks of those `attention_health` numbers that are there."""
+    """Returns the means over blocks of the available `attention_health` numbers."""
     return {name: float(by_block[name].mean(dtype=np.float64)) for name in HEALTH if name in by_block}
 
 
@@ -200,7 +200,7 @@ def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray 
 
 
 def at_most(frame, height: int) -> np.ndarray:
-    """Returns a frame `<uint8>[H, W, 3]`, made smaller where it is higher than that."""
+    """Returns a frame `<uint8>[H, W, 3]`, downscaled to at most that height."""
     if frame.shape[0] <= height:
         return frame
     size = (round(frame.shape[1] * height / frame.shape[0]), height)
@@ -208,7 +208,7 @@ def at_most(frame, height: int) -> np.ndarray:
 
 
 def most_confident(found, labels, right: bool, count: int) -> list[int]:
-    """Returns the positions of the videos that were classified rightly (or wrongly) with the greatest probability."""
+    """Returns the positions of the most confident correctly (or wrongly) classified videos."""
     best = np.argmax(found.predictions, axis=1)
     hit = labels[np.arange(len(best)), best] > 0
     order = np.argsort(-found.predictions.max(axis=1), kind="stable")
@@ -232,7 +232,7 @@ def find_clips(names, given) -> list[int]:
 def file_stem(name: str, names) -> str:
     """Returns a clip's name as a part of a file's, such as "waving_ben_01_mp4".
 
-    Where another clip would have the same, or it would be too long for a file's name, it ends with digits of its own.
+    If another clip would have the same name, or the name would be too long, it ends with a hash.
 
     Args:
       name: of the clip.
@@ -243,7 +243,7 @@ def file_stem(name: str, names) -> str:
         return re.sub(r"[^\w-]+", "_", text)
 
     def folded(text):
-        return cleaned(text).casefold()  # There are file systems to which A and a are one.
+        return cleaned(text).casefold()  # Some file systems do not distinguish A and a.
 
     stem = cleaned(name)
     if len(stem.encode()) <= 160 and not any(other != name and folded(other) == folded(name) for other in names):

@@ -116,7 +116,7 @@ def test_a_device_that_is_not_there(platform):
     program = PROGRAM.replace("f = flags.FLAGS", "import jax; jax.devices()")
     line = refused(program=program, JAX_PLATFORMS=platform)
     assert line.startswith(f"error: JAX_PLATFORMS={platform}: JAX finds no such device here")
-    assert line.endswith("; unset it, or say cpu")
+    assert line.endswith("; unset it, or set it to cpu")
 
 
 def test_a_mistake_in_a_program_is_not_blamed_on_the_device():
