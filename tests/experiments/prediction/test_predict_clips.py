@@ -387,10 +387,14 @@ def test_a_film_that_cannot_be_is_said_before_anything_is_done(attention_run, ma
     with pytest.raises(InputError, match=r"the folder .*/file cannot be made"):
         predict(attention_run, [a], overlay=str(tmp_path / "file" / "film.mp4"))
     films = film_paths(str(tmp_path / "films"), [a, c, f"{clips}/run_a.mp4"])
-    assert [film.name for film in films.values()] == ["run_a_mp4.mp4", "jump_c_mp4.mp4", "run_a_mp4_2.mp4"]
+    assert [film.name for film in films.values()] == [
+        "run_a_mp4_9ef4fecd.mp4",
+        "jump_c_mp4.mp4",
+        "run_a_mp4_d47445e7.mp4",
+    ]
     deep = [f"{clips}/{'ä' * 90}{n}/{'x' * 90}.mp4" for n in "yz"]
     names = [film.name for film in film_paths("films", deep).values()]
-    assert len(set(names)) == 2 and all(len(f"{name}.partial".encode()) <= 143 for name in names)
+    assert len(set(names)) == 2 and all(len(f"{name}.01234567.partial".encode()) <= 143 for name in names)
     assert names[0].startswith("ä" * 10) and names == [film.name for film in film_paths("films", deep).values()]
     pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
     with pytest.raises(InputError, match="model=average_pool has no attention to show"):
