@@ -82,10 +82,11 @@ def write_layout(path, contents: FeaturesFile) -> int:
     """Writes a features file with everything but the rows, whose place is left open, and returns where that begins.
 
     The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
-    they begin at `DATA_OFFSET`, however many clips there are.
+    of 1 KiB or more they begin at `DATA_OFFSET`, however many clips there are.
     """
     num_bytes = 2 * math.prod(contents.features.shape)
-    threshold = min(DATA_OFFSET, num_bytes)  # what is smaller lies anywhere
+    # What is smaller than this lies anywhere: so do the file's own structures, which come first.
+    threshold = min(DATA_OFFSET, max(num_bytes, 1024))
     with h5py.File(path, "w", locking=False, alignment_threshold=threshold, alignment_interval=DATA_OFFSET) as file:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_layout(h5py.h5d.CONTIGUOUS)

@@ -15,7 +15,7 @@ from data_prep.features.opening import open_features
 from data_prep.features.partial_features import begun_plan
 from data_prep.networks.network import Network
 from data_prep.networks.registry import kind_of, load_again, load_network, title_of
-from data_prep.networks.weights import ENVIRONMENT_VARIABLE, load_googlenet
+from data_prep.networks.weights import ENVIRONMENT_VARIABLE, cached_file, load_googlenet
 from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.runs.evaluation import evaluate
 from experiments.runs.models import MODELS
@@ -126,7 +126,8 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
         return load_again(begun, options=options)
     if options:
         return load_network("googlenet", options)
-    print(f"looking for GoogLeNet, for {PATIENCE:.0f} seconds at most", flush=True)
+    if not os.environ.get(ENVIRONMENT_VARIABLE) and not cached_file().exists():
+        print(f"downloading GoogLeNet, for {PATIENCE:.0f} seconds at most", flush=True)
     found = []
 
     def look():

@@ -102,6 +102,17 @@ def ranges(server):
     return [wanted for _, wanted, _ in server.asked]
 
 
+def test_what_takes_too_long_is_given_up_and_goes_on_next_time(server, tmp_path):
+    server.seconds_per_chunk = 0.1  # of 26 chunks
+    target = tmp_path / "clips.rar"
+    with pytest.raises(InputError, match=r"/clips.rar: takes too long; .*/clips.rar: takes too long$"):
+        fetch(target, [Source(server.url, sha256=SHA256)] * 2, seconds=1.0)
+    assert not target.exists() and len(server.asked) == 1
+    server.seconds_per_chunk = 0.0
+    fetch(target, [Source(server.url, sha256=SHA256)])
+    assert target.read_bytes() == BODY and ranges(server)[1].startswith("bytes=")
+
+
 @pytest.mark.parametrize("sha256", ["", SHA256])
 def test_an_interrupted_transfer_goes_on_where_it_was(server, tmp_path, sha256):
     server.cuts = [100_000, 50_000]

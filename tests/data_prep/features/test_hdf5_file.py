@@ -95,6 +95,17 @@ def test_the_layout_alone_takes_no_room(tmp_path):
     assert open_features(tmp_path / "layout.h5").features.shape == shape
 
 
+@pytest.mark.parametrize("feature_shape", [(1, 1, 128), (4, 4, 32), (7, 7, 320), (16, 16, 384)])
+def test_rows_of_any_network_begin_at_the_same_place(tmp_path, feature_shape):
+    """Also a file with so few of them that HDF5 would put them among its own structures."""
+    contents = make_contents(
+        features=np.broadcast_to(np.float16(0), (4, *feature_shape)),
+        num_frames=np.array([2, 1, 1]),
+        first_row=np.array([0, 2, 3]),
+    )
+    assert write_layout(tmp_path / "layout.h5", contents) == DATA_OFFSET == 65536
+
+
 def test_missing(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.h5: no such file; data_prep.extract_features makes one"):
         open_features(tmp_path / "nowhere.h5")

@@ -133,7 +133,7 @@ def test_a_cat_and_a_parrot(shared, params):
     logits, _ = logits_and_stages(params, frames)
     probabilities = np.asarray(jax.nn.softmax(logits))
     assert [words[best].partition(" ")[2] for best in probabilities.argmax(1)] == ["Egyptian cat", "macaw"]
-    np.testing.assert_allclose(probabilities.max(1), [0.430, 0.865], atol=2e-3)
+    np.testing.assert_allclose(probabilities.max(1), [0.43, 0.87], atol=0.01)  # resized otherwise by other Pillows
 
 
 def test_its_recipe_and_what_it_gives():
