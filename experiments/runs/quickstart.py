@@ -119,14 +119,14 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
     """Returns GoogLeNet where it is at hand or comes within seconds, else EfficientNet-Lite0, and says why.
 
     Args:
-      options: of GoogLeNet; with any, it is GoogLeNet.
+      options: of GoogLeNet; with any, or where $ATTENTION_AR_GOOGLENET names a file, it is GoogLeNet.
       begun: the recipe of features that are there already; their network is the one.
     """
     if begun and kind_of(begun):
         return load_again(begun, options=options)
-    if options:
+    if options or os.environ.get(ENVIRONMENT_VARIABLE):
         return load_network("googlenet", options)
-    if not os.environ.get(ENVIRONMENT_VARIABLE) and not cached_file().exists():
+    if not cached_file().exists():
         print(f"downloading GoogLeNet, for {PATIENCE:.0f} seconds at most", flush=True)
     found = []
 
@@ -142,8 +142,6 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
     thread.join(PATIENCE + 5)  # The weights may be there just in time, and have to be read.
     if found and isinstance(found[0], Network):
         return found[0]
-    if os.environ.get(ENVIRONMENT_VARIABLE):
-        raise found[0]  # The user has named a file.
     print(f"NOTE: {found[0] if found else 'no GoogLeNet is at hand, and none comes'}")
     return load_network("efficientnet_lite0")
 
