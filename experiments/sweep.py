@@ -57,7 +57,7 @@ def main():
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}; the runs behind it: {flags.FLAGS.workdir}/points")
     for one in retrained:
-        print(f"its test score: python -m experiments.evaluate --workdir={one.cell.folder}")
+        print(f"its test score: python -m experiments.evaluate --workdir={one.trial.folder}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def define_flags():
 
 
 def main():
-    rows = tuple(flags.FLAGS.rows)
+    rows = tuple(dict.fromkeys(flags.FLAGS.rows))
     if unknown := [row for row in rows if row not in comparison.ROWS] or (not rows and ["nothing"]):
         raise InputError(f"rows={','.join(unknown)}: no such row; there are {', '.join(comparison.ROWS)}")
     table_flags.make(functools.partial(paper_tables.table1, rows=rows), rows)

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def _acquire(lock: Path, what: str, wait: bool) -> dict:
         "machine": _machine(),
         "host": platform.node(),
         "process": os.getpid(),
-        "began": psutil.Process().create_time(),
+        "began": _began(psutil.Process()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "token": secrets.token_hex(8),
     }
@@ -134,11 +135,17 @@ def _is_alive(lock: Path, beats: int, owner: dict | None) -> bool:
 def _runs(process: int, began: float) -> bool:
     try:
         found = psutil.Process(process)
-        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - began) < 2
+        return found.status() != psutil.STATUS_ZOMBIE and abs(_began(found) - began) < 2
     except (psutil.NoSuchProcess, ValueError, TypeError):
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _began(process: psutil.Process) -> float:
+    """Returns when a process began, in seconds after the machine did: no step of the system clock moves that."""
+    booted = psutil.boot_time()  # First: older versions of psutil remember it for the next line.
+    return process.create_time() - booted
 
 
 def _machine() -> str:
@@ -150,11 +157,16 @@ def _machine() -> str:
 
 
 def _beat(lock: Path, owner: dict, done: threading.Event):
-    """Counts heartbeats in the file, until another process owns it."""
+    """Counts heartbeats in the file. Where it is another's, this process has slept too long, and ends at once."""
     beats = 0
     while not done.wait(BEAT_SECONDS):
         beats += 1
         with contextlib.suppress(OSError), open(lock, "r+b") as file:  # Opened anew, or a network file system waits.
-            if _read(lock)[1] != owner:
-                return
-            file.write(f"{beats:{_BEATS_AT}d}".encode())
+            found = _read(lock)[1]
+            if found == owner:
+                file.write(f"{beats:{_BEATS_AT}d}".encode())
+            elif found:
+                who = f"process {found['process']} on {found.get('host', 'another machine')}"
+                reason = f"was taken over by {who}, because this one was silent for too long; it ends here"
+                print(f"error: {lock.parent}: {reason}", file=sys.stderr, flush=True)
+                os._exit(1)  # An orderly end would write what is the other's by now.

@@ -9,7 +9,7 @@ from experiments.paper_figures.figure7_rates import at_rates, draw_rates
 from experiments.paper_figures.figure9_random_glimpse import draw_random_glimpse
 from experiments.paper_figures.filmstrips import Figure, draw_filmstrips
 from experiments.paper_figures.runs_shown import open_runs
-from experiments.runs.visualization import file_stem
+from experiments.runs.file_names import file_stem
 
 
 def _figure3(shows, runs, path, video, **options):

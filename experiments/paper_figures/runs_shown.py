@@ -12,8 +12,8 @@ from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
 from experiments.runs.config import with_flags
-from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, videos_of
-from experiments.runs.visualization import Watched, covering_blocks, find_clips, mean_health, original_frames, watch
+from experiments.runs.video_predictions import HEALTH, label_of, mean_health, predict_blocks, videos_of
+from experiments.runs.visualization import Watched, covering_blocks, find_clips, original_frames, watch
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import av
 from PIL import Image
 
 from attention_ar.errors import InputError, writing
+from attention_ar.whole_file import path_beside
 
 _TICK = Fraction(1, 30000)  # of a second
 _SLOWEST = Fraction(1, 1001)
@@ -22,7 +23,7 @@ class Mp4(contextlib.AbstractContextManager):
     """
 
     def __init__(self, path, fps: float):
-        self._path, self._beside, self._fps = path, f"{path}.partial", fps
+        self._path, self._beside, self._fps = path, path_beside(path), fps
 
     def __enter__(self):
         with self._writing():

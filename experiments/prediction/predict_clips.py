@@ -1,9 +1,7 @@
 """Predictions for videos that are in no features file: files, folders, pipes and cameras."""
 
 import contextlib
-import hashlib
 import os
-import re
 import signal
 import sys
 import threading
@@ -24,9 +22,9 @@ from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, C
 from experiments.prediction.output import JsonReport, TextReport, most_probable
 from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
 from experiments.runs import trained
+from experiments.runs.file_names import file_stem
 
 _OVERLAY_CLASSES = 2  # named in an overlay's line of text
-_MAX_STEM = 124  # bytes of an overlay's name: with its additions at most 143, the limit of encrypted home folders
 
 
 def predict(
@@ -160,10 +158,9 @@ def overlay_paths(overlay: str, clips) -> dict[str, Path]:
         paths = {clips[0]: Path(overlay)}
     else:
         common = os.path.commonpath([os.path.dirname(os.path.abspath(clip)) for clip in clips])
-        paths = {}
-        for clip in clips:
-            name = "standard_input" if clip == "-" else os.path.relpath(os.path.abspath(clip), common)
-            paths[clip] = _unused(Path(overlay), _stem(name), paths.values())
+        names = ["standard_input" if clip == "-" else os.path.relpath(os.path.abspath(clip), common) for clip in clips]
+        stems = [file_stem(name, names) for name in names]
+        paths = {clip: Path(overlay) / f"{stem}.mp4" for clip, stem in zip(clips, stems, strict=True)}
     for path in paths.values():
         for clip in clips:
             if path.exists() and os.path.exists(clip) and os.path.samefile(path, clip):
@@ -177,22 +174,6 @@ def _make_folders(overlay: str | None, paths: dict[str, Path]):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
-
-
-def _stem(name: str) -> str:
-    """Returns a file's name, without the extension, for a path of any length."""
-    stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "clip"
-    if len(stem.encode()) <= _MAX_STEM:
-        return stem
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
-    return f"{stem.encode()[: _MAX_STEM - 13].decode(errors='ignore')}_{digest}"
-
-
-def _unused(folder: Path, stem: str, taken) -> Path:
-    path, n = folder / f"{stem}.mp4", 2
-    while path in taken:
-        path, n = folder / f"{stem}_{n}.mp4", n + 1
-    return path
 
 
 def matching_network(

@@ -120,14 +120,14 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
     """Returns GoogLeNet if it is local or downloaded within seconds, else EfficientNet-Lite0, and prints why.
 
     Args:
-      options: of GoogLeNet; with any, it is GoogLeNet.
+      options: of GoogLeNet; with any, or if $ATTENTION_AR_GOOGLENET names a file, it is GoogLeNet.
       begun: the recipe of existing features, whose network is used.
     """
     if begun and kind_of(begun):
         return load_again(begun, options=options)
-    if options:
+    if options or os.environ.get(ENVIRONMENT_VARIABLE):
         return load_network("googlenet", options)
-    if not os.environ.get(ENVIRONMENT_VARIABLE) and not cached_file().exists():
+    if not cached_file().exists():
         print(f"downloading GoogLeNet, for {PATIENCE:.0f} seconds at most", flush=True)
     found = []
 
@@ -143,8 +143,6 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
     thread.join(PATIENCE + 5)  # The weights may arrive just in time, and must still be read.
     if found and isinstance(found[0], Network):
         return found[0]
-    if os.environ.get(ENVIRONMENT_VARIABLE):
-        raise found[0]  # The user has named a file.
     print(f"NOTE: {found[0] if found else 'no GoogLeNet is found or downloaded in time'}")
     return load_network("efficientnet_lite0")
 

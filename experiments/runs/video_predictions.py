@@ -137,9 +137,14 @@ def predict_videos(
         predictions=protocol.video_predictions(by_block["predictions"], block_video, len(videos)),
         num_blocks=np.bincount(block_video),
         cross_entropy=float(by_block["cross_entropy"].mean()),
-        attention_health={name: float(by_block[name].mean()) for name in HEALTH if name in by_block},
+        attention_health=mean_health(by_block),
         protocol=protocol,
     )
+
+
+def mean_health(by_block: dict) -> dict:
+    """Returns the means over blocks of the available `attention_health` numbers."""
+    return {name: float(by_block[name].mean(dtype=np.float64)) for name in HEALTH if name in by_block}
 
 
 def videos_of(file, split: str) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Where a trained model looks, on the frames of the clips themselves (as in Figs. 1, 4, 6, 8, 10 and 11)."""
 
-import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from data_prep.loading.feature_stores import OnDisk
 from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
 from experiments.runs import trained
-from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, predict_videos, videos_of
+from experiments.runs.file_names import file_stem
+from experiments.runs.video_predictions import HEALTH, label_of, mean_health, predict_blocks, predict_videos, videos_of
 
 MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip at full size would fill the memory
 
@@ -149,11 +148,6 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
     return result
 
 
-def mean_health(by_block: dict) -> dict:
-    """Returns the means over blocks of the available `attention_health` numbers."""
-    return {name: float(by_block[name].mean(dtype=np.float64)) for name in HEALTH if name in by_block}
-
-
 def seen_frames(file, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
     """Returns which of its clip's stored frames the blocks of one clip see, sorted, `<int>[n]`, and where each is first
     seen among all steps of all blocks, `<int>[n]`."""
@@ -227,28 +221,6 @@ def find_clips(names, given) -> list[int]:
             raise InputError(f"{text}: {what} of that name in the features file; name one as predictions.csv does")
         indices += matches
     return indices
-
-
-def file_stem(name: str, names) -> str:
-    """Returns a clip's name as a part of a file's, such as "waving_ben_01_mp4".
-
-    If another clip would have the same name, or the name would be too long, it ends with a hash.
-
-    Args:
-      name: of the clip.
-      names: of all clips of the features file.
-    """
-
-    def cleaned(text):
-        return re.sub(r"[^\w-]+", "_", text)
-
-    def folded(text):
-        return cleaned(text).casefold()  # Some file systems do not distinguish A and a.
-
-    stem = cleaned(name)
-    if len(stem.encode()) <= 160 and not any(other != name and folded(other) == folded(name) for other in names):
-        return stem
-    return f"{stem[:40]}_{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:

@@ -11,11 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from attention_ar.errors import InputError
-from data_prep import check_splits as check_splits_program
 from data_prep.datasets.registry import find_dataset, list_clips
 from data_prep.datasets.split_report import count_table, find_leaks, validation_line
 from data_prep.datasets.verification import format_faults, summary, verify, videos_below
@@ -32,24 +29,17 @@ def run(program, *arguments, cwd=REPOSITORY):
 
 
 @pytest.fixture
-def check_splits(capsys):
-    """Runs the program in this process and returns its status or its error, and the lines that it prints."""
+def check_splits(capsys, run_program):
+    """Runs the program and returns its status or its error, and the lines that it prints."""
 
     def check(**values):
-        with flagsaver.flagsaver(**values):
-            try:
-                result = check_splits_program.main()
-            except InputError as error:
-                result = str(error)
+        try:
+            result = run_program("data_prep.check_splits", *(f"--{name}={value}" for name, value in values.items()))
+        except InputError as error:
+            result = str(error)
         return result, capsys.readouterr().out.splitlines()
 
-    before = set(flags.FLAGS)
-    check_splits_program.define_flags()
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    yield check
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
+    return check
 
 
 def set_avi_rate(path, scale, rate):

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import extract_features
 from data_prep.datasets.registry import list_clips
 from data_prep.features import extraction
 from data_prep.features.extraction import check_output, extract
@@ -151,22 +149,10 @@ def test_a_network_of_another_kind_is_a_bug_and_not_bad_input(clips, fake_networ
 
 
 @pytest.fixture
-def run_main(fake_network, monkeypatch):
+def run_main(fake_network, monkeypatch, run_program):
     """Runs the program with these flags, the fake network in the real one's place."""
     monkeypatch.setattr("data_prep.networks.registry.load_network", lambda name, options: fake_network)
-
-    def run(**values):
-        before = set(flags.FLAGS)
-        extract_features.define_flags()
-        try:
-            flags.FLAGS(["extract_features", *(f"--{name}={value}" for name, value in values.items())])
-            return extract_features.main()
-        finally:
-            for name in set(flags.FLAGS) - before:
-                delattr(flags.FLAGS, name)
-            flags.FLAGS.unparse_flags()
-
-    return run
+    return lambda **values: run_program("data_prep.extract_features", *(f"--{k}={v}" for k, v in values.items()))
 
 
 def test_program(data_dir, tmp_path, run_main, capsys):

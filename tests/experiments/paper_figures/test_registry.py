@@ -12,7 +12,7 @@ from experiments.paper_figures.registry import draw_figure
 from experiments.paper_figures.runs_shown import Survey, rank
 from experiments.pictures.sheet import Panel, Row, write_sheet
 from experiments.runs.config import with_flags
-from experiments.runs.visualization import file_stem
+from experiments.runs.file_names import file_stem
 
 LABELS = np.eye(3, dtype=np.uint8)[[0, 0, 1, 2, 1, 2]]
 SAID = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0.7, 0.3], [0.6, 0, 0.4], [0, 0.95, 0.05], [0, 0.51, 0.49]])

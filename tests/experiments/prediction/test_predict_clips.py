@@ -387,13 +387,15 @@ def test_an_overlay_that_cannot_be_is_said_before_anything_is_done(attention_run
     with pytest.raises(InputError, match=r"the folder .*/file cannot be made"):
         predict(attention_run, [a], overlay=str(tmp_path / "file" / "overlay.mp4"))
     overlays = overlay_paths(str(tmp_path / "overlays"), [a, c, f"{clips}/run_a.mp4"])
-    assert [overlay.name for overlay in overlays.values()] == ["run_a_mp4.mp4", "jump_c_mp4.mp4", "run_a_mp4_2.mp4"]
-    deep = [f"{clips}/{'ä' * 90}{n}/{'x' * 90}.mp4" for n in "yz"]
-    names = [overlay.name for overlay in overlay_paths("overlays", deep).values()]
-    assert len(set(names)) == 2 and all(len(f"{name}.partial".encode()) <= 143 for name in names)
-    assert names[0].startswith("ä" * 10) and names == [
-        overlay.name for overlay in overlay_paths("overlays", deep).values()
+    assert [overlay.name for overlay in overlays.values()] == [
+        "run_a_mp4_9ef4fecd.mp4",
+        "jump_c_mp4.mp4",
+        "run_a_mp4_d47445e7.mp4",
     ]
+    deep = [f"{clips}/{'ä' * 90}{n}/{'x' * 90}.mp4" for n in "yz"]
+    names = [film.name for film in overlay_paths("overlays", deep).values()]
+    assert len(set(names)) == 2 and all(len(f"{name}.01234567.partial".encode()) <= 143 for name in names)
+    assert names[0].startswith("ä" * 10) and names == [film.name for film in overlay_paths("overlays", deep).values()]
     pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
     with pytest.raises(InputError, match="model=average_pool has no attention to show"):
         predict(pooled, [a], overlay=str(tmp_path / "overlay.mp4"))

@@ -188,6 +188,12 @@ def test_a_server_that_does_not_answer_is_not_waited_for(nothing_at_hand, monkey
     answer.set()
 
 
+def test_what_the_user_has_named_is_waited_for(nothing_at_hand, monkeypatch):
+    monkeypatch.setenv("ATTENTION_AR_GOOGLENET", "random")
+    monkeypatch.setattr("experiments.runs.quickstart.PATIENCE", -5.0)  # It takes longer than the patience.
+    assert choose_network({}).recipe["network"] == "random_googlenet"
+
+
 def test_an_interrupted_quickstart_resumes_with_its_own_network(workdir, nothing_at_hand, tmp_path):
     begun = begun_recipe(workdir / "features.h5")
     assert choose_network({}, begun).recipe["network"] == "random_googlenet"
