@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from attention_ar.errors import InputError, writing
+from attention_ar.errors import InputError, one_line, writing
 from attention_ar.whole_file import whole_file
 
 _REMOVED = "removed"
@@ -108,7 +108,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def _not_written(self, error) -> InputError:
         said = str(error).replace(self._link.name, os.path.dirname(self.directory)) if self._link else str(error)
-        reason = " ".join(said.split())[:300] or type(error).__name__
+        reason = one_line(said or type(error).__name__)
         return InputError(
             f"{self.directory}: a checkpoint could not be written ({reason}); make room or another --workdir; the same "
             f"command resumes from {self.last_whole()}"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from absl import app, flags, logging
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `run`.
 
@@ -131,7 +131,7 @@ def _device_fault() -> str | None:
     try:
         sys.modules["jax"].devices()
     except Exception as error:
-        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+        reason = one_line(error).partition(" (set JAX_PLATFORMS")[0]
         said = f" ({reason})" if reason else ""
         return f"{name}={os.environ[name]}: JAX finds no such device here{said}; unset it, or set it to cpu"
 

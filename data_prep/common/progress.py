@@ -31,6 +31,8 @@ class Progress:
         self._bar.close()
 
     def advance(self, count: int):
+        if not count:
+            return  # And there may be no rate yet.
         self._done += count
         self._bar.update(count)
         now = time.monotonic()

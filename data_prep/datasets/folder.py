@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from absl import logging
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.folders import check_name, walk
 from data_prep.datasets.clip_list import Clip, ClipList, Dataset, NothingHere, split_of
 from data_prep.datasets.folder_index import INDEX, read_index
 from data_prep.datasets.look_alike import look_alikes, normal_names
-from data_prep.datasets.official_lists import require_split, some
+from data_prep.datasets.official_lists import require_split
 from data_prep.datasets.splits import check_disjoint_groups, hold_out
 from data_prep.video.clip_files import TAKEN, find_clips, is_video
 

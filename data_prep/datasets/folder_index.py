@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.spreadsheet import Row, read_table
 from data_prep.datasets.clip_list import Clip, split_of
 from data_prep.datasets.look_alike import KnownPaths, normal, normal_names
-from data_prep.datasets.official_lists import some
 
 INDEX = "index.csv"
 

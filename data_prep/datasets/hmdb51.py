@@ -10,7 +10,7 @@ never divide one. (They do have one movie in train for one class and in test for
 import re
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.folders import walk
 from data_prep.datasets.clip_list import Clip, ClipList, Dataset, Download, NothingHere
 from data_prep.datasets.official_lists import (
@@ -20,7 +20,6 @@ from data_prep.datasets.official_lists import (
     read_lines,
     require_counts,
     require_split,
-    some,
 )
 
 _LIST = re.compile(r"(.+)_test_split([123])\.txt")

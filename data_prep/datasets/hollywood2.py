@@ -8,7 +8,7 @@ Which clips share a movie is not published, so groups are unknown. The noisy `au
 
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.folders import walk
 from data_prep.datasets.clip_list import Clip, ClipList, Dataset, Download
 from data_prep.datasets.official_lists import (
@@ -18,7 +18,6 @@ from data_prep.datasets.official_lists import (
     read_lines,
     require_counts,
     require_split,
-    some,
 )
 from data_prep.downloads.fetch import Source
 from data_prep.video.frames import EXTENSIONS

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.datasets.clip_list import Clip, ClipList, NothingHere
 
 
@@ -123,9 +123,3 @@ def make_clip_list(dataset: str, folder: Path, clips: Iterable[Clip], *, split: 
         multi_label=multi_label,
         split_id=f"{dataset}-{split}-{digest}",
     )
-
-
-def some(names: list[str], limit: int = 50) -> str:
-    """Returns the names with commas between, and of a long list the first ones and how many more there are."""
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

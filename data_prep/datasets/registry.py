@@ -7,12 +7,11 @@ from pathlib import Path
 
 from absl import logging
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
 from data_prep.datasets.folder import FOLDER
 from data_prep.datasets.hmdb51 import HMDB51
 from data_prep.datasets.hollywood2 import HOLLYWOOD2
-from data_prep.datasets.official_lists import some
 from data_prep.datasets.ucf11 import UCF11
 from data_prep.datasets.ucf101 import UCF101
 from data_prep.downloads.archives import unpack_archives

@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
+from attention_ar.errors import some
 from data_prep.datasets.clip_list import SPLITS, ClipList
-from data_prep.datasets.official_lists import some
 from data_prep.datasets.splits import hold_out_validation, torn_groups
 from data_prep.video.scan import same_contents
 

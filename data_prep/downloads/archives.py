@@ -73,7 +73,7 @@ def _archives(folder) -> list[tuple[Path, Path]]:
     """Returns the archives with the folders they are unpacked to."""
     found = []
     of_target = {}
-    for path in walk(folder):
+    for path in walk(folder, check_names=False):
         match = _NAME.fullmatch(path.name)
         if match and match["stem"].strip(".") and not _LATER_VOLUME.fullmatch(path.name):  # ..zip names no folder
             archive = Path(folder, path)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.common.one_at_a_time import one_at_a_time
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -73,7 +73,7 @@ def fetch(target: Path, sources: Sequence[Source], seconds: float = math.inf) ->
             target.parent.mkdir(parents=True, exist_ok=True)
             return _Transfer(target, source, give_up).run()
         except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{source.url}: {' '.join(str(error).split()) or type(error).__name__}")
+            failures.append(f"{source.url}: {one_line(error)}")
     raise InputError("; ".join(failures))
 
 

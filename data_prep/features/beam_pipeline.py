@@ -23,7 +23,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList
 from data_prep.features.extraction import (
@@ -255,7 +255,7 @@ class ExtractShard(beam.DoFn):
                 record, rows = extract_clip(source, self._network, self._job.frame_batch)
             except Exception as error:  # no error of one clip may lose the others
                 logging.warning("%s, try %d: %s", clip.path, attempt, error, exc_info=True)
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                reason = f"{type(error).__name__}: {one_line(error)}"
                 record, rows = ClipRecord(clip.path, 0, 0.0, 0.0, reason), None
             if record.num_frames:
                 break

@@ -83,10 +83,10 @@ def parse_fps(text: str) -> float | None:
     """Returns what --fps says: frames per second, or None for `native`."""
     if text == "native":
         return None
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise InputError(f"fps={text}: must be a positive number of frames per second, or native")
 
 
 def check_output(output) -> Path:
@@ -134,8 +134,6 @@ def extract(
     """
     if frame_batch < 1 or decode_workers < 1:
         raise InputError(f"frame_batch={frame_batch}, decode_workers={decode_workers}: both must be at least 1")
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise InputError(f"fps={fps:g}: must be a positive number of frames per second, or native")
     output = check_output(output)
     recipe = make_recipe(network, fps)
     plan = make_plan(clip_list, recipe, frame_batch)

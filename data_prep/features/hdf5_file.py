@@ -24,7 +24,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.whole_file import whole_file
 from data_prep.features.contents import FeaturesFile, check_consistent
 
@@ -51,15 +51,15 @@ def read_features(path) -> FeaturesFile:
         raise
     except KeyError as error:
         raise InputError(
-            f"{path}: not a features file ({_line(error)}); data_prep.extract_features makes one"
+            f"{path}: not a features file ({one_line(error)}); data_prep.extract_features makes one"
         ) from None
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         if any(said in str(error) for said in _IN_USE):
             raise InputError(
                 f"{path}: is open for writing in another program, or HDF5 is told to lock files where there are no "
-                f"locks ({_line(error)}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
+                f"locks ({one_line(error)}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
             ) from None
-        raise InputError(f"{path}: not a whole features file ({_line(error)}); extract it again") from None
+        raise InputError(f"{path}: not a whole features file ({one_line(error)}); extract it again") from None
     check_consistent(path, contents)
     return contents
 
@@ -176,7 +176,3 @@ def _own_dataset(group, name: str) -> h5py.Dataset:
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise KeyError(f"no {name} of its own")
     return dataset
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from etils import epath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.datasets.clip_list import SPLITS
 from data_prep.features.contents import FeaturesFile
 
@@ -171,7 +171,7 @@ def count_records(path: epath.Path) -> int | None:
             reader.close()
     except Exception as error:  # the reader raises its C++ errors, with their messages
         if on_bucket(path) or isinstance(error, OSError):
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"{path}: array_record cannot read it ({reason}); name a folder it can read") from None
         return None
 

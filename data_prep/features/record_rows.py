@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from etils import epath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.datasets.clip_list import SPLITS
 from data_prep.features.contents import FeaturesFile, check_consistent
 from data_prep.features.record_files import INFO, METADATA, example_spec, on_bucket, shard_path
@@ -37,7 +37,7 @@ def open_records(path) -> FeaturesFile:
     except OSError as error:
         raise InputError(f"{folder}/{METADATA}: not readable ({error.strerror or error})") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise InputError(
             f"{folder}/{METADATA}: not what data_prep.export_tfds writes ({reason}); export it again"
         ) from None
@@ -221,7 +221,7 @@ class RecordRows:
             found_name, rows = bytes(found["name"]).decode(), found["features"]
         except Exception as error:  # array_record, protobuf and TFDS each have their own
             raise InputError(
-                f"{self._folder}: the record of {name} cannot be read ({' '.join(str(error).split())}); export it again"
+                f"{self._folder}: the record of {name} cannot be read ({one_line(error)}); export it again"
             ) from None
         if found_name != name or rows.shape != (self._num_frames[video], *self.shape[1:]):
             raise InputError(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, normalised, num_cores, read_file
-from data_prep.networks.onnx_engine import open_session
+from data_prep.networks.onnx_engine import open_session, parse_model
 
 IMAGENET_MEAN, IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 _SIZE = 224  # of frames, if neither the file nor the user gives it
@@ -115,7 +115,9 @@ def open_graph(
       A function of frames `<uint8>[B, size, size, 3]` that gives `<float16>[B, K, K, D]`, the output's name, (K, K, D),
       and the frames' size.
     """
-    model = _parse(path, data)
+    model = parse_model(path, data)
+    if not model.graph.node:
+        raise InputError(f"{path}: is not an ONNX file with a network in it")
     x, channels_axis, fixed = _input(path, model)
     size = _frame_size(path, size, [side for axis, side in enumerate(fixed) if axis not in (0, channels_axis)])
     if output is not None:
@@ -132,7 +134,7 @@ def open_graph(
     try:
         tried = dict(zip(names, run(np.zeros((batch, size, size, 3), np.uint8), names), strict=True))
     except Exception as error:  # onnxruntime's own
-        raise InputError(f"{path}: does not run on {size}×{size} frames ({_line(error)}); see --onnx_size") from None
+        raise InputError(f"{path}: does not run on {size}×{size} frames ({one_line(error)}); see --onnx_size") from None
     cubes = {name: as_cubes(np.asarray(tensor)) for name, tensor in tried.items()}
     cubes = {name: cube for name, cube in cubes.items() if cube is not None and len(cube) == batch}
     if not cubes:
@@ -150,25 +152,6 @@ def open_graph(
         return in_pieces(features, frames, fixed[0] or CPU_BATCH, always=bool(fixed[0]))
 
     return in_its_batches, output, cube.shape[1:], size
-
-
-def _parse(path, data: bytes):
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        # From bytes: no other file is opened, even if the file refers to external data.
-        model = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({_line(error)})") from None
-    if not model.graph.node:
-        raise InputError(f"{path}: is not an ONNX file with a network in it")
-    external = [
-        tensor.name for tensor in model.graph.initializer if onnx.external_data_helper.uses_external_data(tensor)
-    ]
-    if external:
-        raise InputError(f"{path}: keeps {external[0]} and so on in other files; one file with everything is needed")
-    return model
 
 
 def _input(path, model):
@@ -220,11 +203,7 @@ def _session(path, model):
     except ImportError:
         raise InputError("network=onnx needs onnxruntime: pip install onnxruntime") from None
     except Exception as error:  # onnxruntime's own, which are not documented
-        raise InputError(f"{path}: onnxruntime cannot run it ({_line(error)})") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: onnxruntime cannot run it ({one_line(error)})") from None
 
 
 KIND = Kind(

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
 from data_prep.networks.jax_engine import jax_engine
 from data_prep.networks.network import Network, read_file
+from data_prep.networks.onnx_engine import parse_model
 from data_prep.networks.torchvision import read_torchvision
 
 ENVIRONMENT_VARIABLE = "ATTENTION_AR_GOOGLENET"
@@ -127,18 +127,11 @@ def read_googlenet(path: str | os.PathLike) -> GoogLeNetFeatures:
 
 def _read_onnx(data: bytes, path: Path) -> dict:
     """Returns the parameters of `GoogLeNet`; see `read_googlenet`."""
+    tensors = [tensor for tensor in parse_model(path, data).graph.initializer if tensor.data_type in _FLOATS]
     try:
-        # From bytes: no other file is opened, even if the file refers to external data.
-        tensors = onnx.load_model_from_string(data).graph.initializer
-        external = [tensor.name for tensor in tensors if onnx.external_data_helper.uses_external_data(tensor)]
-        if external:
-            raise InputError(f"{path}: keeps {', '.join(external)} in other files; one file with everything is needed")
-        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors if tensor.data_type in _FLOATS}
-    except InputError:
-        raise
-    except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({' '.join(str(error).split())})") from None
-
+        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors}
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is a damaged ONNX file ({one_line(error)})") from None
     shapes = layer_shapes("bvlc")
     expected = {f"{layer}_w_0": shape for layer, shape in shapes.items()}
     expected |= {f"{layer}_b_0": shape[:1] for layer, shape in shapes.items()}

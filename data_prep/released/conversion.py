@@ -7,7 +7,6 @@ has no class names, groups, frame rates or recipe.
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.progress import Progress
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.extraction import check_output
@@ -202,9 +201,8 @@ def _read_parts(folder: Path) -> dict[str, ReleasedDataset]:
             where.setdefault(name, []).append(split)
     twice = {name: splits for name, splits in where.items() if len(splits) > 1}
     if twice:
-        shown = "; ".join(f"{name} (in {' and '.join(splits)})" for name, splits in itertools.islice(twice.items(), 3))
-        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        raise InputError(f"{folder}: named twice: {shown}{more}; each video once, so leave out a split's four files")
+        shown = some([f"{name} (in {' and '.join(splits)})" for name, splits in twice.items()], 3)
+        raise InputError(f"{folder}: named twice: {shown}; each video once, so leave out a split's four files")
     return parts
 
 

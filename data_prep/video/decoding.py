@@ -17,7 +17,7 @@ from av.video.frame import PictureType
 
 from data_prep.video.frame_times import UNKNOWN_FPS, Clock, FrameTimes, TimesInTheMaking, possible_rate
 from data_prep.video.promise import Packets, num_missing
-from data_prep.video.sources import VideoError, hint, is_endless, open_video
+from data_prep.video.sources import Pipe, VideoError, hint, is_endless, open_video
 
 _LEAP = 600  # seconds between two frames, from which on the clock may have been set anew …
 _BROADCAST_LEAP = 10  # … or in MPEG program and transport streams, whose clocks often are
@@ -55,13 +55,12 @@ class WholeFrames(contextlib.AbstractContextManager):
         self._times = None if is_endless(source) else TimesInTheMaking()
 
     def __enter__(self):
-        self.container = open_video(self._source)
-        try:
-            self.stream = picture_stream(self.container, self._source)
-        except VideoError:
-            self.container.close()
-            raise
-        stream = self.stream
+        with contextlib.ExitStack() as stack:
+            if isinstance(self._source, Pipe):
+                stack.enter_context(contextlib.closing(self._source))
+            self.container = stack.enter_context(open_video(self._source))
+            self.stream = stream = picture_stream(self.container, self._source)
+            self._open = stack.pop_all()
         self.tick: Fraction = stream.time_base
         self.said_fps = said_rate(stream, 0)
         self.pixel_aspect = stream.sample_aspect_ratio
@@ -70,7 +69,7 @@ class WholeFrames(contextlib.AbstractContextManager):
         return self
 
     def __exit__(self, *_):
-        self.container.close()
+        self._open.close()
 
     @property
     def times(self) -> FrameTimes:
@@ -181,7 +180,7 @@ class _Decoder:
                 else:
                     yield from self._decode(pending)
         except av.error.FFmpegError as error:
-            fault.reason = plain_reason(error)
+            fault.reason = fault.reason or plain_reason(error)
         try:
             for frame in self.stream.codec_context.decode(None):
                 if not self._lacks_reference(frame):

@@ -8,7 +8,6 @@ import errno
 import math
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -145,13 +144,11 @@ class _Stream:
 
 def _decode(path: str) -> np.ndarray:
     """Returns a picture, upright, `<uint8>[height, width, 3]`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_KINDS) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits of grey
-                return np.repeat(
-                    (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None], 3, 2
-                )
-            return np.asarray(image.convert("RGB"))
+    with Image.open(path, formats=_KINDS) as image:
+        if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Of these, Pillow only warns.
+            raise ValueError(f"{image.width}×{image.height} pixels are too many")
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16 bits of grey
+            grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, 2)
+        return np.asarray(image.convert("RGB"))

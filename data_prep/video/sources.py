@@ -41,7 +41,7 @@ class Pipe(os.PathLike):
     A plain read would block on bytes that may never arrive, and would not notice that the user wants to stop.
 
     Args:
-      descriptor: of the pipe, open for reading. A file, as of `< clip.mp4`, will do too.
+      descriptor: of the pipe, open for reading; `close` closes it. A file, as of `< clip.mp4`, will do too.
       name: of the pipe in messages.
       stopped: once it returns true, reading ends as if the pipe had been closed.
 
@@ -81,6 +81,9 @@ class Pipe(os.PathLike):
     def tell(self) -> int:
         return self.seek(0, os.SEEK_CUR)
 
+    def close(self):
+        os.close(self._descriptor)
+
 
 @dataclass(frozen=True)
 class Camera(os.PathLike):
@@ -109,7 +112,7 @@ def find_source(
     if text == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise VideoError(text, "the standard input is a terminal; pipe a video into it")
-        return Pipe(sys.stdin.fileno(), "standard input", stopped)
+        return Pipe(os.dup(sys.stdin.fileno()), "standard input", stopped)
     try:
         mode = os.stat(text).st_mode
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.loop import loop_for
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
@@ -135,7 +135,7 @@ def does_not_fit(pod: Pod, batch_size: int, message: str) -> InputError:
     """The compiler's out-of-memory error, in one line."""
     # "Used 20.1G of 15.75G hbm", or "temporaries (18.68G) exceeds available HBM (15.75G)".
     needs = re.search(r"(?:Used |\()([\d.]+[KMGT])(?: of |\) exceeds available HBM \()([\d.]+[KMGT])", message)
-    numbers = f"{needs[1]}iB of {needs[2]}iB" if needs else " ".join(message.split())[:200]
+    numbers = f"{needs[1]}iB of {needs[2]}iB" if needs else one_line(message)
     return InputError(
         f"batch_size={batch_size}: {batch_size // pod.num_devices} blocks a chip do not fit the memory of a chip of "
         f"{pod.name} ({numbers}); take a smaller batch or more chips"

@@ -5,7 +5,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Pod:
                 platform="tpu", topology_name=f"{self.name.split(':')[0]}:{sizes}", **options
             )
         except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-            raise InputError(f"topology={self.name}: libtpu refuses it ({' '.join(str(error).split())})") from None
+            raise InputError(f"topology={self.name}: libtpu refuses it ({one_line(error)})") from None
         if len(found.devices) != self.num_devices:
             raise InputError(f"topology={self.name}: libtpu makes {len(found.devices)} devices of it, not one a chip")
         return list(found.devices)

@@ -263,7 +263,11 @@ class ClipStream(contextlib.AbstractContextManager):
         yield _Chunk(np.stack(pictures) if pictures else None, rows, num_rows, seconds, shown)
 
     def _features(self, chunk: _Chunk) -> tuple[_Chunk, Sequence[np.ndarray]]:
-        return chunk, self._predictor.features(chunk.pictures) if chunk.rows else []
+        try:
+            return chunk, self._predictor.features(chunk.pictures) if chunk.rows else []
+        except BaseException:
+            self._abandoned = True  # Before `map_ahead` waits for the thread that reads.
+            raise
 
     def blocks(self, show: Callable | None = None, size: Callable | None = None) -> Iterator[BlockPrediction]:
         """Yields every block once its last frame has arrived. It can be iterated once, and `close` ends it early.

@@ -17,7 +17,7 @@ import traceback
 
 from absl import flags
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 
 flags.disclaim_key_flags()
 
@@ -108,8 +108,7 @@ def _join():
         )
     except (RuntimeError, ValueError) as error:
         where = f.coordinator_address or "the cluster's"
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"coordinator_address={where}: the processes did not meet ({reason})") from None
+        raise InputError(f"coordinator_address={where}: the processes did not meet ({one_line(error)})") from None
 
 
 def _find_coordinator(address: str, seconds: float):

@@ -422,3 +422,9 @@ def test_names_that_give_no_folder_or_the_same_one(tmp_path):
     with pytest.raises(InputError, match=r"would be unpacked to .*x, as x\.(zip|tar) is; rename or remove one"):
         unpack_archives(tmp_path)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_file_whose_name_is_not_utf8_keeps_no_archive_packed(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.txt")).touch()
+    write_zip(tmp_path / "a.zip", CONTENT)
+    assert unpack_archives(tmp_path) == [tmp_path / "a"]

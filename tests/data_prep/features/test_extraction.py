@@ -12,7 +12,7 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.datasets.registry import list_clips
 from data_prep.features import extraction
-from data_prep.features.extraction import check_output, extract
+from data_prep.features.extraction import check_output, extract, parse_fps
 from data_prep.features.opening import open_features
 from data_prep.networks.network import Network
 from data_prep.video.frames import read_frames
@@ -162,10 +162,14 @@ def test_program(data_dir, tmp_path, run_main, capsys):
     assert "RANDOM" in printed and f"features.h5: {sum(LENGTHS)} frames of 8 clips in " in printed
     assert run_main(**arguments) == 0
     assert "is already complete" in capsys.readouterr().out
-    with pytest.raises(InputError, match="fps=fast: must be a number"):
+    with pytest.raises(InputError, match="fps=fast: must be a positive number"):
         run_main(**arguments, fps="fast")
-    with pytest.raises(InputError, match="fps=-3: must be a positive number"):
-        run_main(**arguments, fps="-3")
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "fast", ""])
+def test_a_rate_that_cannot_be(text):
+    with pytest.raises(InputError, match=f"^fps={text}: must be a positive number of frames per second, or native$"):
+        parse_fps(text)
 
 
 def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsys):

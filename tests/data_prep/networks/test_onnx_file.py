@@ -179,6 +179,29 @@ def test_files_that_are_no_networks(tmp_path, vit):
     assert "in other files; one file with everything is needed" in error_of(onnx=path)
 
 
+def outside(name):
+    """A tensor whose bytes are those of a file beside the ONNX file, or anywhere on the disk."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="beside.bin")
+    return tensor
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_constant_is_in_no_other_file(tmp_path, monkeypatch, within):
+    """onnxruntime would look for it in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "beside.bin").write_bytes(np.ones(3, np.float32).tobytes())
+    node = helper.make_node("Constant", [], ["c"], value=outside("secret"))
+    if within:
+        branch = helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("c", TensorProto.FLOAT, [3])])
+        node = helper.make_node("If", ["yes"], ["c"], then_branch=branch, else_branch=branch)
+    path = write_graph(tmp_path / "a.onnx", [("Relu", ["x"], ["y"])], [("yes", np.array(True))])
+    model = onnx.load(path)
+    model.graph.node.append(node)
+    path.write_bytes(model.SerializeToString())
+    assert error_of(onnx=path).startswith(f"{path}: keeps secret")
+
+
 def test_without_onnxruntime_its_package_is_named(vit, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert error_of(onnx=vit) == "network=onnx needs onnxruntime: pip install onnxruntime"

@@ -324,7 +324,6 @@ def test_a_pipe_gives_no_false_alarm(tmp_path, write_video, drifting_picture, co
         threading.Thread(target=send, args=(write, sent)).start()
         with WholeFrames(Pipe(read, "pipe", lambda: False)) as frames:
             number = len(list(frames))
-        os.close(read)
         assert (number == 12) == (reason is None)
         assert frames.cut_short is None if reason is None else frames.cut_short.startswith(reason)
 

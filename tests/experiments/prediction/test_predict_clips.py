@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 import tracemalloc
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -261,6 +262,25 @@ def test_a_pipe_is_like_the_file_and_needs_no_end(predictor, clips, pipe, monkey
     assert not piped.result.stopped
 
 
+def test_a_network_that_fails_does_not_wait_for_a_silent_pipe(predictor, pipe, tmp_path):
+    class Failing(FakeNetwork):
+        def __call__(self, frames):
+            time.sleep(0.5)  # By then all that was sent is decoded, and the pipe is waited for.
+            raise MemoryError("no room")
+
+    predictor.network, stop = Failing(), threading.Event()
+    watchdog = threading.Timer(10, stop.set)
+    watchdog.start()
+    data = write_clip(tmp_path / "a.mp4", 20).read_bytes()
+    with (
+        ClipStream(predictor, pipe(data, keep_open=True), stop) as stream,
+        pytest.raises(MemoryError, match="no room"),
+    ):
+        list(stream.blocks())
+    watchdog.cancel()
+    assert not stop.is_set()
+
+
 def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsys, tmp_path):
     calls = []
 
@@ -393,9 +413,9 @@ def test_an_overlay_that_cannot_be_is_said_before_anything_is_done(attention_run
         "run_a_mp4_d47445e7.mp4",
     ]
     deep = [f"{clips}/{'ä' * 90}{n}/{'x' * 90}.mp4" for n in "yz"]
-    names = [film.name for film in overlay_paths("overlays", deep).values()]
+    names = [path.name for path in overlay_paths("overlays", deep).values()]
     assert len(set(names)) == 2 and all(len(f"{name}.01234567.partial".encode()) <= 143 for name in names)
-    assert names[0].startswith("ä" * 10) and names == [film.name for film in overlay_paths("overlays", deep).values()]
+    assert names[0].startswith("ä" * 10) and names == [path.name for path in overlay_paths("overlays", deep).values()]
     pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
     with pytest.raises(InputError, match="model=average_pool has no attention to show"):
         predict(pooled, [a], overlay=str(tmp_path / "overlay.mp4"))
