@@ -39,7 +39,8 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     and, as far as it has these columns, `group` and `split` (train, validation or test). Without one, every
     clip below a class folder is one, and folders named train, val and test are the split. Where there is no split,
     30 % become test: whole groups where groups are given, and otherwise a part of every class, by chance. A folder with
-    nothing but one folder of folders, as archives unpack, is looked through to that one, and so on. Links to folders are followed.
+    nothing but one folder of folders, as archives unpack, is looked through to that one, and so on. Links to
+    folders are followed.
 
     Args:
       data_dir: the folder.
