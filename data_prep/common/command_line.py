@@ -76,11 +76,13 @@ def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collectio
 
 
 def _check_texts(arguments: Sequence[str], on_buckets: Collection[str]):
-    """Expands `~` in flags and refuses addresses where only files will do."""
+    """Expands `~` in flags; refuses empty ones, and addresses where only files will do."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if not flag.present or name.endswith("address"):
             continue
+        if flag.value in ("", []) and flag.default not in ("", []):  # as of an unset variable of a shell
+            raise InputError(f"--{name}=: is empty; give it a value, or leave it out")
         if isinstance(flag.value, str):
             flag.value = os.path.expanduser(flag.value)
         elif isinstance(flag.value, list) and all(isinstance(text, str) for text in flag.value):

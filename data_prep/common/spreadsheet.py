@@ -54,8 +54,8 @@ def read_table(path, known: Sequence[str], required: Sequence[str], others: bool
     """Reads a table whose first line names its columns.
 
     Commas, semicolons or tabs separate the fields. The text is UTF-8, or UTF-16 or UTF-32 with a byte order mark or
-    where nothing else is possible. Blanks around fields, empty lines, empty columns at the end and the case of the
-    columns' names are ignored.
+    where nothing else is possible. Blanks around fields, empty lines, empty columns at the end, the case of the
+    columns' names and a line that repeats them are ignored.
 
     Args:
       path: of the file.
@@ -82,7 +82,10 @@ def read_table(path, known: Sequence[str], required: Sequence[str], others: bool
         raise InputError(f"{path} line {reader.line_num + skipped}: not readable as a table ({error})") from None
     if not lines:
         raise InputError(f"{path}: is empty; its first line must be {','.join(known)}")
-    columns, rows = [name.casefold() for name in lines[0][1]], lines[1:]
+    columns, rows = [name.casefold() for name in lines[0][1]], []
+    for where, fields in lines[1:]:
+        if [field.casefold() for field in fields] != columns:  # There again: tables were joined end to end.
+            rows.append((where, fields))
     while columns and not columns[-1] and not any(len(f) >= len(columns) and f[len(columns) - 1] for _, f in rows):
         columns.pop()
     _check_columns(path, columns, columns if others else known, required)

@@ -39,7 +39,7 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     and, as far as it has these columns, `group` and `split` (train, validation or test). Without one, every
     clip below a class folder is one, and folders named train, val and test are the split. Where there is no split,
     30 % become test at random: whole groups where groups are given, and otherwise a part of every class. A folder that
-    holds only one folder of folders, as archives unpack, stands for that one. Links to folders are followed.
+    holds only one folder of folders, as archives unpack, stands for that one, and so on. Links to folders are followed.
 
     Args:
       data_dir: the folder.
@@ -57,13 +57,13 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     check_name(folder, "the folder")
     paths = walk(folder, check_names=False)
     folder, paths = _look_through(folder, paths)
-    index = folder / INDEX
-    clips = read_index(index, paths) if index.exists() else _list_class_folders(folder, paths)
+    index = _index_among(paths)
+    clips = read_index(folder / index, paths) if index else _list_class_folders(folder, paths)
 
     labels = [clip.labels for clip in clips]
     class_names = tuple(sorted({label for of_clip in labels for label in of_clip}))
     groups_known = any(clip.group for clip in clips)
-    kind = "index" if index.exists() else "folders"
+    kind = "index" if index else "folders"
     if not all(clip.split for clip in clips):
         kind = f"random{seed}"
         multi_hot = np.array([[name in of_clip for name in class_names] for of_clip in labels])
@@ -99,13 +99,19 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
 def _look_through(folder: Path, paths: list[PurePosixPath]) -> tuple[Path, list[PurePosixPath]]:
     """Returns the folder with the class folders or the index, and the paths below it."""
     inside = {path.parts[0] for path in paths if len(path.parts) > 1}
-    if len(inside) != 1 or PurePosixPath(INDEX) in paths:
+    if len(inside) != 1 or _index_among(paths):
         return folder, paths
     (only,) = inside
     deeper = [path.relative_to(only) for path in paths if path.parts[0] == only and len(path.parts) > 1]
     clips, _ = find_clips(deeper)
     has_class_folders = clips and all(len(clip.parts) > 1 for clip in clips) and not split_of(only)
-    return (folder / only, deeper) if PurePosixPath(INDEX) in deeper or has_class_folders else (folder, paths)
+    return _look_through(folder / only, deeper) if _index_among(deeper) or has_class_folders else (folder, paths)
+
+
+def _index_among(paths: list[PurePosixPath]) -> str | None:
+    """Returns the name of the index, in small letters or in others; None where there is none."""
+    names = (path.name for path in paths if len(path.parts) == 1)
+    return max((name for name in names if name.casefold() == INDEX), default=None)
 
 
 def _list_class_folders(folder: Path, paths: list[PurePosixPath]) -> list[Clip]:

@@ -168,6 +168,8 @@ def _open_folder(source):
 def _open_file(path):
     path = os.path.abspath(path)  # a relative name with a colon would be read as a protocol
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # Opening a pipe would wait for who writes into it.
+            raise VideoError(path, "a pipe, a socket or a device, where a file is needed")
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             raise VideoError(path, "the file is empty")
         return av.open(path, options=_FILE)

@@ -17,6 +17,7 @@ def define_flags():
     flags.DEFINE_string("features", None, "")
     flags.DEFINE_multi_string("workdir", [], "")
     flags.DEFINE_integer("count", 1, "")
+    flags.DEFINE_string("note", "", "")
     flags.DEFINE_string("coordinator_address", None, "")
 
 def main(arguments):
@@ -69,6 +70,12 @@ def test_only_buckets_are_addresses_that_some_flags_take(text):
 @pytest.mark.parametrize("text", ["C:/a", "a:b.mp4", "//host/share", "", None, 3])
 def test_what_is_no_address(text):
     command_line._refuse_address(text, "", may_be_on_bucket=False)
+
+
+def test_an_empty_flag_does_not_mean_this_folder():
+    assert refused("--features=") == "error: --features=: is empty; give it a value, or leave it out"
+    assert refused("--output=") == "error: --output=: is empty; give it a value, or leave it out"
+    assert said("--note=") == "here None"  # empty by default
 
 
 def test_what_a_terminal_cannot_show_is_escaped():

@@ -86,8 +86,9 @@ def test_index_with_groups_and_no_split_tests_on_whole_groups(folder):
     assert found.splits.count("test") in (2, 4)  # 3 would be 30 %
 
 
-def test_index_of_paths_and_labels_alone(folder, caplog):
-    write_index(folder, "label,path", *(f"run,run/{i}.mp4" for i in range(10)))
+@pytest.mark.parametrize(("columns", "end"), [("label,path", ""), ("label,path,group,split", ",,")])
+def test_index_of_paths_and_labels_alone(folder, caplog, columns, end):
+    write_index(folder, columns, *(f"run,run/{i}.mp4{end}" for i in range(10)))
     with caplog.at_level(logging.WARNING):
         assert list_clips("folder", folder).splits.count("test") == 3
     assert "groups are unknown" in caplog.text
@@ -115,7 +116,7 @@ def test_index_of_paths_and_labels_alone(folder, caplog):
         (["path,label", "run/../../a.mp4,run"], "leaves the folder"),
         (["path,label", "/etc/passwd,run"], "leaves the folder"),
         (["path,label,split", "run/0.mp4,run,trian"], "line 2: split 'trian' is unknown"),
-        (["path,label,split", "run/0.mp4,run,"], "line 2: split '' is unknown"),
+        (["path,label,split", "run/0.mp4,run,train", "run/1.mp4,run,"], "line 3: split '' is unknown"),
         (["path,label", "run/0.mp4,r\0un"], "line 2: holds a zero byte"),
         (["path,label", 'run/0.mp4,"run'], "line 2: not readable as a table"),
         (["path,label", "C:\\clips\\0.mp4,run"], "line 2: .* leaves the folder"),
@@ -179,9 +180,16 @@ def test_folders_named_after_a_split_are_one(tmp_path, caplog, words, layout):
     assert list_clips("folder", tmp_path).class_names == ("run", "wave")
 
 
-def test_a_split_above_the_classes_within_the_folder_of_an_archive(tmp_path):
-    touch(tmp_path, "clips/train/run/1.mp4", "clips/test/run/2.mp4")
+@pytest.mark.parametrize("top", ["clips", "clips/clips"])
+def test_a_split_above_the_classes_within_the_folder_of_an_archive(tmp_path, top):
+    touch(tmp_path, f"{top}/train/run/1.mp4", f"{top}/test/run/2.mp4")
     assert found_in(tmp_path) == {"train/run/1.mp4": ("run", "train"), "test/run/2.mp4": ("run", "test")}
+
+
+def test_an_index_in_capitals_within_the_folder_of_an_archive(tmp_path):
+    touch(tmp_path, "clips/run/1.mp4", "clips/run/2.mp4")
+    (tmp_path / "clips" / "Index.CSV").write_text("path,label,split\nrun/2.mp4,wave,test\n")
+    assert found_in(tmp_path) == {"run/2.mp4": ("wave", "test")}
 
 
 def test_a_training_part_alone_is_one(tmp_path):
