@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Bad input from outside: a file, a flag, an array.
+    """Bad input: a file, a flag, an array.
 
     Its message is one line that names the thing, what is wrong with it, and what would be right. The command
     line programs print that line without a traceback and end with status 1.

@@ -11,10 +11,12 @@ Killed at any moment, the same command resumes; what is done is not done again, 
 from data_prep.common.command_line import run
 from experiments.tables import comparison, paper_tables, table_flags
 
+define_flags = table_flags.define_flags
+
 
 def main():
     table_flags.make(paper_tables.table2, comparison.ATTENTION)
 
 
 if __name__ == "__main__":
-    run(main, table_flags.define_flags)
+    run(main, define_flags)

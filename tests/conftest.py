@@ -1,9 +1,12 @@
 """Strict from the start: eight virtual devices, no silent promotion of types or ranks, warnings are errors."""
 
 import atexit
+import importlib
 import importlib.util
+import inspect
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +21,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
+from absl import flags
 
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
@@ -30,6 +34,25 @@ def x64():
     """Runs the test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def run_program(monkeypatch):
+    """`run_program("experiments.train", "--model=released")` runs a program's main here, and returns what it does."""
+
+    def run_main(name, *arguments):
+        module, before = importlib.import_module(name), set(flags.FLAGS)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        module.define_flags()
+        try:
+            _, *rest = flags.FLAGS(sys.argv)
+            return module.main(rest) if inspect.signature(module.main).parameters else module.main()
+        finally:
+            for flag in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, flag)
+            flags.FLAGS.unparse_flags()
+
+    return run_main
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""One program at a time: a lock file that names its owner, and outlives neither its owner nor a crash.
+"""One program at a time: a lock file that names its owner and does not outlive it, even after a crash.
 
-No locks of the file system are used, which some network file systems do not have. The file names the machine, the
-process and when that began. On the same machine the process table says whether the owner lives. On another machine,
-or in another container, the owner's heartbeat does: a number in the file that grows.
+It uses no file system locks, which some network file systems lack. The file names the machine, the process and its
+start time. On the same machine, the process table shows whether the owner is alive. On another machine, or in another
+container, the owner's heartbeat shows it: a number in the file that grows.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -33,10 +34,10 @@ def one_at_a_time(lock, what: str, *, wait: bool = False) -> Iterator[None]:
     Args:
       lock: path of the lock file. Its folder is made where it is missing, and removed again if it stays empty.
       what: the owner holds the lock for, for example "training".
-      wait: wait until the other owner is done, instead of the refusal.
+      wait: wait until the other owner is done, instead of raising an error.
 
     Raises:
-      InputError: another program holds it, and lives; or the file cannot be written.
+      InputError: another living program holds it, or the file cannot be written.
     """
     lock = Path(os.path.abspath(lock))
     made = not lock.parent.exists()
@@ -64,7 +65,7 @@ def _acquire(lock: Path, what: str, wait: bool) -> dict:
         "machine": _machine(),
         "host": platform.node(),
         "process": os.getpid(),
-        "began": psutil.Process().create_time(),
+        "began": _began(psutil.Process()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "token": secrets.token_hex(8),
     }
@@ -100,12 +101,12 @@ def _remove_dead(lock: Path, dead: dict | None):
         return
     if _read(aside)[1] == dead:
         aside.unlink()
-    else:  # Another process was faster, and this is its own.
+    else:  # Another process was faster; this is its file.
         os.rename(aside, lock)
 
 
 def _read(lock: Path) -> tuple[int, dict | None]:
-    """Returns the number of heartbeats and the owner; -1 and None where the file says nothing."""
+    """Returns the number of heartbeats and the owner; -1 and None if the file does not contain them."""
     try:
         text = lock.read_text(encoding="utf-8")
         beats, owner = int(text[:_BEATS_AT]), json.loads(text[_BEATS_AT:])
@@ -134,15 +135,21 @@ def _is_alive(lock: Path, beats: int, owner: dict | None) -> bool:
 def _runs(process: int, began: float) -> bool:
     try:
         found = psutil.Process(process)
-        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - began) < 2
+        return found.status() != psutil.STATUS_ZOMBIE and abs(_began(found) - began) < 2
     except (psutil.NoSuchProcess, ValueError, TypeError):
         return False
     except psutil.AccessDenied:
         return True
 
 
+def _began(process: psutil.Process) -> float:
+    """Returns when a process began, in seconds after the machine did: no step of the system clock moves that."""
+    booted = psutil.boot_time()  # First: older versions of psutil remember it for the next line.
+    return process.create_time() - booted
+
+
 def _machine() -> str:
-    """Names what a process number is unique in: this start of this machine, and the container."""
+    """Names the scope in which a process number is unique: this boot of this machine, and the container."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
@@ -150,11 +157,16 @@ def _machine() -> str:
 
 
 def _beat(lock: Path, owner: dict, done: threading.Event):
-    """Counts heartbeats in the file, until it is another's."""
+    """Counts heartbeats in the file. Where it is another's, this process has slept too long, and ends at once."""
     beats = 0
     while not done.wait(BEAT_SECONDS):
         beats += 1
         with contextlib.suppress(OSError), open(lock, "r+b") as file:  # Opened anew, or a network file system waits.
-            if _read(lock)[1] != owner:
-                return
-            file.write(f"{beats:{_BEATS_AT}d}".encode())
+            found = _read(lock)[1]
+            if found == owner:
+                file.write(f"{beats:{_BEATS_AT}d}".encode())
+            elif found:
+                who = f"process {found['process']} on {found.get('host', 'another machine')}"
+                reason = f"was taken over by {who}, because this one was silent for too long; it ends here"
+                print(f"error: {lock.parent}: {reason}", file=sys.stderr, flush=True)
+                os._exit(1)  # An orderly end would write what is the other's by now.

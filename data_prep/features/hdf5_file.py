@@ -1,4 +1,4 @@
-"""The features file: what the network saw in every frame, once per frame, in one HDF5 file.
+"""The features file: the features of every frame, stored once, in one HDF5 file.
 
     features                 <float16>[frames, K, K, D]   contiguous and uncompressed; clip after clip
     videos/name              <str>[N]        path of the clip, relative to data_dir
@@ -81,11 +81,11 @@ def write_features(path, contents: FeaturesFile):
 def write_layout(path, contents: FeaturesFile) -> int:
     """Writes a features file with everything but the rows, whose place is left open, and returns where that begins.
 
-    The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
-    of 1 KiB or more they begin at `DATA_OFFSET`, however many clips there are.
+    The file has its full length, but the hole takes no space on disk. Of `contents.features` only the shape counts;
+    if they take 1 KiB or more, they begin at `DATA_OFFSET`, however many clips there are.
     """
     num_bytes = 2 * math.prod(contents.features.shape)
-    # What is smaller than this lies anywhere: so do the file's own structures, which come first.
+    # Smaller data has no alignment; nor have the file's own structures, which come first.
     threshold = min(DATA_OFFSET, max(num_bytes, 1024))
     with h5py.File(path, "w", locking=False, alignment_threshold=threshold, alignment_interval=DATA_OFFSET) as file:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -169,7 +169,7 @@ def _read(file: h5py.File, path: Path) -> FeaturesFile:
 
 
 def _own_dataset(group, name: str) -> h5py.Dataset:
-    """A dataset that lies in this very file: a link could point to any other on the disk."""
+    """A dataset in this file itself: a link could point to any other file on the disk."""
     if not group or not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise KeyError(f"no {name}")
     dataset = group[name]

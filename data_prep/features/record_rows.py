@@ -17,7 +17,7 @@ CACHE_BYTES = 1 << 28
 
 
 def is_record_dataset(path) -> bool:
-    """Whether a path can only mean a data set's folder: it is a folder, or on a bucket."""
+    """Whether a path must be a data set's folder: it is a folder, or on a bucket."""
     return on_bucket(path) or epath.Path(path).is_dir()
 
 
@@ -51,7 +51,7 @@ def _find(path: epath.Path) -> epath.Path:
             raise InputError(f"{path}: no such file or folder")
         found = [path] if (path / INFO).exists() else [child for child in path.iterdir() if (child / INFO).exists()]
         if not found and (path / "plan.json").exists():
-            raise InputError(f"{path}: is not finished; the command that began it goes on")
+            raise InputError(f"{path}: is not finished; run the command that began it to resume")
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror or error})") from None
     if len(found) > 1:
@@ -114,7 +114,7 @@ def _texts(name: str, values) -> list[str]:
 
 @dataclass(frozen=True)
 class _Shard:
-    """What array_record's data source wants to know of a file, so that it need not open it to begin with."""
+    """The facts that array_record's data source needs of a file, so that it need not open it first."""
 
     filename: str
     take: int
@@ -129,7 +129,7 @@ class RecordRows:
     """The rows of all videos, an array `<float16>[F, K, K, D]` that is read record by record.
 
     It takes a slice or an array of row numbers, `rows[100:130]`, `rows[[5, 3]]`, and `len`. A slice that is exactly one
-    video is that video's record, uncopied. The last records are kept, `cache_bytes` of them at most (but always one).
+    video is that video's record, uncopied. The last records are cached, `cache_bytes` of them at most (but always one).
     May be read from several threads.
 
     Attributes:

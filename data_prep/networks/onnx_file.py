@@ -1,4 +1,4 @@
-"""Any network that lies in an ONNX file."""
+"""Any network in an ONNX file."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, norm
 from data_prep.networks.onnx_engine import open_session, parse_model
 
 IMAGENET_MEAN, IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
-_SIZE = 224  # of frames, where neither the file nor the user says more
+_SIZE = 224  # of frames, if neither the file nor the user gives it
 _TYPES = {1: np.float32, 10: np.float16}  # of the input, by ONNX's numbers for them
 
 
@@ -34,7 +34,7 @@ def load(
       onnx_mean, onnx_std: see `data_prep.networks.network.normalised`.
 
     Raises:
-      InputError: for options that are no such thing, a file that cannot be run, and one without such an output.
+      InputError: for invalid options, a file that cannot be run, and one without such an output.
     """
     if not onnx:
         raise InputError("network=onnx: name the file with --onnx=model.onnx")
@@ -42,7 +42,7 @@ def load(
         raise InputError(f"onnx_colour={onnx_colour}: must be rgb or bgr")
     mean, std = parse_channels("onnx_mean", onnx_mean), parse_channels("onnx_std", onnx_std)
     if 0 in std:
-        raise InputError(f"onnx_std={onnx_std}: none may be 0, for it is divided by")
+        raise InputError(f"onnx_std={onnx_std}: none may be 0, as they are divisors")
     data, sha256 = read_file(onnx, "the ONNX file", "name another with --onnx=PATH")
     recipe = {
         "network": "onnx",
@@ -59,7 +59,7 @@ def load(
 
 
 def options_of(recipe: Mapping) -> dict[str, str]:
-    """Returns the options that a recipe remembers: all but the file's path."""
+    """Returns the options that a recipe stores: all but the file's path."""
     return {
         "onnx_output": recipe["output"],
         "onnx_size": str(recipe["input_size"][0]),
@@ -84,7 +84,7 @@ def as_cubes(tensor: np.ndarray) -> np.ndarray | None:
     """Returns feature cubes `[B, K, K, D]`, or None for a tensor that cannot be made so.
 
     Args:
-      tensor: maps `[B, D, K, K]` or `[B, K, K, D]`; tokens of a transformer, row by row, `[B, K², D]`, or
+      tensor: feature maps `[B, D, K, K]` or `[B, K, K, D]`; tokens of a transformer, row by row, `[B, K², D]`, or
         `[B, 1 + K², D]`, whose first, the class token, is left out.
     """
     if tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]:
@@ -130,7 +130,7 @@ def open_graph(
         prepared = np.moveaxis(prepare(frames), -1, channels_axis)
         return session.run(wanted, {x.name: np.ascontiguousarray(prepared, dtype)})
 
-    batch = fixed[0] or 2  # two, so that a graph which takes but one frame is found out
+    batch = fixed[0] or 2  # two, to detect a graph that takes only one frame
     try:
         tried = dict(zip(names, run(np.zeros((batch, size, size, 3), np.uint8), names), strict=True))
     except Exception as error:  # onnxruntime's own
@@ -213,7 +213,7 @@ KIND = Kind(
     recipes=("onnx",),
     options={
         "onnx": "With --network=onnx: the file.",
-        "onnx_output": "The tensor that is the features, maps [B, D, K, K] or tokens [B, 1 + K², D]; any of the "
+        "onnx_output": "The tensor of the features, maps [B, D, K, K] or tokens [B, 1 + K², D]; any of the "
         "graph's. By default the first output that is one of these.",
         "onnx_size": "Pixels on a side of its frames; by default what the file says, else 224.",
         "onnx_colour": "The order of its channels: rgb, the default, or bgr.",

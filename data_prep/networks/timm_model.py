@@ -24,7 +24,7 @@ def load(timm: str | None = None, timm_weights: str | None = None, timm_size: st
       timm_size: pixels on a side of the frames; by default what the data config says.
 
     Raises:
-      InputError: timm is not installed, has no such model, or the weights cannot be had or are another model's.
+      InputError: timm is not installed, has no such model, or the weights are not available or another model's.
     """
     if not timm:
         raise InputError("network=timm: name the model with --timm=NAME, such as resnet50.a1_in1k")
@@ -81,7 +81,7 @@ def _model(name: str, weights: str | None, size: str | None):
     if not timm.is_model(name):
         alike = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
         raise InputError(f"timm={name}: timm {timm.__version__} has no such model{_such_as(alike)}")
-    options = {"pretrained": True}  # With the classifier: without it timm would load what fits and say nothing.
+    options = {"pretrained": True}  # With the classifier: without it timm would silently load only what fits.
     if weights is not None:
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(weights)}
     try:
@@ -91,9 +91,9 @@ def _model(name: str, weights: str | None, size: str | None):
             model = timm.create_model(name, **options)
     except Exception as error:  # what hubs, caches and PyTorch raise is not documented
         if weights is not None:
-            raise InputError(f"{weights}: is no file of weights of timm's {name} ({one_line(error)})") from None
+            raise InputError(f"{weights}: is not a file of weights of timm's {name} ({one_line(error)})") from None
         raise InputError(
-            f"timm={name}: its weights are neither in timm's cache nor to be had ({one_line(error)}); "
+            f"timm={name}: its weights are neither in timm's cache nor available ({one_line(error)}); "
             "name a file of them with --timm_weights=PATH"
         ) from None
     digest = hashlib.sha256()
@@ -116,13 +116,13 @@ def _read_weights(path: str) -> dict:
         for inner in ("state_dict", "model"):
             state = state[inner] if isinstance(state.get(inner), dict) else state
         return {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    except Exception as error:  # what a foreign file makes PyTorch raise is not documented
+    except Exception as error:  # PyTorch's errors on third-party files are not documented
         reason = one_line(error).partition(". ")[0]  # what follows advises to trust the file
         raise InputError(f"{path}: is no file of weights ({reason})") from None
 
 
 def options_of(recipe: Mapping) -> dict[str, str]:
-    """Returns the options that a recipe remembers: all but a file of weights."""
+    """Returns the options that a recipe stores: all but a file of weights."""
     return {"timm": recipe["model"], "timm_size": str(recipe["input_size"][0])}
 
 

@@ -30,7 +30,7 @@ NUM_BYTES = 28_021_836
 
 _WAYS_OUT = (
     "take --network=efficientnet_lite0, which needs no download; or name GoogLeNet's file with --googlenet=PATH or in "
-    f"${ENVIRONMENT_VARIABLE}; or take --network=random, for trying things"
+    f"${ENVIRONMENT_VARIABLE}; or take --network=random, for trials"
 )
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
@@ -81,10 +81,10 @@ def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.
       spec: the path of an ONNX file with BVLC GoogLeNet, or of torchvision's weights (.pth, .pt); or "random".
         None: the value of $ATTENTION_AR_GOOGLENET, which may be the same; without it the file in the user's cache
         directory, which is downloaded first if it is not there.
-      seconds: that a download may take.
+      seconds: time limit of a download.
 
     Raises:
-      InputError: the file cannot be had, or is not what it should be.
+      InputError: the file is not available, or is another file.
     """
     spec = spec or os.environ.get(ENVIRONMENT_VARIABLE)
     if spec == "random":
@@ -163,13 +163,13 @@ def download(
       mirrors: addresses, tried one after the other.
       sha256: of the file, in hexadecimal digits.
       num_bytes: the file's size.
-      seconds: that it may take.
+      seconds: time limit.
 
     Raises:
-      InputError: no mirror gave the file; the line says why, and what to do without a network.
+      InputError: no mirror had the file; the line gives the reason, and what to do without a network.
     """
     sources = [Source(url, num_bytes=num_bytes, sha256=sha256) for url in mirrors]
     try:
         fetch(target, sources, seconds)
     except InputError as error:
-        raise InputError(f"no GoogLeNet in {target.parent}, and none to be had ({error}); {_WAYS_OUT}") from None
+        raise InputError(f"no GoogLeNet in {target.parent}, and no download ({error}); {_WAYS_OUT}") from None

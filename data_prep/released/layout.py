@@ -51,7 +51,7 @@ class ReleasedDataset:
 
         Args:
           video: the video's number.
-          frames: numbers of its frames, in any order and repeated as one likes, `<int>[...]`.
+          frames: numbers of its frames, in any order, repeated or not, `<int>[...]`.
 
         Raises:
           InputError: where the file is damaged.
@@ -180,7 +180,7 @@ def _append(file, name, chunk) -> int:
         file.create_dataset("features", (0, width), np.float32, maxshape=(None, width), chunks=(1, width))
     features = file["features"]
     if rows.shape[1] != features.shape[1]:
-        raise InputError(f"{name}: {chunk.shape[2]} feature maps; must be {features.shape[1] // NUM_CELLS} as before")
+        raise InputError(f"{name}: {chunk.shape[2]} channels; must be {features.shape[1] // NUM_CELLS} as before")
     features.resize(len(features) + len(rows), axis=0)
     features[len(features) - len(rows) :] = rows
     return len(rows)

@@ -1,7 +1,7 @@
 """Frames that are pictures already: a folder of numbered files, 000001.jpg …, as a video that PyAV opens.
 
-Pillow decodes the pictures, and ffmpeg gets them one after the other in the plainest of formats. So all that reads
-videos reads such folders too, whatever kinds and sizes of pictures lie in them.
+Pillow decodes the pictures, and ffmpeg gets them one after the other in the plainest of formats. So everything that
+reads videos also reads such folders, whatever kinds and sizes of pictures they hold.
 """
 
 import errno
@@ -23,14 +23,14 @@ DEFAULT_FPS = 25.0
 
 _KINDS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})([^0-9]*)", re.ASCII | re.DOTALL)
-# To open a folder, one picture is looked at: a damaged one further on must not keep it closed.
+# Opening reads one picture: a damaged one further on must not prevent it.
 _OPTIONS = {"format_whitelist": "ppm_pipe", "protocol_whitelist": "none", "probesize": "32"}
 _BUFFER = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class ImageFolder(os.PathLike):
-    """A folder of numbered pictures, and how many of them are a second."""
+    """A folder of numbered pictures, and how many of them make a second."""
 
     path: str
     fps: float = DEFAULT_FPS
@@ -110,7 +110,7 @@ def open_folder(folder: ImageFolder) -> av.container.InputContainer:
     """Opens a folder of pictures. A picture that cannot be decoded ends the video, as a damaged packet does.
 
     Raises:
-      ValueError: see `in_order`; with the reason why not one picture can be had.
+      ValueError: see `in_order`; with the reason why no picture can be read.
     """
     names = picture_names(folder)
     options = {**_OPTIONS, "framerate": str(folder.fps)}
@@ -138,7 +138,7 @@ class _Stream:
         for name in names:
             try:
                 pixels = _decode(os.path.join(folder, name))
-            except Exception as error:  # Whatever a decoder says of a file from outside.
+            except Exception as error:  # Any error of a decoder on an untrusted file.
                 unknown = isinstance(error, Image.UnidentifiedImageError)
                 reason = "no picture" if unknown else getattr(error, "strerror", None) or str(error)
                 reason = " ".join(f"{name} cannot be decoded ({reason})".split())[:200]

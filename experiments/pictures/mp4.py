@@ -8,13 +8,14 @@ import av
 from PIL import Image
 
 from attention_ar.errors import InputError, writing
+from attention_ar.whole_file import path_beside
 
 _TICK = Fraction(1, 30000)  # of a second
 _SLOWEST = Fraction(1, 1001)
 
 
 class Mp4(contextlib.AbstractContextManager):
-    """Writes an MP4, picture after picture; the file is there when all of it is, and not at all after an error.
+    """Writes an MP4, picture after picture; the file appears when it is complete, and not at all after an error.
 
     Args:
       path: of the file.
@@ -22,7 +23,7 @@ class Mp4(contextlib.AbstractContextManager):
     """
 
     def __init__(self, path, fps: float):
-        self._path, self._beside, self._fps = path, f"{path}.partial", fps
+        self._path, self._beside, self._fps = path, path_beside(path), fps
 
     def __enter__(self):
         with self._writing():
@@ -65,7 +66,9 @@ class Mp4(contextlib.AbstractContextManager):
                 self._container.close()
                 os.replace(self._beside, self._path)
         finally:
-            with contextlib.suppress(OSError, av.error.FFmpegError):  # What could not be written before cannot be now.
+            with contextlib.suppress(
+                OSError, av.error.FFmpegError
+            ):  # A file that could not be written before cannot be now.
                 self._container.close()
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._beside)

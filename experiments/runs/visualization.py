@@ -1,7 +1,5 @@
 """Where a trained model looks, on the frames of the clips themselves (as in Figs. 1, 4, 6, 8, 10 and 11)."""
 
-import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +13,15 @@ from data_prep.loading.feature_stores import OnDisk
 from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
 from experiments.runs import trained
-from experiments.runs.video_predictions import HEALTH, label_of, predict_blocks, predict_videos, videos_of
+from experiments.runs.file_names import file_stem
+from experiments.runs.video_predictions import HEALTH, label_of, mean_health, predict_blocks, predict_videos, videos_of
 
-MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
+MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip at full size would fill the memory
 
 
 @dataclass(frozen=True)
 class Glimpses:
-    """A model's view of one clip.
+    """A clip with a model's predictions and attention.
 
     Attributes:
       name: the clip's name in the features file.
@@ -57,7 +56,7 @@ class Glimpses:
 
 @dataclass(frozen=True)
 class Watched:
-    """What a model makes of one clip, at every frame that it sees.
+    """A model's predictions for one clip, at every frame that it sees.
 
     Attributes:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
@@ -87,7 +86,7 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
       data_dir: the folder that has the clip; by default the one it was extracted from.
 
     Raises:
-      InputError: where the clip is not where it was.
+      InputError: the clip is not on disk.
     """
     (watched,) = watch(model, file, [video], batch_size=1)
     frames, seconds = _decode(file, video, watched.frames, data_dir)
@@ -149,11 +148,6 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
     return result
 
 
-def mean_health(by_block: dict) -> dict:
-    """Returns the means over blocks of those `attention_health` numbers that are there."""
-    return {name: float(by_block[name].mean(dtype=np.float64)) for name in HEALTH if name in by_block}
-
-
 def seen_frames(file, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
     """Returns which of its clip's stored frames the blocks of one clip see, sorted, `<int>[n]`, and where each is first
     seen among all steps of all blocks, `<int>[n]`."""
@@ -200,7 +194,7 @@ def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray 
 
 
 def at_most(frame, height: int) -> np.ndarray:
-    """Returns a frame `<uint8>[H, W, 3]`, made smaller where it is higher than that."""
+    """Returns a frame `<uint8>[H, W, 3]`, downscaled to at most that height."""
     if frame.shape[0] <= height:
         return frame
     size = (round(frame.shape[1] * height / frame.shape[0]), height)
@@ -208,7 +202,7 @@ def at_most(frame, height: int) -> np.ndarray:
 
 
 def most_confident(found, labels, right: bool, count: int) -> list[int]:
-    """Returns the positions of the videos that were classified rightly (or wrongly) with the greatest probability."""
+    """Returns the positions of the most confident correctly (or wrongly) classified videos."""
     best = np.argmax(found.predictions, axis=1)
     hit = labels[np.arange(len(best)), best] > 0
     order = np.argsort(-found.predictions.max(axis=1), kind="stable")
@@ -227,28 +221,6 @@ def find_clips(names, given) -> list[int]:
             raise InputError(f"{text}: {what} of that name in the features file; name one as predictions.csv does")
         indices += matches
     return indices
-
-
-def file_stem(name: str, names) -> str:
-    """Returns a clip's name as a part of a file's, such as "waving_ben_01_mp4".
-
-    Where another clip would have the same, or it would be too long for a file's name, it ends with digits of its own.
-
-    Args:
-      name: of the clip.
-      names: of all clips of the features file.
-    """
-
-    def cleaned(text):
-        return re.sub(r"[^\w-]+", "_", text)
-
-    def folded(text):
-        return cleaned(text).casefold()  # There are file systems to which A and a are one.
-
-    stem = cleaned(name)
-    if len(stem.encode()) <= 160 and not any(other != name and folded(other) == folded(name) for other in names):
-        return stem
-    return f"{stem[:40]}_{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:

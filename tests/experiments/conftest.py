@@ -86,6 +86,29 @@ def small_run(tiny_features, tmp_path_factory):
     return workdir
 
 
+@pytest.fixture(scope="session")
+def colours():
+    """Of the clips of each class."""
+    return {"jump": (200, 40, 40), "run": (40, 200, 40), "wave": (40, 40, 200)}
+
+
+@pytest.fixture(scope="session")
+def clips(colours, tmp_path_factory):
+    """Folder of the test clips of `tiny_features`: 7 frames of one colour each, 64×48 pixels."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name, group in ((name, group) for group in (4, 5) for name in colours):
+        path = folder / name / f"clip {group} (#1).avi"
+        path.parent.mkdir(exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+            picture = np.full((48, 64, 3), colours[name], np.uint8)
+            for _ in range(7):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+    return folder
+
+
 def write_clip(path, shade: int):
     """A clip of 7 frames of 64×48 pixels at 10 fps, each brighter than the last."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ PROGRAMS = {
     "experiments.evaluate": "--boxes",
     "experiments.sweep": "--grid",
     "experiments.table1": "--seeds",
+    "experiments.table2": "--seeds",
     "experiments.visualize": "--count",
     "experiments.predict": "--overlay",
     "experiments.report": "--max_clips",

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from attention_ar.errors import InputError
@@ -13,7 +14,9 @@ from data_prep.common.one_at_a_time import one_at_a_time
 
 HOLD = """
 import sys, time
+from data_prep.common import one_at_a_time as module
 from data_prep.common.one_at_a_time import one_at_a_time
+module.BEAT_SECONDS = 0.1
 with one_at_a_time(sys.argv[1], "training"):
     print("held", flush=True)
     time.sleep(60)
@@ -26,7 +29,8 @@ def lock(tmp_path):
 
 
 def hold(lock):
-    child = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "held\n"
     return child
 
@@ -49,11 +53,35 @@ def test_the_second_is_refused_while_the_first_lives_and_takes_over_when_it_was_
     finally:
         child.kill()
         child.wait()
-    child.stdout.close()
+    child.communicate()
     assert lock.exists()  # What a crash leaves.
     with one_at_a_time(lock, "training"):
         assert module._read(lock)[1]["process"] == os.getpid()
     assert not lock.exists()
+
+
+def test_a_step_of_the_system_clock_kills_no_owner(lock, monkeypatch):
+    boot_time = psutil._psplatform.boot_time
+    with one_at_a_time(lock, "training"):
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time() + 100)  # It follows the clock.
+        with pytest.raises(InputError, match="another training is at work"), one_at_a_time(lock, "training"):
+            pytest.fail("two at a time")
+
+
+def test_an_owner_that_slept_and_was_taken_over_ends(lock):
+    child = hold(lock)
+    try:
+        other = {**module._read(lock)[1], "machine": "elsewhere", "host": "node7", "token": "another"}
+        aside = lock.with_name("aside")
+        aside.write_text(f"{0:20d} {json.dumps(other)}\n")
+        os.replace(aside, lock)
+        printed, error = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert (child.returncode, printed) == (1, "")
+    said = "run: was taken over by process {} on node7, because this one was silent for too long; it ends here"
+    assert error.endswith(said.format(child.pid) + "\n") and error.count("\n") == 1
+    assert module._read(lock)[1] == other
 
 
 def test_a_folder_that_stays_empty_is_removed_and_one_that_was_there_is_not(lock):
@@ -120,7 +148,7 @@ def test_of_many_that_find_a_dead_one_exactly_one_takes_over(lock):
     child = hold(lock)
     child.kill()
     child.wait()
-    child.stdout.close()
+    child.communicate()
     held, refused, free = [], [], threading.Event()
 
     def attempt():

@@ -234,7 +234,8 @@ def test_without_libarchive_or_tools_the_packages_are_named(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     write_rar(tmp_path / "clips.rar", CONTENT)
     with pytest.raises(
-        InputError, match=r"apt-get install libarchive13.*unrar.*7zip-rar; on Debian in non-free\) is not installed"
+        InputError,
+        match=r"libarchive13.*is not installed\); install `unrar`.*7zip-rar; on Debian in non-free\) and try again",
     ):
         unpack_archives(tmp_path)
     assert os.listdir(tmp_path) == ["clips.rar"]

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 
 from attention_ar.errors import InputError
-from data_prep import extract_features
 from data_prep.datasets.registry import list_clips
 from data_prep.features import extraction
 from data_prep.features.extraction import check_output, extract, parse_fps
@@ -115,7 +113,7 @@ def test_nothing_usable_leaves_no_file(fake_network, tmp_path):
     (tmp_path / "bad" / "run").mkdir(parents=True)
     for index in range(3):
         (tmp_path / "bad" / "run" / f"{index}.mp4").touch()
-    with pytest.raises(InputError, match=r"not one frame could be had of 3 clips; see .*skipped.csv"):
+    with pytest.raises(InputError, match=r"no frame of 3 clips could be read; see .*skipped.csv"):
         extract(list_clips("folder", tmp_path / "bad"), fake_network, tmp_path / "features.h5")
     assert sorted(os.listdir(tmp_path)) == ["bad", "skipped.csv"]
     assert len(read_skipped(tmp_path)) == 3
@@ -151,22 +149,10 @@ def test_a_network_of_another_kind_is_a_bug_and_not_bad_input(clips, fake_networ
 
 
 @pytest.fixture
-def run_main(fake_network, monkeypatch):
+def run_main(fake_network, monkeypatch, run_program):
     """Runs the program with these flags, the fake network in the real one's place."""
     monkeypatch.setattr("data_prep.networks.registry.load_network", lambda name, options: fake_network)
-
-    def run(**values):
-        before = set(flags.FLAGS)
-        extract_features.define_flags()
-        try:
-            flags.FLAGS(["extract_features", *(f"--{name}={value}" for name, value in values.items())])
-            return extract_features.main()
-        finally:
-            for name in set(flags.FLAGS) - before:
-                delattr(flags.FLAGS, name)
-            flags.FLAGS.unparse_flags()
-
-    return run
+    return lambda **values: run_program("data_prep.extract_features", *(f"--{k}={v}" for k, v in values.items()))
 
 
 def test_program(data_dir, tmp_path, run_main, capsys):
@@ -188,13 +174,15 @@ def test_a_rate_that_cannot_be(text):
 
 def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsys):
     arguments = dict(dataset="hmdb51", data_dir=str(miniature("hmdb51")), output=str(tmp_path / "features.h5"))
-    with pytest.raises(InputError, match=r"4947 of 5100 clips are missing: .* and 4897 more; --allow_missing goes on"):
+    with pytest.raises(
+        InputError, match=r"4947 of 5100 clips are missing: .* and 4897 more; --allow_missing continues"
+    ):
         run_main(**arguments)
     assert run_main(**arguments, split="2", allow_missing=True) == 0
     file = open_features(tmp_path / "features.h5")
     assert file.split_id.startswith("hmdb51-official2-") and len(file.class_names) == 51
     printed = capsys.readouterr().out
-    assert f"clips are MISSING on disk; going on with {len(file.names)}\n" in printed
+    assert f"clips are MISSING on disk; continuing with {len(file.names)}\n" in printed
     assert run_main(**arguments, split="2", allow_missing=True) == 0
     assert "is already complete" in capsys.readouterr().out
 

@@ -152,7 +152,7 @@ def test_frames_of_another_size_than_is_said(tmp_path, vit):
         ("onnx_mean", "1,2", "onnx_mean=1,2: must be three numbers by commas, one a channel, like 0.485,0.456,0.406"),
         ("onnx_mean", "a,b,c", "onnx_mean=a,b,c: must be three numbers"),
         ("onnx_std", "1,nan,1", "onnx_std=1,nan,1: must be three numbers"),
-        ("onnx_std", "1,0,1", "onnx_std=1,0,1: none may be 0, for it is divided by"),
+        ("onnx_std", "1,0,1", "onnx_std=1,0,1: none may be 0, as they are divisors"),
         ("onnx_colour", "yuv", "onnx_colour=yuv: must be rgb or bgr"),
         ("onnx_size", "-3", "onnx_size=-3: must be a number of pixels, such as 224"),
         ("onnx", "nothing.onnx", "nothing.onnx: the ONNX file cannot be read (No such file or directory)"),

@@ -209,6 +209,10 @@ def _folder(path, tools):
     path.mkdir()
 
 
+def _pipe_of_a_system(path, tools):
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -221,6 +225,7 @@ def _folder(path, tools):
         (_play_list, "not a video file"),
         (_missing, "no such file"),
         (_folder, "a folder"),
+        (_pipe_of_a_system, "a pipe, a socket or a device, where a file is needed"),
     ],
 )
 def test_unreadable_files_say_why(tmp_path, write_video, write_sound, cut, capfd, make, reason):

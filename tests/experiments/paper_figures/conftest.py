@@ -1,10 +1,9 @@
-"""Clips of one colour each, runs on them, and their pictures, read back."""
+"""Runs on clips of one colour each, and their pictures, read back."""
 
 import functools
 import json
 import shutil
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,12 +11,6 @@ from PIL import Image
 from experiments.paper_figures.runs_shown import open_runs
 from experiments.pictures.sheet import MAX_BYTES
 from experiments.runs import trained
-
-
-@pytest.fixture(scope="session")
-def colours():
-    """Of the clips of each class."""
-    return {"jump": (200, 40, 40), "run": (40, 200, 40), "wave": (40, 40, 200)}
 
 
 @pytest.fixture(scope="session")
@@ -31,23 +24,6 @@ def loaded_once(load):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trained, "load", load)
         yield
-
-
-@pytest.fixture(scope="session")
-def clips(colours, tmp_path_factory):
-    """Folder of the test clips of `tiny_features`: 7 frames of one colour each, 64×48 pixels."""
-    folder = tmp_path_factory.mktemp("clips")
-    for name, group in ((name, group) for group in (4, 5) for name in colours):
-        path = folder / name / f"clip {group} (#1).avi"
-        path.parent.mkdir(exist_ok=True)
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("mjpeg", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
-            picture = np.full((48, 64, 3), colours[name], np.uint8)
-            for _ in range(7):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode(None))
-    return folder
 
 
 @pytest.fixture(scope="session")

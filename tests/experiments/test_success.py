@@ -1,0 +1,61 @@
+"""Every program that ends a user's work, run to its end on the tiny features."""
+
+import json
+import re
+
+import pytest
+
+SMALL = ["--num_steps=4", "--fps=10", "--batch_size=8", "--epochs=1", "--parallel=jit"]
+CLIP = "wave/clip 4 (#1).avi"
+
+
+@pytest.mark.slow
+def test_a_sweep_leads_to_the_test_score(run_program, tiny_features, tmp_path, capsys):
+    grid = ["--grid=stride=1,2", "--folds=2", "--retrain_to_cost", "--nokeep_checkpoints"]
+    where = [f"--features={tiny_features}", f"--workdir={tmp_path}"]
+    run_program("experiments.sweep", *where, *grid, *SMALL, "--model=softmax_regression")
+    printed = capsys.readouterr().out
+    found = json.loads((tmp_path / "sweep.json").read_text())
+    assert [len(found[part]) for part in ("points", "retrained")] == [2, 1]
+    (command,) = re.findall(r"^its test score: python -m (\S+) (.*)$", printed, re.MULTILINE)
+    run_program(*command)
+    assert "accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "rows", "flags"),
+    [
+        # A row that is named twice is trained once.
+        ("table1", ["softmax_regression"], ["--rows=softmax_regression,softmax_regression"]),
+        ("table2", ["attention_0", "attention_1", "attention_10"], ["--hidden_dim=8"]),
+    ],
+)
+def test_tables(run_program, program, rows, flags, tiny_features, tmp_path):
+    where = [f"--features={tiny_features}", f"--workdir={tmp_path}", "--seeds=1", "--validation_fraction=0.25"]
+    run_program(f"experiments.{program}", *where, *flags, *SMALL)
+    found = json.loads((tmp_path / f"{program}.json").read_text())["rows"]
+    assert list(found) == rows
+    assert [len(row["scores"]) for row in found.values()] == [1] * len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "arguments", "left"),
+    [
+        ("visualize", [CLIP], {"wave_clip_4_1_avi.png", "wave_clip_4_1_avi.mp4", "wave_clip_4_1_avi.gif"}),
+        ("figures", ["--figure=10", CLIP], {"figure10.png"}),
+        ("report", ["--max_clips=1"], {"report.html"}),
+    ],
+)
+def test_pictures(run_program, small_run, clips, tmp_path, program, arguments, left):
+    output = tmp_path / "report.html" if program == "report" else tmp_path
+    where = [f"--workdir={small_run}", f"--data_dir={clips}", f"--output={output}"]
+    run_program(f"experiments.{program}", *where, *arguments)
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+@pytest.mark.slow
+def test_export(run_program, small_run, tmp_path):
+    run_program("experiments.export_predictor", f"--workdir={small_run}", f"--output={tmp_path / 'x'}")
+    assert {path.name for path in tmp_path.iterdir()} == {"x", "x.json"}
