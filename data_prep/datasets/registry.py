@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import logging
 
 from attention_ar.errors import InputError, some
-from data_prep.datasets.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
+from data_prep.datasets.clip_list import ClipList, Dataset, NothingHere
 from data_prep.datasets.folder import FOLDER
 from data_prep.datasets.hmdb51 import HMDB51
 from data_prep.datasets.hollywood2 import HOLLYWOOD2
@@ -16,8 +16,6 @@ from data_prep.datasets.ucf11 import UCF11
 from data_prep.datasets.ucf101 import UCF101
 from data_prep.downloads.archives import unpack_archives
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps, gap_in
-
-__all__ = ["DATASETS", "SPLITS", "Clip", "ClipList", "Dataset", "find_dataset", "list_clips"]
 
 DATASETS: dict[str, Dataset] = {
     "folder": FOLDER,
