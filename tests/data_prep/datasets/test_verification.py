@@ -264,7 +264,8 @@ def test_no_name_steers_the_terminal(tmp_path, caplog, write_video):
     found = list_clips("folder", tmp_path)
     said = [*count_table(found).splitlines(), *find_leaks(found), *caplog.messages]
     assert [line for line in said if not line.isprintable()] == []
-    assert r"the same frames on two sides: test/b\nc/\u202e3.mp4 (test), train/a\x1b[2J/1\n2.mp4 (train)" in said
+    names = r"test/b\nc/\u202e3.mp4 (test), train/a\x1b[2J/1\n2.mp4 (train)"
+    assert any(line.endswith(names) for line in said)
 
 
 @pytest.mark.parametrize(("dataset", "counts"), [("ucf11", "33 13"), ("hmdb51", "102 51"), ("ucf101", "202 101")])
