@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import logging
 
-from attention_ar.errors import InputError, some
+from attention_ar.errors import InputError, printable, some
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
 from data_prep.datasets.folder import FOLDER
 from data_prep.datasets.hmdb51 import HMDB51
@@ -128,7 +128,7 @@ def _log_classes(clip_list: ClipList):
     if len(clip_list.class_names) == 1:
         logging.warning(
             "%s: one class only, %s: there is nothing to classify, and every accuracy is 100 %%",
-            *(clip_list.data_dir, clip_list.class_names[0]),
+            *(clip_list.data_dir, printable(clip_list.class_names[0])),
         )
     trained = {label for clip in clip_list.clips if clip.split == "train" for label in clip.labels}
     absent = [name for name in clip_list.class_names if name not in trained]
