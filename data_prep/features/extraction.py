@@ -19,8 +19,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import printable
+from attention_ar.errors import InputError, printable
 from data_prep.common.files import write_csv
 from data_prep.common.map_ahead import map_ahead
 from data_prep.common.progress import Progress
