@@ -74,14 +74,22 @@ def in_order(names: Iterable[str]) -> list[str]:
     return [name for _, name in numbered]
 
 
+def picture_names(folder) -> list[str]:
+    """Returns the names of a folder's pictures, see `in_order`; raises `ValueError` also where it cannot be read."""
+    try:
+        return in_order(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError as error:
+        raise ValueError(f"not readable ({error.strerror})") from None
+
+
 def gap_in(folder) -> str:
     """Returns between which pictures of a folder some are missing; "" where none is, or where nothing can be known.
 
     Every k-th frame alone is no gap.
     """
     try:
-        names = in_order(os.listdir(folder))
-    except (OSError, ValueError):
+        names = picture_names(folder)
+    except ValueError:
         return ""
     numbers = [int(_NUMBERED.fullmatch(os.path.splitext(name)[0])[2]) for name in names]
     steps = np.diff(numbers)
@@ -103,10 +111,7 @@ def open_folder(folder: ImageFolder) -> av.container.InputContainer:
     Raises:
       ValueError: see `in_order`; with the reason why no picture can be read.
     """
-    try:
-        names = in_order(entry.name for entry in os.scandir(folder) if entry.is_file())
-    except OSError as error:
-        raise ValueError(f"not readable ({error.strerror})") from None
+    names = picture_names(folder)
     options = {**_OPTIONS, "framerate": str(folder.fps)}
     stream = _Stream(folder.path, names)
     try:
