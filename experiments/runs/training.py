@@ -40,10 +40,15 @@ from experiments.runs.work_folder import work_folder
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
 
-def train(config: RunConfig, workdir) -> dict:
+def train(config: RunConfig, workdir, notes: bool = True) -> dict:
     """Trains a model, or resumes where the last call with the same arguments was stopped.
 
     Leaves in `workdir`: `config.json`, `metrics.jsonl`, `checkpoints/` (latest and best) and `params.npz` (the best).
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      notes: whether a run that begins prints the `data_notes`.
 
     Returns:
       The line of `metrics.jsonl` about the best epoch.
@@ -53,10 +58,10 @@ def train(config: RunConfig, workdir) -> dict:
         program is at work in `workdir`.
     """
     with work_folder(workdir):
-        return _train(config, Path(workdir))
+        return _train(config, Path(workdir), notes)
 
 
-def _train(config: RunConfig, workdir: Path) -> dict:
+def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     """As `train`, in a folder that no other program writes into."""
     if config.runtime.tensorboard:
         require_tensorboard()
@@ -79,9 +84,6 @@ def _train(config: RunConfig, workdir: Path) -> dict:
     short = blocks.num_padded()
     if short:
         say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
-
-    for note in notes_on(file, training_videos, held_out_videos) if is_main() else ():
-        say(f"NOTE: {note}")
 
     # Whatever was not held out for it, the attention's health is watched on some of the training part.
     some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
@@ -110,6 +112,8 @@ def _train(config: RunConfig, workdir: Path) -> dict:
         require_agreement({**metadata, "flags": None, "checkpoint": checkpoints.step()})
         position, over = Position(1), False
         if checkpoints.step() is None:
+            for note in notes_on(file, training_videos, held_out_videos) if notes and is_main() else ():
+                say(f"NOTE: {note}")
             state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
         else:
             saved = checkpoints.about()

@@ -10,11 +10,13 @@ CLIP = "wave/clip 4 (#1).avi"
 
 
 @pytest.mark.slow
-def test_a_sweep_leads_to_the_test_score(run_program, tiny_features, tmp_path, capsys):
+def test_a_sweep_leads_to_the_test_score(run_program, tiny_features, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.runs.training.notes_on", lambda *_: ["known clips"])
     grid = ["--grid=stride=1,2", "--folds=2", "--retrain_to_cost", "--nokeep_checkpoints"]
     where = [f"--features={tiny_features}", f"--workdir={tmp_path}"]
     run_program("experiments.sweep", *where, *grid, *SMALL, "--model=softmax_regression")
     printed = capsys.readouterr().out
+    assert printed.count("NOTE: known clips") == 1
     found = json.loads((tmp_path / "sweep.json").read_text())
     assert [len(found[part]) for part in ("points", "retrained")] == [2, 1]
     (command,) = re.findall(r"^its test score: python -m (\S+) (.*)$", printed, re.MULTILINE)
