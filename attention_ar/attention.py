@@ -57,7 +57,7 @@ def expected_slice(l, X):
 
 
 def checked_glimpse(glimpse, X):
-    """Returns a given l_t, in the type in which a model's own would be.
+    """Checks a given l_t and converts it to the dtype of the model's own.
 
     Args:
       glimpse: `<float>[B, T, K²]`, or None.
@@ -67,7 +67,7 @@ def checked_glimpse(glimpse, X):
       `<float>[B, T, K²]`, float32 or float64; or None.
 
     Raises:
-      InputError: where the shapes differ. Whether its rows are distributions is not checked.
+      InputError: where the shapes differ. It does not check whether the rows are distributions.
     """
     if glimpse is None:
         return None

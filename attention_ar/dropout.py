@@ -14,7 +14,7 @@ _DIGITS = 16
 
 
 class Mask(flax.struct.PyTreeNode):
-    """Which units dropout keeps of an array.
+    """Which units of an array dropout keeps.
 
     Attributes:
       keep: which units, `<bool>` of the array's shape.
@@ -28,10 +28,10 @@ class Mask(flax.struct.PyTreeNode):
 def random_bits(key, probability: float, shape) -> jax.Array:
     """Returns `<bool>[*shape]`, each True with the given probability, which is rounded to a multiple of 2⁻¹⁶.
 
-    One random word decides for 32 units, not for one as in jax.random.bernoulli. With b = Σ_k b_k 2⁻ᵏ the binary
-    digits of the probability, begin with the last and set r ← r or u where b_k = 1, r ← r and u where b_k = 0, u being
-    fair random bits: r then is 1 with probability 0.b_1 b_2 …; for 1/2 that is u itself. The masks of 64 blocks of the
-    paper's size take 1.5 ms of one core instead of 73, which was a tenth of the training step.
+    One 32-bit random word serves 32 units; jax.random.bernoulli uses one word per unit. With b = Σ_k b_k 2⁻ᵏ the binary
+    digits of the probability, start at the last digit and set r ← r or u where b_k = 1, r ← r and u where b_k = 0, with
+    fair random bits u. Then r is 1 with probability 0.b_1 b_2 …; for 1/2 it is u itself. The masks of 64 blocks of the
+    paper's size take 1.5 ms of one core instead of 73 ms, which was a tenth of the training step.
     """
     digits = round(probability * 2**_DIGITS)
     places = [digits >> k & 1 for k in range(_DIGITS)]  # The last digit first.

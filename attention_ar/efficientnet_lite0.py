@@ -2,7 +2,7 @@
 
 Tan and Le, "EfficientNet: Rethinking model scaling for convolutional neural networks" (2019), in the Lite form: no
 squeeze-and-excitation, ReLU6 for the activations, and stem and head of B0's size. Batch normalisation is folded into
-kernels and biases. Pictures are `[B, height, width, maps]`.
+kernels and biases. Pictures are `[B, height, width, channels]`.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,11 @@ STEM_MAPS, HEAD_MAPS = 32, 1280
 
 
 class Stage(NamedTuple):
-    """Some inverted bottlenecks in a row, of which the first has the stride and changes the number of maps."""
+    """A sequence of inverted bottlenecks; the first one has the stride and changes the number of channels."""
 
     repeats: int
-    maps: int  # out
-    expansion: int  # of the maps in, for the depthwise convolution
+    maps: int  # output channels
+    expansion: int  # of the input channels, for the depthwise convolution
     window: int  # of the depthwise convolution
     stride: int
 
@@ -82,15 +82,15 @@ def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
 
 
 def relu6(x: jax.Array) -> jax.Array:
-    """Returns x cut to between 0 and 6."""
+    """Returns x clipped to [0, 6]."""
     return jnp.clip(x, 0, 6)
 
 
 class Pointwise(nn.Module):
-    """A 1×1 convolution with bias, as the matrix product that it is.
+    """A 1×1 convolution with bias, computed as a matrix product.
 
     Attributes:
-      maps: out.
+      maps: output channels.
     """
 
     maps: int
@@ -103,9 +103,9 @@ class Pointwise(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """A convolution of every map by itself, with bias.
+    """A depthwise convolution, with bias.
 
-    A sum of shifted products, which XLA makes one loop of: 4.5 times as fast on a CPU as its grouped convolution.
+    A sum of shifted products, which XLA fuses into one loop: 4.5 times as fast on a CPU as its grouped convolution.
 
     Attributes:
       window: height and width of the window.
@@ -134,7 +134,7 @@ class Depthwise(nn.Module):
 
 
 class InvertedBottleneck(nn.Module):
-    """1×1 to more maps, depthwise, 1×1 to few maps; its input is added where the shapes agree.
+    """1×1 to more channels, depthwise, 1×1 to fewer channels; the input is added if the shapes agree.
 
     Attributes:
       sizes: see `Bottleneck`.

@@ -1,14 +1,26 @@
 """The error of bad input, whose message is one line for the user."""
 
 import contextlib
+from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Bad input from outside: a file, a flag, an array.
+    """Bad input: a file, a flag, an array.
 
     Its message is one line that names the thing, what is wrong with it, and what would be right. The command
     line programs print that line without a traceback and end with status 1.
     """
+
+
+def one_line(error) -> str:
+    """Returns what an error says as one line of at most 300 characters; of one without words its type."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def some(items: Sequence, limit: int = 50) -> str:
+    """Returns items with commas between them, and of a long list the first ones and how many more there are."""
+    rest = len(items) - limit
+    return ", ".join(map(str, items[:limit])) + (f" and {rest} more" if rest > 0 else "")
 
 
 @contextlib.contextmanager

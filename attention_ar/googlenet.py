@@ -28,7 +28,7 @@ INCEPTIONS = {
 
 
 class Variant(NamedTuple):
-    """In what the two trained GoogLeNets that can be downloaded differ."""
+    """What differs between the two trained GoogLeNets that can be downloaded."""
 
     normalise: bool  # local response normalisation around conv2
     window_5x5: int  # of the convolutions named 5x5

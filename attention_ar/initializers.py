@@ -1,4 +1,4 @@
-"""Initial weights, as the authors drew them: square matrices orthogonal, all others Gaussian, biases zero."""
+"""Initial weights, as in the authors' program: square matrices orthogonal, all others Gaussian, biases zero."""
 
 import jax
 import jax.numpy as jnp

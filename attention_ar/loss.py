@@ -54,7 +54,7 @@ def binary_cross_entropy(logits, labels):
 def attention_penalty(attention):
     """Σ_i (1 − Σ_t l_{t,i})², the doubly stochastic penalty (Xu et al. 2015) without its coefficient λ.
 
-    It is least where the model has looked at every cell for the same time. As Σ_t Σ_i l_{t,i} = T, it is 0 for T = K²
+    The penalty is minimal when every cell receives the same total attention. As Σ_t Σ_i l_{t,i} = T, it is 0 for T = K²
     only; its minimum is (K² − T)² / K², that is 7.37 for T = 30 and K² = 49.
 
     Example, two steps and two cells: all attention on one cell, and on each cell in turn.

@@ -23,7 +23,7 @@ def video_predictions(block_predictions, block_video, num_videos):
 
 
 def accuracy(predictions, labels) -> float:
-    """Fraction of the videos whose most probable class is their own.
+    """Fraction of videos whose most probable class is the label.
 
     Args:
       predictions: `<float>[num_videos, C]`.
@@ -33,14 +33,14 @@ def accuracy(predictions, labels) -> float:
 
 
 def confusion(predictions, labels) -> np.ndarray:
-    """Counts the videos of class i that are taken for class j, `<int64>[C, C]`. See `accuracy`."""
+    """Counts the videos of class i that are predicted as class j, `<int64>[C, C]`. See `accuracy`."""
     return confusion_matrix(
         np.argmax(labels, axis=1), np.argmax(predictions, axis=1), labels=np.arange(labels.shape[1])
     )
 
 
 def mean_class_accuracy(predictions, labels) -> float:
-    """Mean over the classes of each one's accuracy; classes without a video are left out. See `accuracy`."""
+    """Mean of the per-class accuracies; classes without a video are left out. See `accuracy`."""
     counts = confusion(predictions, labels)
     present = counts.sum(axis=1) > 0
     return float(np.mean(np.diag(counts)[present] / counts.sum(axis=1)[present]))

@@ -44,7 +44,7 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
     Args:
       params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`, and `location_softmax` if `look` needs it.
       X: the blocks' feature cubes, `<float>[B, T, K², D]`, for the first state.
-      inputs: what `look` is given at step t, a tree of arrays `[B, T, ...]`.
+      inputs: the input of `look` at each step, a tree of arrays `[B, T, ...]`.
       look: a function, for one block, of the parameters, of h_{t-1} of the top layer and of the block's inputs at t.
         It returns x_t and a dict of further outputs.
       masks: see `recurrent_masks`, with a leading B; None at test time.
@@ -76,8 +76,8 @@ def soft_attention_blocks(params, X, attend, visible, masks=None, glimpse=None, 
     Args:
       params, X, masks, loop: see `recurrent_blocks`.
       attend: Eq. 4, see `SoftAttentionLSTM.attend`.
-      visible: what `attend` gets of each frame, `<float>[B, T, ...]`.
-      glimpse: l_t, `<float>[B, T, K²]`, in the place of Eq. 4's; then `attend` and `visible` have no part.
+      visible: the input of `attend` for each frame, `<float>[B, T, ...]`.
+      glimpse: l_t, `<float>[B, T, K²]`. If given, it replaces Eq. 4, and `attend` and `visible` are not called.
 
     Returns:
       What `recurrent_blocks` does; the dict also has `attention`, l_t, `<float>[B, T, K²]`.
@@ -103,7 +103,7 @@ def pooled_blocks(params, X, pool, masks=None, loop="auto"):
 
 
 class _RecurrentClassifier(nn.Module):
-    """What the attention model and the pooled baselines have in common: parameters, dropout and batching.
+    """Base of the attention model and the pooled baselines: parameters, dropout and batching.
 
     Attributes:
       num_classes: C.
@@ -146,7 +146,7 @@ class _RecurrentClassifier(nn.Module):
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow;
             by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
           glimpse: for the attention model, l_t that takes the place of Eq. 4's, `<float>[B, T, K²]`, each row a
-            distribution over the cells; by default the model looks where it wants.
+            distribution over the cells; by default Eq. 4 gives it.
 
         Returns:
           Logits, `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`,
@@ -212,7 +212,7 @@ class SoftAttentionLSTM(_RecurrentClassifier):
         return {"kernel": initializers.matrix(key, self.hidden_dim, num_cells, dtype)}
 
     def visible(self, params, X):
-        """What `attend` gets of each frame, for all frames at once and before the loop. Here it is all of them, X.
+        """The input of `attend` for all frames, computed at once before the loop. Here it is the features, X.
 
         Args:
           params: see `location_params`.
@@ -224,12 +224,12 @@ class SoftAttentionLSTM(_RecurrentClassifier):
         return X
 
     def attend(self, params, h, X):
-        """l_t for one block and one step. Eq. 4 makes no use of the features.
+        """l_t for one block and one step. Eq. 4 does not use the features.
 
         Args:
           params: see `location_params`.
           h: h_{t-1} of the top layer, `<float>[d]`.
-          X: what is `visible` of frame t, `<float>[K², D]`.
+          X: `visible` of frame t, `<float>[K², D]`.
 
         Returns:
           `<float>[K²]`, which sums to 1.
@@ -266,7 +266,7 @@ class PooledLSTM(_RecurrentClassifier):
 
     def blocks(self, params, X, masks, glimpse):
         if glimpse is not None:
-            raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools, and looks nowhere in particular")
+            raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools and has no attention")
         if self.pool not in ("mean", "max"):
             raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
         return pooled_blocks(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks, self.time_loop)
@@ -300,7 +300,7 @@ class SoftmaxRegression(nn.Module):
 
         Args:
           x: feature cubes, `<float>[B, T, K², D]`.
-          train, example_index: have no effect; for the same call as of the other models.
+          train, example_index: have no effect; they are there so that all models are called alike.
 
         Returns:
           Logits, `<float>[B, T, C]`, and an empty dict.

@@ -1,4 +1,4 @@
-"""Products with weight matrices, and in which number type they are computed."""
+"""Products with weight matrices, and the dtype in which they are computed."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from attention_ar.errors import InputError
 
 
 def accumulator(dtype):
-    """Returns the type in which products of `dtype` are summed and returned: float32 at least."""
+    """Returns the dtype in which products of `dtype` are summed and returned: float32 at least."""
     return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 
@@ -17,14 +17,14 @@ def precision(dtype) -> str:
 
 
 def in_compute_dtype(params, compute_dtype: str | None):
-    """Returns the parameters with their matrices in the type in which products are to be computed.
+    """Returns the parameters with their matrices in the compute dtype.
 
     Args:
       params: a tree of arrays.
       compute_dtype: "bfloat16"; "float32" or None leave them as they are.
 
     Raises:
-      InputError: for another type.
+      InputError: for another dtype.
     """
     if compute_dtype in (None, "float32"):
         return params
@@ -36,7 +36,7 @@ def in_compute_dtype(params, compute_dtype: str | None):
 def product(W, v):
     """Wᵀ v, in the order in which the paper writes it: W_iᵀ h of Eq. 4 is entry i of `product(W, h)`.
 
-    The type of W decides: v is rounded to it, and products are summed in float32, or float64 where W is that.
+    The dtype of W decides: v is rounded to it, and products are summed in float32, or in float64 if W is float64.
 
     Example:
 
@@ -48,7 +48,7 @@ def product(W, v):
 
     Args:
       W: `<float>[num_in, num_out]`, or a vector `<float>[num_in]`. In a fast time loop it may be an object that
-        multiplies by itself, see `attention_ar.loop.fast`; then v is `<float>[num_in]`.
+        has its own product, see `attention_ar.loop.fast`; then v is `<float>[num_in]`.
       v: `<float>[..., num_in]`; each of its vectors is multiplied.
 
     Returns:
@@ -62,7 +62,7 @@ def product(W, v):
 
 
 def multiply(a, b, contract=jnp.matmul):
-    """The product of two arrays of one type, summed in `accumulator` of it; `contract` is jnp.matmul or like it."""
+    """The product of two arrays of one dtype, summed in `accumulator` of it; `contract` is jnp.matmul or like it."""
 
     def as_they_are(a, b):
         return contract(a, b, precision=precision(a.dtype), preferred_element_type=accumulator(a.dtype))

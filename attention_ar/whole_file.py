@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written atomically: whole or not at all."""
 
 import contextlib
 import glob
@@ -16,8 +16,8 @@ _ABANDONED_SECONDS = 3600.0
 def whole_file(path):
     """Yields a path beside `path` to write to. Its file takes the place of `path` when the block ends without an error.
 
-    It is on disk before it takes its place: after a crash there is the old file, or the new one. Where the block fails,
-    it is deleted. Of several writers of one file, the last to end wins.
+    It is synced to disk before it takes the place of `path`: after a crash there is the old file or the new one. If the
+    block fails, it is deleted. Of several writers of one file, the last to end wins.
 
     Raises:
       InputError: where the file cannot be written.

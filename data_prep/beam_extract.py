@@ -4,10 +4,11 @@
     … --runner=FlinkRunner -- --flink_master=HOST:8081 --environment_type=LOOPBACK
 
 What follows `--` are Beam's own options. The result, DIR/my_googlenet, is what `data_prep.export_tfds` makes: sharded
-array_record files that training and TFDS read. All workers must see both folders under the same paths. Whatever dies,
-the same command goes on after the shards that are done. Clips that fail are in dead_letters.csv.
+array_record files that training and TFDS read. All workers must see both folders under the same paths. After any
+failure, the same command resumes after the finished shards. Clips that fail are in dead_letters.csv.
 
-Beam pins older libraries than the rest of this project likes: give it an environment of its own, with the extra `beam`.
+Beam pins older libraries than the rest of this project needs: install it in an environment of its own, with the extra
+`beam`.
 """
 
 import functools
@@ -25,14 +26,14 @@ def define_flags():
     flags.DEFINE_string(
         "output_dir",
         None,
-        "TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
+        "TFDS's data_dir. A bucket's address is passed to array_record as it is; not tested.",
         required=True,
     )
     flags.DEFINE_string("name", None, "The new data set's name, like ucf101_googlenet.", required=True)
     network_flags.define()
     flags.DEFINE_string("fps", "native", "Frames per second to keep, as for data_prep.extract_features.")
     flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
-    flags.DEFINE_integer("clips_per_shard", 32, "Clips of one file, which is done at once.", 1)
+    flags.DEFINE_integer("clips_per_shard", 32, "Clips of one file, which is one unit of work.", 1)
     flags.DEFINE_integer("tries", 3, "How often a clip is tried before it is given up.", lower_bound=1)
     flags.DEFINE_boolean("retry_dead_letters", False, "Do shards again in which clips failed.")
     flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)

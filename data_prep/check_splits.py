@@ -2,8 +2,8 @@
 
   python -m data_prep.check_splits --dataset=hmdb51 --data_dir=hmdb51 --split=1
 
-Two clips have the same content if all their decoded frames are the same. In the official lists, which are as they are,
-such clips are reported and not refused. Ends with status 0 if the split may be used.
+Two clips have the same content if all their decoded frames are the same. In official lists, such clips are reported and
+not refused. Ends with status 0 if the split may be used.
 """
 
 from absl import flags
@@ -28,14 +28,14 @@ def main():
     leaks = find_leaks(clip_list, flags.FLAGS.contents)
     compared = "groups and contents" if flags.FLAGS.contents else "groups"
     if not leaks:
-        print(f"no clip of one side is on another ({compared} compared)")
+        print(f"no clip of one part is in another ({compared} compared)")
         return 0
     for leak in leaks:
         print(leak)
     if find_dataset(clip_list.dataset).official_split:
         print(f"{len(leaks)} leaks, which the official lists have; the split may be used as it is")
         return 0
-    raise InputError(f"{len(leaks)} leaks between the sides of the split; the first: {leaks[0]}")
+    raise InputError(f"{len(leaks)} leaks between the parts of the split; the first: {leaks[0]}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def define_flags():
     flags.DEFINE_string("from_released", None, "Folder with the authors' files, to be converted.")
     flags.DEFINE_string("output", None, "The features file to write (.h5).")
     flags.DEFINE_list("class_names", None, "Names of class 0, 1, …; by default class00, class01, ….")
-    flags.DEFINE_float("fps", 30.0, "Frames per second of the videos, which the authors' files do not tell.", 0)
+    flags.DEFINE_float("fps", 30.0, "Frames per second of the videos, which the authors' files do not store.", 0)
     flags.DEFINE_string("features", None, "Features file to be converted to the authors' layout.")
     flags.DEFINE_string("to_released", None, "Folder for the authors' files.")
 
@@ -31,7 +31,7 @@ def main():
         convert_to(flags.FLAGS.features, flags.FLAGS.to_released)
     else:
         raise InputError(
-            "say either --from_released=DIR --output=FILE, with --class_names and --fps if need be, "
+            "give either --from_released=DIR --output=FILE, with --class_names and --fps if need be, "
             "or --features=FILE --to_released=DIR"
         )
 

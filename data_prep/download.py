@@ -1,9 +1,9 @@
-"""Downloads a data set's files, as far as they are to be had, into its folder.
+"""Downloads a data set's files, as far as servers host them, into its folder.
 
   python -m data_prep.download --dataset=ucf101 --data_dir=ucf101
 
-Interrupted, the same command goes on where it was. What no server gives any more, it says where to get. The archives
-need not be unpacked: the other programs do that.
+Interrupted, the same command resumes. If no server hosts a file any more, prints where to get it. The archives need not
+be unpacked: the other programs do that.
 """
 
 import os

@@ -4,7 +4,7 @@
 
 Training reads `DIR/ucf11_googlenet` as it reads features.h5, and the folder may be copied to a bucket, which an HDF5
 file cannot be read from. After `import data_prep.tfds_builders`, tfds.data_source("ucf11_googlenet", data_dir=DIR)
-finds it too. Killed, the same command goes on.
+finds it too. Killed, the same command resumes.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ def define_flags():
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Where to; TFDS's data_dir. A bucket's address is handed to array_record as it is; not tried.",
+        "Where to; TFDS's data_dir. A bucket's address is passed to array_record as it is; not tested.",
         required=True,
     )
     flags.DEFINE_float(

@@ -7,7 +7,7 @@
 
 `my_clips` holds one folder of video files per class, or an index.csv (path,label,group,split). The published data sets
 are read as they are distributed; archives are unpacked beside where they lie. Killed at any moment,
-the same command goes on after the last finished clip. Clips that cannot be read, or not to their end, are listed in
+the same command resumes after the last finished clip. Clips that cannot be read, or not to their end, are listed in
 skipped.csv beside the output.
 """
 
@@ -47,7 +47,7 @@ def main():
 
     network = load_network(*network_flags.given())
     if network.is_random:
-        print("the network is RANDOM: these features are for trying things, not for results")
+        print("the network is RANDOM: these features are for trials, not for results")
 
     if not output.exists() and (fault := statistics.network_fault(network, flags.FLAGS.frame_batch)):
         print(f"NOTE: {fault}")

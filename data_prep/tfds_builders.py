@@ -1,14 +1,14 @@
 """The data sets as TFDS knows them by name.
 
     import tensorflow_datasets as tfds
-    import data_prep.tfds_builders                      # makes the names known
+    import data_prep.tfds_builders                      # registers the names
 
     source = tfds.data_source("ucf11_googlenet", data_dir=DIR, split="train")
     source[0]["features"]                               # <float16>[frames, 7, 7, 1024]
 
 `data_prep.export_tfds` and `data_prep.beam_extract` make what lies in DIR. TensorFlow is not needed. Without the
-import, and for data sets of other names, `tfds.builder("…", data_dir=DIR)` reads what the folder says of itself. The
-features of other networks than GoogLeNet want other names.
+import, and for data sets of other names, `tfds.builder("…", data_dir=DIR)` reads the folder's own description. Features
+of other networks than GoogLeNet need other names.
 """
 
 import tensorflow_datasets as tfds
@@ -41,7 +41,7 @@ class _GoogLeNetFeatures(tfds.core.GeneratorBasedBuilder, skip_registration=True
         )
 
     def download_and_prepare(self, **options):
-        """Does nothing where the data set is there.
+        """Does nothing if the data set exists.
 
         Raises:
           InputError: where it is not: it is made of videos or of a features file, by a program of its own.
@@ -94,7 +94,7 @@ BUILDERS = {
 
 
 def check_fits(name: str, contents: FeaturesFile):
-    """Refuses to give one of the names above to features that are no such data set.
+    """Refuses one of the names above for features of another data set.
 
     Raises:
       InputError: where the number of classes, the kind of labels or the features' shape is another.

@@ -1,4 +1,4 @@
-"""Decodes every clip once and reports those that are unreadable, truncated, short, without frame rate or there twice.
+"""Decodes every clip once and reports those that are unreadable, truncated, short, without frame rate or duplicate.
 
   python -m data_prep.verify_videos my_clips
   python -m data_prep.verify_videos --dataset=ucf11 --data_dir=ucf11
@@ -28,7 +28,7 @@ def define_flags():
 def main(arguments):
     listed = flags.FLAGS.data_dir is not None
     if len(arguments) != (not listed):
-        raise InputError("say either one folder of clips, or --data_dir=DIR and --dataset")
+        raise InputError("give either one folder of clips, or --data_dir=DIR and --dataset")
     if listed:
         clip_list = list_clips(
             flags.FLAGS.dataset,

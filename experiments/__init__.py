@@ -1,1 +1,1 @@
-"""The programs: one file per thing that a user does."""
+"""The programs: one file for each thing that a user does."""

@@ -1,10 +1,10 @@
-"""Compiles the training step for a TPU pod without having it, and says what it would take there.
+"""Compiles the training step for an absent TPU pod, and prints its memory and operations there.
 
     python -m experiments.compile_for --topology=v5e:4x4 --batch_size=2048
 
 The step is the one that experiments.train runs with the same flags on all chips of that pod: memory of a chip,
-collectives, operations. The flags, and flag files, are those of experiments.train; what does not change the program,
-such as --epochs, is ignored. Needs libtpu (pip install libtpu), but no TPU.
+collectives, operations. The flags, and flag files, are those of experiments.train; flags that do not change the
+program, such as --epochs, are ignored. Needs libtpu (pip install libtpu), but no TPU.
 """
 
 import os
@@ -26,14 +26,14 @@ def define_flags():
     flags.DEFINE_string(
         "topology", None, "Generation and grid of chips, such as v4:2x2x4, v5e:4x4, v5p:2x2x4, v6e:4x4.", required=True
     )
-    flags.DEFINE_integer("num_cells", 49, "K², cells of a frame; unless --features tells.", lower_bound=1)
-    flags.DEFINE_integer("input_dim", 1024, "D, feature maps; unless --features tells.", lower_bound=1)
-    flags.DEFINE_integer("num_classes", 11, "C; unless --features tells.", lower_bound=1)
-    flags.DEFINE_boolean("multi_label", False, "Whether clips have several labels; unless --features tells.")
+    flags.DEFINE_integer("num_cells", 49, "K², cells of a frame; unless --features gives it.", lower_bound=1)
+    flags.DEFINE_integer("input_dim", 1024, "D, channels of the features; unless --features gives it.", lower_bound=1)
+    flags.DEFINE_integer("num_classes", 11, "C; unless --features gives it.", lower_bound=1)
+    flags.DEFINE_boolean("multi_label", False, "Whether clips have several labels; unless --features gives it.")
     flags.DEFINE_integer(
         "num_frames",
         0,
-        "Frames of the table that --features_on=device puts there; unless --features tells.",
+        "Frames of the table that --features_on=device puts there; unless --features gives it.",
         lower_bound=0,
     )
     flags.DEFINE_string("output", None, "JSON file for the same numbers.")
@@ -49,7 +49,7 @@ def main():
     if config.data.features:
         for name in _SHAPES:
             if flags.FLAGS[name].present:
-                raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect with --features, which tells it")
+                raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect with --features, which gives it")
         shapes = shapes_of(config)
     else:
         shapes = Shapes(**values_of(*_SHAPES))

@@ -1,13 +1,13 @@
 """Writes a trained model as one file that JAX alone can run, without this project, on CPUs, GPUs and TPUs.
 
-    python -m experiments.export_predictor --workdir=run --output=predictor.jaxexport
+    python -m experiments.export_predictor --workdir=run
 
-And then, in any program that has JAX:
+Then, in any program that has JAX:
 
-    predict = jax.export.deserialize(bytearray(open("predictor.jaxexport", "rb").read())).call
+    predict = jax.export.deserialize(bytearray(open("run/predictor.jaxexport", "rb").read())).call
     results = predict(features)  # <float32>[B, T, K², D], for any B
 
-predictor.jaxexport.json tells what these features are (T, fps, recipe), the classes, and the results.
+predictor.jaxexport.json describes these features (T, fps, recipe), the classes, and the results.
 """
 
 import os

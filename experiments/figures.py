@@ -4,7 +4,7 @@
     python -m experiments.figures --figure=3 --workdir=run_0 --workdir=run_1 --workdir=run_10    # λ = 0, 1, 10
     python -m experiments.figures --figure=5 --workdir=run --glimpse=3,2 waving/ben_01.mp4
     python -m experiments.figures --figure=7 --workdir=run_1                  # one clip at 6 and at 30 fps
-    python -m experiments.figures --figure=9 --workdir=run_1                  # another W, until a wrong clip is right
+    python -m experiments.figures --figure=9 --workdir=run_1                  # W optimised until a wrong clip is right
 
 Without a named clip, the figure chooses one of the split. White regions are where the model looks.
 """
@@ -31,7 +31,7 @@ def define_flags():
     flags.DEFINE_string(
         "glimpse",
         None,
-        "Figure 5: where the model shall look. row,col: a cell; row0,col0,row1,col1: the cells of a box, both corners "
+        "Figure 5: where the model looks. row,col: a cell; row0,col0,row1,col1: the cells of a box, both corners "
         "in it, all alike; x.npy: a distribution over the cells for each step of a block, [T, 49]. Row 0 is at the "
         "top.",
     )

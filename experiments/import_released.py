@@ -4,8 +4,9 @@
     python -m experiments.evaluate --workdir=run --protocol=released
     python -m experiments.import_released --workdir=run --export=model.npz
 
-Where a default is not what the model was trained with, say so: a checkpoint does not tell. The authors' HMDB-51 and
-Hollywood2 scripts have --last_n=16. data_prep.convert_released makes a features file of their data set.
+Give the flags that the model was trained with where they differ from the defaults: a checkpoint does not store them.
+The authors' HMDB-51 and Hollywood2 scripts have --last_n=16. data_prep.convert_released makes a features file of their
+data set.
 """
 
 from absl import flags
@@ -42,7 +43,7 @@ def main():
             values_of(*_OPTIONS),
         )
     else:
-        raise InputError("say either --workdir --model --features, with options if need be, or --workdir --export")
+        raise InputError("give either --workdir --model --features, with options if need be, or --workdir --export")
 
 
 def import_(model, features, workdir, options):

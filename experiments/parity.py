@@ -1,11 +1,11 @@
-"""Holds this program against recordings of the authors' own code and prints a table of the differences.
+"""Compares this program with recordings of the authors' own code and prints a table of the differences.
 
     python -m experiments.parity --golden_dir=DIR
 
 Every case in DIR is computed anew and compared: initial parameters, attention, probabilities, cost and
 gradients of the released model; its optimisers; blocks and batches of its data handler; votes and average
 precision; attention pictures; whole training runs. One line for each case and quantity, the worst of several
-arrays. Where the authors' code crashes or is wrong, the line says so, and what ours does instead. The status
+arrays. Where the authors' code crashes or is wrong, the line says so, and names what ours does instead. The status
 is 1 if any line is outside its tolerance. Takes about three minutes on two cores.
 """
 

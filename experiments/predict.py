@@ -1,7 +1,7 @@
 """Class names and probabilities for any video, block by block as it comes, and for the whole clip.
 
     python -m experiments.predict --workdir=run clip.mp4
-    python -m experiments.predict --workdir=run --overlay=films clips/
+    python -m experiments.predict --workdir=run --overlay=overlays clips/
     ffmpeg -i rtsp://… -f matroska - | python -m experiments.predict --workdir=run --json -
     python -m experiments.predict --workdir=run /dev/video0
 
@@ -25,13 +25,16 @@ def define_flags():
     )
     flags.DEFINE_integer("top", 3, "How many classes the text names.", lower_bound=1)
     flags.DEFINE_float(
-        "print_seconds", 1.0, "In the text, seconds of video from one block's line to the next; 0: all.", lower_bound=0
+        "print_seconds",
+        1.0,
+        "In the text, seconds of video from one block's line to the next; 0 prints every block.",
+        lower_bound=0,
     )
     flags.DEFINE_string(
         "overlay",
         None,
-        "Film of the clip under its attention: a file that ends in .mp4, for one clip; any other name is a folder, "
-        "which gets one film a clip.",
+        "Video with the attention overlaid: a file ending in .mp4 for one clip; any other name is a folder with one "
+        "video per clip.",
     )
     flags.DEFINE_integer(
         "stride",

@@ -1,10 +1,10 @@
-"""The whole way in a few minutes: clips, features, two models, their scores, and pictures of where one of them looks.
+"""Everything in a few minutes: clips, features, two models, their scores, and pictures of where one of them looks.
 
     python -m experiments.quickstart --workdir=quickstart
 
-Needs no download: it draws its own clips. It uses GoogLeNet where its weights are at hand or come within seconds, and
-otherwise EfficientNet-Lite0, whose weights are installed with this package. Start reading at `summary.md` in the work
-folder.
+Needs no download: it makes synthetic clips. It uses GoogLeNet if its weights are local or downloaded within seconds,
+and otherwise EfficientNet-Lite0, whose weights are installed with this package. Start reading at `summary.md` in the
+work folder.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def define_flags():
     flags.DEFINE_string("workdir", "quickstart", "Folder for everything that is made.")
     network_flags.define(
         default="auto",
-        others={"auto": "GoogLeNet where it is at hand or comes within seconds, else EfficientNet-Lite0"},
+        others={"auto": "GoogLeNet if it is local or downloaded within seconds, else EfficientNet-Lite0"},
     )
 
 

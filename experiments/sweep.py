@@ -3,16 +3,17 @@
     python -m experiments.sweep --features=features.h5 --workdir=sweep --grid=num_layers=1,2,3,4,5
     python -m experiments.sweep --features=features.h5 --workdir=sweep --grid=attention_penalty=0,1,10 --grid=fps=6,30
 
-Every point of the grid (all combinations of the values) is trained once on all folds but one, for every fold, and
-scored on that. All flags of experiments.train hold for all points, so `--flagfile=experiments/configs/ucf11.cfg` may be
-given; --folds and --seeds say what is held out and how often. A flag without effect at a point of the grid is refused.
-Leaves `sweep.md`, `.csv` and `.json`; every run behind them is a folder in `points/`, as experiments.train makes them.
+Every point of the grid (all combinations of the values) is trained once for every fold, on all other folds, and
+scored on that fold. All flags of experiments.train hold for all points, so `--flagfile=experiments/configs/ucf11.cfg`
+may be given; --folds and --seeds say what is held out and how often. A flag without effect at a point of the grid is
+refused. Leaves `sweep.md`, `.csv` and `.json`; every run behind them is a folder in `points/`, as experiments.train
+makes them.
 
 With --retrain_to_cost, the author's own protocol: the best point is trained again on everything, down to the training
 cost that it had at its best epoch.
 
 Killed at any moment, the same command resumes; what is done is not done again, also with more values, seeds or epochs.
-With --nokeep_checkpoints that is not so of epochs: more of them begin at the first one again.
+With --nokeep_checkpoints, more epochs start again at the first one.
 """
 
 from absl import flags

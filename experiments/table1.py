@@ -1,9 +1,9 @@
-"""The paper's Table 1 on any prepared data set: seven models, several seeds, and whether attention helps.
+"""The paper's Table 1 on any prepared data set: seven rows of five models, several seeds, and whether attention helps.
 
     python -m experiments.table1 --features=features.h5 --workdir=tables
 
 Rows are the softmax regression, the average- and the max-pooled LSTM, soft attention with λ = 0, 1 and 10, and the
-authors' released model; where the data set is one of the paper's, its figures stand beside ours. All flags of
+authors' released model; where the data set is one of the paper's, its numbers stand beside ours. All flags of
 experiments.train hold for all rows, so `--flagfile=experiments/configs/ucf11.cfg` may be given; --model,
 --attention_penalty and --seed are set by the table. Each seed holds another share of the training part out, or with
 --split_seed all the same one. Every run behind it is a folder in `cells/`, as experiments.train
@@ -23,7 +23,7 @@ from experiments.tables import comparison, paper_tables, table_flags
 
 def define_flags():
     table_flags.define_flags()
-    flags.DEFINE_list("rows", list(comparison.ROWS), "Which rows, by commas.")
+    flags.DEFINE_list("rows", list(comparison.ROWS), "Rows of the table, separated by commas.")
 
 
 def main():

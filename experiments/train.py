@@ -3,7 +3,7 @@
     python -m experiments.train --features=features.h5 --workdir=run
 
 Interrupted at any moment, the same command resumes from the last checkpoint and ends with the same parameters, to the
-bit. Told to stop (SIGTERM), it saves and ends with status 0.
+bit. On SIGTERM it saves and ends with status 0.
 """
 
 from absl import flags

@@ -1,7 +1,7 @@
 """The loop over the T steps of a block, batched over blocks: `time_loop`, in two forms that give the same numbers.
 
-`plain` is what one would write, `jax.vmap` of a `jax.lax.scan`. `fast` makes training on a CPU faster, in less memory.
-A step that runs in one runs in the other, see `attention_ar/README.md`.
+`plain` is `jax.vmap` of a `jax.lax.scan`. `fast` makes training on a CPU faster and takes less memory. A step that runs
+in one runs in the other, see `attention_ar/README.md`.
 """
 
 import jax
@@ -34,8 +34,8 @@ def time_loop(step, weights, states, inputs, loop: str = "auto"):
 
     Args:
       step: a function of the weights, of one block's states and of its inputs at one step. It returns the new states
-        and a tree of arrays, its outputs. In the fast loop it must multiply with weight matrices by `product(W, v)`,
-        with each of them at most once a step.
+        and a tree of arrays, its outputs. In the fast loop it must multiply by weight matrices with `product(W, v)`,
+        with each matrix at most once a step.
       weights: a tree of arrays; those of two axes are matrices.
       states: a tree of the blocks' first states, `<float>[B, d]`.
       inputs: a tree of arrays `[B, T, ...]`, some of which may be marked as `InPlace`.
@@ -46,7 +46,7 @@ def time_loop(step, weights, states, inputs, loop: str = "auto"):
 
     Raises:
       InputError: for another `loop`.
-      TypeError, ValueError: in the fast loop, where the step does something else with a weight matrix.
+      TypeError, ValueError: in the fast loop, where the step uses a weight matrix in another way.
     """
     require_loop(loop)
     name = loop_for(jax.default_backend()) if loop == "auto" else loop
@@ -54,11 +54,11 @@ def time_loop(step, weights, states, inputs, loop: str = "auto"):
 
 
 def loop_for(platform: str) -> str:
-    """Returns what "auto" is on a platform, such as "cpu": fast on a CPU, and plain elsewhere, until it is measured."""
+    """Returns the loop that "auto" takes on a platform: fast on a "cpu", and plain elsewhere, as yet unmeasured."""
     return "fast" if platform == "cpu" else "plain"
 
 
 def require_loop(loop: str):
-    """Raises an InputError unless `loop` is one that `time_loop` knows."""
+    """Raises an InputError unless `loop` is a value that `time_loop` accepts."""
     if loop not in ("auto", *LOOPS):
         raise InputError(f"time_loop={loop!r}: must be auto, plain or fast")

@@ -7,9 +7,9 @@ It differs from the plain loop in four ways.
 * States are [d, B] in the loop, so that the weights stand on the left: Wᵀ v in the forward pass and W dz in the
   backward pass, each from a copy of W whose rows are contiguous. XLA's matrix products are faster this way around.
 * Features are read where they are, in [B, T, K², D]. The plain loop copies them to [T, B, K², D] first (`LoopInput`).
-* Inputs whose gradient nobody wants have none: a step of the backward pass does not touch the features' gradient.
+* Gradients are computed only for inputs that need them; a backward step skips the features.
 
-Both loops save the same results of a step for the backward pass and compute the rest again
+Both loops save the same results of a step for the backward pass and recompute the rest
 (`shared.saved_for_backward`). A training step at the paper's size, with 64 blocks on one core of a CPU, takes 1.3 times
 as long with the plain loop, and 547 MB of temporaries instead of 209. `attention_ar/README.md` has the details.
 """
@@ -38,16 +38,16 @@ def fast_loop(step, weights, states, inputs):
     return _fast_loop(flat_step, in_place, flat_weights, states, flat_inputs)
 
 
-# --- What a step gets in the place of arrays --------------------------------------------------------------------------
+# --- What a step gets instead of arrays ------------------------------------------------------------------------------
 
 
 class LoopMatrix(np.lib.mixins.NDArrayOperatorsMixin):
-    """A weight matrix in a step of the fast loop. `product(W, v)` is all that can be done with it, once.
+    """A weight matrix in a step of the fast loop. It supports only `product(W, v)`, once per step.
 
     The gradient of W is Σ_t v_t dz_tᵀ, where dz_t is the gradient of z_t = Wᵀ v_t. The product saves v_t. For dz_t
     there is the `slot`: an input of the product whose value is not used, and whose gradient is defined to be dz_t. The
-    gradients of the slots of all steps are what autodiff returns, stacked. W itself has no gradient in a step; were it
-    an array there, its gradient would silently be lost.
+    gradients of the slots of all steps are what autodiff returns, stacked. W itself has no gradient in a step; if it
+    were an array there, its gradient would silently be lost.
 
     Args:
       W: `<float>[num_in, num_out]`.
@@ -77,8 +77,8 @@ class LoopMatrix(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _no_array(self, *_, **__):
         raise TypeError(
-            f"a weight matrix of shape {list(self.shape)} is no array in a step of the fast time loop, and would lose "
-            "its gradient as one; use product(W, v) for W.T @ v, or time_loop='plain'"
+            f"a weight matrix of shape {list(self.shape)}: the fast time loop supports only product(W, v), i.e. "
+            "W.T @ v; else use time_loop='plain'"
         )
 
     __jax_array__ = __array__ = __array_ufunc__ = __getitem__ = __len__ = __iter__ = _no_array
@@ -101,7 +101,7 @@ def _multiply_forward(W, W_T, slot, v):
 
 def _multiply_backward(W, dz):
     dz = dz.astype(W.dtype)
-    # Without the barrier, XLA turns the product around, and with it the layout.
+    # Without the barrier, XLA transposes the product, and with it the layout.
     dv = jax.lax.optimization_barrier(multiply(W, dz))
     return None, None, dz, dv.astype(W.dtype)
 
@@ -121,14 +121,14 @@ _with_gradient_in_slot.defvjp(lambda array, slot: (array, None), lambda _, d: (N
 class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
     """The matrix X_t of an input marked `InPlace`, in a step of the fast loop. It stays in the array of all steps.
 
-    `product(X_t, v)` reads it where it is. Everything else, such as `X_t @ u` or `X_t.mean(axis=0)`, makes an array of
-    it; where a function of jax.numpy refuses it, write `jnp.asarray(X_t)`. It has no gradient: where one is wanted, a
+    `product(X_t, v)` reads it in place. Everything else, such as `X_t @ u` or `X_t.mean(axis=0)`, makes an array of
+    it; where a function of jax.numpy refuses it, write `jnp.asarray(X_t)`. It has no gradient: if one is needed, a
     step gets an array.
 
     Args:
       X: the matrices of all steps, `<float>[T, n, m]`.
       t: the step.
-      dtype: the type in which it is used; by default its own.
+      dtype: in which it is used; by default its own.
     """
 
     def __init__(self, X, t, dtype=None):
@@ -262,7 +262,7 @@ def _unroll(step, in_place, weights, transposed, states, inputs, slots, inputs_s
 
 
 def _forward(step, in_place, weights, states, inputs):
-    """The loop, and its backward pass as a function. Inputs have gradients only if they are asked for."""
+    """The loop, and its backward pass as a function. Inputs have gradients only if they are requested."""
     wanted = [array.perturbed and jnp.issubdtype(array.value.dtype, jnp.floating) for array in inputs]
     weights, states, inputs = jax.tree.map(
         lambda primal: primal.value, (weights, states, inputs), is_leaf=lambda node: hasattr(node, "perturbed")

@@ -11,7 +11,7 @@ from attention_ar.products import accumulator
 def plain_loop(step, weights, states, inputs):
     """Runs `step` over the T steps of a batch of blocks. See `attention_ar.loop.time_loop`."""
     dtypes = jax.tree.map(lambda weight: weight.dtype, weights)
-    # Autodiff adds a weight's gradients step by step, in the weight's type: bfloat16 would be too coarse.
+    # Autodiff adds a weight's gradients step by step, in the weight's dtype: bfloat16 would be too coarse.
     weights = jax.tree.map(lambda weight: weight.astype(accumulator(weight.dtype)), weights)
 
     @functools.partial(jax.checkpoint, policy=saved_for_backward, prevent_cse=False)

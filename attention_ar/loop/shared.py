@@ -7,11 +7,11 @@ import jax
 
 @dataclass(frozen=True)
 class InPlace:
-    """Marks an input of a `time_loop`, `<float>[B, T, n, m]`, of which a step multiplies the matrix of its frame.
+    """Marks a `time_loop` input `[B, T, n, m]`: step t multiplies by its n×m matrix of frame t.
 
     In the plain loop, the mark has no effect. The fast loop does not copy the array: its steps get a
-    `fast.LoopInput`, which `product` reads in place and which is an array for everything else. Where the
-    gradient of the array is wanted, they get an array.
+    `fast.LoopInput`, which `product` reads in place and which behaves as an array otherwise. If the gradient of the
+    array is needed, they get an array.
     """
 
     array: jax.Array
@@ -23,10 +23,10 @@ def is_marked(node) -> bool:
 
 
 def saved_for_backward(primitive, *arrays, **_) -> bool:
-    """The policy of `jax.checkpoint` on a step: True for results that are saved; all others are computed again.
+    """The policy of `jax.checkpoint` on a step: True for results that are saved; all others are recomputed.
 
-    Saved are matrix products, and σ and tanh, whose derivatives are functions of their values: of an LSTM the gates
-    are saved, and not the sums under them. Larger arrays than a vector a block, such as the tanh of all cells in the
-    released model, are computed again.
+    Matrix products are saved, and so are σ and tanh, whose derivatives are functions of their values: of an LSTM, the
+    gates are saved and their pre-activations are not. Arrays larger than one vector per block, such as the tanh of all
+    cells in the released model, are recomputed.
     """
     return primitive.name == "dot_general" or (primitive.name in ("logistic", "tanh") and arrays[0].ndim <= 2)

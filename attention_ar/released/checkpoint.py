@@ -1,8 +1,8 @@
 """The authors' checkpoints `model.npz`: one array a parameter, under the names of `layout`.
 
 Nothing is unpickled. The program keeps its options beside the checkpoint in a pickled file; here they are
-read off the arrays' names and shapes, and those that leave no trace there (use_dropout, temperature_inverse,
-last_n, multi_label) are the caller's to give.
+inferred from the arrays' names and shapes. The caller gives those that cannot be inferred (use_dropout,
+temperature_inverse, last_n, multi_label).
 """
 
 import re
@@ -20,7 +20,7 @@ from attention_ar.released.module import ReleasedAttentionLSTM
 from attention_ar.whole_file import whole_file
 
 LEFT_ALONE = ("zipped_params", "history_errs", "train_err", "valid_err", "test_err")
-"""Members that are no parameters. The first is pickled; the plain arrays beside it hold the same."""
+"""Members that are not parameters. The first is pickled; the plain arrays beside it hold the same."""
 
 
 def read_model(path, **options):
@@ -28,7 +28,7 @@ def read_model(path, **options):
 
     Args:
       path: the .npz file.
-      **options: attributes of the model: those that the file does not tell, and any that shall be checked
+      **options: attributes of the model: those that the file does not contain, and any to be checked
           against it.
 
     Returns:

@@ -10,7 +10,7 @@ from attention_ar.released.model import sigmoid
 
 
 def block_predictions(logits, last_n: int, multi_label: bool):
-    """Predicts a block from its last steps; the mask has no part in it.
+    """Predicts a block from its last steps; the mask has no effect.
 
     Args:
       logits: `<float>[B, T, C]`.

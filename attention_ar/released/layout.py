@@ -1,6 +1,6 @@
 """Names, shapes and initial values of the released model's parameters: one flat dict, as in the authors' files.
 
-Sizes: D feature maps (their `ctx_dim`), d LSTM state (`dim`), O hidden layer of the classifier (`dim_out`), C classes
+Sizes: D channels (their `ctx_dim`), d LSTM state (`dim`), O hidden layer of the classifier (`dim_out`), C classes
 (`n_actions`). `4d` stands for the four gates side by side.
 """
 
@@ -11,7 +11,7 @@ from attention_ar import initializers
 
 
 def axes(n_layers_att=1, n_layers_out=1, n_layers_init=1, ctx2out=False, selector=False) -> dict[str, tuple[str, ...]]:
-    """Returns which size each axis of each parameter has, in the order in which the authors make the parameters.
+    """Returns which size each axis of each parameter has, in the order of the authors' program.
 
     Args:
       n_layers_att, n_layers_out, n_layers_init, ctx2out, selector: see `ReleasedAttentionLSTM`.
@@ -54,7 +54,7 @@ def initial(key, name: str, shape: tuple[int, ...], dtype) -> jax.Array:
     """Draws one parameter as the authors do.
 
     Square matrices are orthogonal and all others N(0, 0.01²), each gate's block being a matrix of its own.
-    `decoder_Wc_att` is Gaussian although it is square. Whatever is no matrix is 0.
+    `decoder_Wc_att` is Gaussian although it is square. Everything that is not a matrix is 0.
     """
     if len(shape) < 2:
         return jnp.zeros(shape, dtype)

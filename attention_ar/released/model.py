@@ -50,7 +50,7 @@ def first_state(params, X, masks):
     Args:
       params: see the module.
       X: feature cubes, `<float>[T, K², D]`.
-      masks: what dropout leaves of each ReLU layer, see `dropout_masks`.
+      masks: dropout's factors on each ReLU layer, see `dropout_masks`.
 
     Returns:
       c_0 and h_0, each `<float>[d]`, within (−1, 1).
@@ -94,7 +94,7 @@ def location_softmax(params, A_t, h, temperature_inverse):
 
 
 def selector_gate(params, h):
-    """σ(W_sel h_{t-1} + b_sel), `<float>[]`: how much of the attended input the LSTM gets to see."""
+    """σ(W_sel h_{t-1} + b_sel), `<float>[]`: the factor on the attended input."""
     return sigmoid(product(params["decoder_W_sel"], h)[0] + params["decoder_b_sel"])
 
 
@@ -164,7 +164,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
     if glimpse is None:
         # A vector, and in float32: its products are the scores under the softmax.
         weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
-        where = project_cells(params, X)  # For all blocks at once: then the weights' gradient is one product, too.
+        where = project_cells(params, X)  # For all blocks at once, so that the weights' gradient is one product, too.
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
         where = glimpse

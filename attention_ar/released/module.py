@@ -19,7 +19,7 @@ class ReleasedAttentionLSTM(nn.Module):
     """The model of the authors' released program. Its defaults are those of their UCF-11 script.
 
     Differs from `SoftAttentionLSTM`, which is the paper's: one LSTM layer; the location softmax is a
-    perceptron over the features of the frame and h_{t-1}; dropout is not inverted and spares x_t. See
+    perceptron over the features of the frame and h_{t-1}; dropout is not inverted and does not act on x_t. See
     `released.model` for the equations. Example:
 
         >>> import jax, jax.numpy as jnp
@@ -83,7 +83,7 @@ class ReleasedAttentionLSTM(nn.Module):
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks
             follow; by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
           mask: 1, or 0 at the steps that leave the state as it is, `<float>[B, T]`; by default all 1.
-          dropout_masks: what dropout shall leave, as `released.model.dropout_masks` makes it, every array
+          dropout_masks: dropout's factors, as `released.model.dropout_masks` makes them, every array
             with a leading B; for replaying a recorded run.
           glimpse: l_t in place of the location softmax's, see `SoftAttentionLSTM`.
 

@@ -85,7 +85,7 @@ class ReleasedObjective(PaperObjective):
           out: the model's named intermediates, of which `attention` is used.
           labels: see `cross_entropy`.
           weight: 1 for a block, 0 for padding, `<float>[B]`. The program counts its padding with zeros in the
-            second term, where it adds a constant; with weight 0 it has no part.
+            second term, where it adds a constant; with weight 0 it has no effect.
           axis_name: that of `jax.pmap`, if this runs in it.
           mask: 1, or 0 at the steps that do not count, `<float>[B, T]`.
         """

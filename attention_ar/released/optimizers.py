@@ -54,7 +54,7 @@ def released_adam() -> optax.GradientTransformation:
     References:
       Kingma and Ba, Adam: A Method for Stochastic Optimization, 2014, https://arxiv.org/abs/1412.6980
 
-    Warning: this is for repeating what the released program did. It is not Adam.
+    Warning: this reproduces the released program. It is not Adam.
     """
 
     def init(params):
@@ -104,4 +104,4 @@ OPTIMIZERS = {
     "adadelta": lambda learning_rate: released_adadelta(),
     "sgd": released_sgd,
 }
-"""By the program's names, functions of the learning rate, which as there only `sgd` heeds."""
+"""By the program's names, functions of the learning rate, which only `sgd` uses, as there."""

@@ -1,4 +1,4 @@
-"""Checkpoints: the latest and the best, written atomically by Orbax while training goes on."""
+"""Checkpoints: the latest and the best, written atomically by Orbax while training continues."""
 
 import contextlib
 import math
@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from attention_ar.errors import InputError, writing
+from attention_ar.errors import InputError, one_line, writing
 from attention_ar.whole_file import whole_file
 
 _REMOVED = "removed"
@@ -22,12 +22,13 @@ _PLAIN_PATH = re.compile(r"[\w./ +=@-]*", re.ASCII)
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run: the latest, and the one of the best score, which may be older.
 
-    A checkpoint has three parts: `params`, `training` (the rest of the TrainState), and `about`, a JSON object that
-    says what the parameters are. What a killed process has half written, or half removed, is not a checkpoint.
+    A checkpoint has three parts: `params`, `training` (the rest of the TrainState), and the metadata (`about` on
+    disk), a JSON object that says what the parameters are. What a killed process wrote or removed only in part is not a
+    checkpoint.
     """
 
     def __init__(self, directory, create: bool = True):
-        """Opens the folder `directory`; where it is missing, it is made if `create`, else refused."""
+        """Opens the folder `directory`. If it is missing, it is created with `create`, else refused."""
         self.directory, self._writes = os.path.abspath(directory), create
         if not create and not os.path.isdir(self.directory):
             raise InputError(f"{self.directory}: no checkpoints here; train first, or name another --workdir")
@@ -38,7 +39,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             best_fn=_rank,
             create=create,
             cleanup_tmp_directories=create,
-            todelete_subdir=_REMOVED,  # One rename, then it is no checkpoint any more.
+            todelete_subdir=_REMOVED,  # After this rename it is no longer a checkpoint.
         )
         handlers = {
             "params": ocp.StandardCheckpointHandler(),
@@ -48,9 +49,9 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._manager = ocp.CheckpointManager(path, options=options, item_handlers=handlers)
 
     def _plain_path(self) -> str:
-        """Returns a path of the folder that Orbax and TensorStore read as it is.
+        """Returns a path of the folder that Orbax and TensorStore read literally.
 
-        They take brackets for a pattern, a backslash for a slash and a colon for the end of a scheme. A folder whose
+        They read brackets as a pattern, a backslash for a slash and a colon for the end of a scheme. A folder whose
         path holds such a character is given to them as a link in a temporary folder.
         """
         self._link = None
@@ -75,8 +76,8 @@ class Checkpoints(contextlib.AbstractContextManager):
                 self._link.cleanup()
         self._remove_for_good()
 
-    def save(self, state, about: dict, score: float = -math.inf, loss: float = math.inf):
-        """Saves `state` under its step, or under the next free number, in the background.
+    def save(self, state, metadata: dict, score: float = -math.inf, loss: float = math.inf):
+        """Saves `state` and its metadata under the step, or under the next free number, in the background.
 
         The best checkpoint is that of the highest `score`, among equals the one of the lowest `loss`, then the latest.
 
@@ -89,7 +90,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         parts = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
-            about=ocp.args.JsonSave(about),
+            about=ocp.args.JsonSave(metadata),
         )
         self.wait()
         self._remove_for_good()
@@ -107,7 +108,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def _not_written(self, error) -> InputError:
         said = str(error).replace(self._link.name, os.path.dirname(self.directory)) if self._link else str(error)
-        reason = " ".join(said.split())[:300] or type(error).__name__
+        reason = one_line(said or type(error).__name__)
         return InputError(
             f"{self.directory}: a checkpoint could not be written ({reason}); make room or another --workdir; the same "
             f"command resumes from {self.last_whole()}"
@@ -118,7 +119,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         return last_whole(self.directory)
 
     def _remove_for_good(self):
-        """Removes old checkpoints, whose names are gone already; not while Orbax may be adding to them."""
+        """Removes old checkpoints, which are renamed already; not while Orbax may be writing to them."""
         removed = os.path.join(self.directory, _REMOVED)
         if self._writes and jax.process_index() == 0 and os.path.isdir(removed):
             shutil.rmtree(removed, ignore_errors=True)
@@ -135,8 +136,8 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise InputError(f"{self.directory}: holds no checkpoint; train first")
         return step
 
-    def about(self, which: str = "latest") -> dict:
-        """Returns what was saved as `about`."""
+    def metadata(self, which: str = "latest") -> dict:
+        """Returns the metadata that was saved."""
         step = self._existing_step(which)
         return self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
 
@@ -178,7 +179,7 @@ def _rank(metrics):
 
 
 def _abstract(tree):
-    """Shapes and types alone; arrays that have a sharding keep it."""
+    """Shapes and dtypes only; arrays that have a sharding keep it."""
     return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
 
 

@@ -1,4 +1,4 @@
-"""A table of features on the device, of which a batch has row numbers only."""
+"""A table of features on the device; a batch has only row numbers."""
 
 
 def look_up(batch, dtype):

@@ -1,7 +1,7 @@
 """Where a step runs: over a mesh of one or more devices, or through `jax.pmap`.
 
 Both give the same numbers, on however many devices: sums are over the blocks of the whole batch, and a block's dropout
-masks follow from its index in the whole batch. A batch is sharded along its first axis, and each process brings its
+masks follow from its index in the whole batch. A batch is sharded along its first axis, and each process provides its
 local shard. Parameters, optimiser state and a table of features are replicated: each device has them all.
 """
 
@@ -20,7 +20,7 @@ class OverMesh:
     """`jax.jit` over a mesh of devices, of all processes.
 
     Attributes:
-      devices: of the mesh; by default all there are.
+      devices: of the mesh; by default all.
       num_devices: over how many devices a batch is sharded.
       sharded: the sharding of a batch, along its first axis.
       replicated: the sharding of what every device has.
@@ -46,7 +46,7 @@ class OverMesh:
         def step(state, batch):
             return train_step(state, self._look_up(batch, dtype), **parts)
 
-        # A batch stays where `put` has put it.
+        # A batch keeps the placement of `put`.
         return jax.jit(step, in_shardings=(self.replicated, None), out_shardings=self.replicated, donate_argnums=0)
 
     def compile_eval_step(self, dtype=np.float32, **parts):
@@ -58,7 +58,7 @@ class OverMesh:
         return jax.jit(step, in_shardings=(self.replicated, None), out_shardings=self.replicated)
 
     def _look_up(self, batch, dtype):
-        """`feature_table.look_up` on every device by itself: each takes the rows of its own blocks."""
+        """`feature_table.look_up` on each device separately: each takes the rows of its own blocks."""
         if "rows" not in batch:
             return batch
         specs = {name: PartitionSpec() if name == "table" else PartitionSpec(AXIS) for name in batch}
@@ -68,12 +68,12 @@ class OverMesh:
         return on_one_device(batch)
 
     def local_shard(self, batch_size: int) -> slice:
-        """Returns which blocks of a batch this process brings."""
+        """Returns which blocks of a batch this process provides."""
         index, count = jax.process_index(), jax.process_count()
         return slice(index * batch_size // count, (index + 1) * batch_size // count)
 
     def put(self, batch: dict) -> dict:
-        """Brings this process's local shard of a batch to its devices.
+        """Copies this process's local shard of a batch to its devices.
 
         Args:
           batch: a dict of arrays; a `table` among them is on the devices already.
@@ -127,7 +127,7 @@ class Pmap(OverMesh):
         def step(state, batch):
             return train_step(state, look_up(batch, dtype), axis_name=AXIS, **parts)
 
-        tables = {}  # The last table, and the same by device: it is large, and comes with every batch.
+        tables = {}  # The last table, and its copies by device: it is large, and part of every batch.
 
         def by_device(name, array):
             if name != "table":
@@ -149,7 +149,7 @@ class Pmap(OverMesh):
         return run
 
     def _by_device(self, array):
-        """What each device has of an array, as `[devices, ...]`; it stays on its device, in a copy."""
+        """Each device's part of an array, as `[devices, ...]`, in a copy on the same device."""
         shards = sorted(array.addressable_shards, key=lambda shard: self.devices.index(shard.device))
         parts = [shard.data[None] for shard in shards]
         shape = (self.num_devices, *parts[0].shape[1:])
@@ -157,11 +157,11 @@ class Pmap(OverMesh):
 
 
 def choose(name: str, devices=None) -> OverMesh:
-    """Returns the way of running that `--parallel` names.
+    """Returns the parallelism that `--parallel` names.
 
     Args:
       name: "auto", a mesh of all devices; "jit", a mesh of the first one alone; or "pmap".
-      devices: which devices there are; by default those of JAX.
+      devices: to run on; by default those of JAX.
 
     Raises:
       InputError: for another name, and for "jit" with several processes.

@@ -9,7 +9,7 @@ from attention_ar.attention_health import attention_health
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything that training changes.
+    """The state of training.
 
     Attributes:
       step: number of updates done, `<int32>[]`.
@@ -29,7 +29,7 @@ def create_train_state(model, optimizer, key, x) -> TrainState:
       model: a Flax module of this package.
       optimizer: an optax.GradientTransformation.
       key: a PRNG key, for the initial weights.
-      x: features of any batch, for their shape and type, `<float>[B, T, K², D]`.
+      x: features of any batch, for their shape and dtype, `<float>[B, T, K², D]`.
     """
     params = model.init(key, x)["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
@@ -107,7 +107,7 @@ def eval_step(params, batch, *, model, objective, keep=None):
       params: the model's parameters.
       batch: see `predict`; `labels` `<float>[B, C]` if they are known.
       model, objective: see `train_step`.
-      keep: the names of the wanted results; None is all. The others are not computed.
+      keep: the names of the results to return; None is all. The others are not computed.
 
     Returns:
       A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`; for a batch with labels `cross_entropy`

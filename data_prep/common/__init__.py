@@ -1,1 +1,1 @@
-"""What every room here uses: how programs start and end, files, progress."""
+"""What every folder here uses: how programs start and end, files, progress."""

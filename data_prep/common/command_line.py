@@ -11,27 +11,28 @@ from collections.abc import Collection, Sequence
 
 from absl import app, flags, logging
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `run`.
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKETS = {"gs", "s3", "az", "abfs"}
-_MARK = "\ufeff"  # with which Windows begins a text
+_MARK = "\ufeff"  # Windows writes it at the beginning of a text
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collection[str] = ("features",)):
     """Defines and parses the flags, runs `main` and turns bad input into one line and status 1.
 
-    Flags are defined here, when a program runs, and not when it is imported: several can be imported side by side.
-    `~` at the beginning of a flag's text or of an argument is the user's home, as in a shell. What the terminal cannot
-    show is written as \\u…. Where nobody reads on, as in `… | head`, the program ends with the status of SIGPIPE.
+    Flags are defined here, when a program runs, and not on import, so that several programs can be imported.
+    `~` at the beginning of a flag's text or of an argument is the user's home folder, as in a shell. Characters that
+    the terminal cannot show are written as \\u…. If the reader closes the pipe (`… | head`), the program exits with
+    SIGPIPE's status.
 
     Args:
       main: what the program does; returns the exit status, None meaning 0.
       define_flags: a function without arguments.
-      takes_arguments: whether `main` is given the list of the arguments that are no flags. Else it is given nothing,
+      takes_arguments: whether `main` takes the list of the arguments that are not flags. Otherwise it takes nothing,
         and such arguments are refused.
       on_buckets: names of flags that may be the address of a bucket, gs://….
     """
@@ -42,7 +43,7 @@ def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collectio
 
     def guarded(argv):
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # Below it, the libraries tell of every file they touch.
+            logging.set_verbosity(logging.WARNING)  # Below it, the libraries log every file they touch.
         try:
             arguments = [os.path.expanduser(argument) for argument in argv[1:]]
             _check_texts(arguments, on_buckets)
@@ -57,14 +58,14 @@ def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collectio
         except BrokenPipeError:
             if not _nobody_reads():
                 raise
-            return 128 + 13  # as a shell has it of a program that SIGPIPE has ended
+            return 128 + 13  # as a shell reports a program that SIGPIPE ended
         except OSError as error:
             if error.filename is None and error.errno not in _NO_ROOM:
                 raise
             what = error.filename or "what the program prints, or a file, could not be written"
             return _end_now(f"{what}: {error.strerror}")
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from what is saved", file=sys.stderr)
+            print("interrupted; run the same command to resume", file=sys.stderr)
             return 130
         except (RuntimeError, AssertionError):
             if fault := _device_fault():
@@ -75,11 +76,13 @@ def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collectio
 
 
 def _check_texts(arguments: Sequence[str], on_buckets: Collection[str]):
-    """Expands `~` in flags and refuses addresses where only files will do."""
+    """Expands `~` in flags; refuses empty ones, and addresses where only files will do."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if not flag.present or name.endswith("address"):
             continue
+        if flag.value in ("", []) and flag.default not in ("", []):  # as of an unset variable of a shell
+            raise InputError(f"--{name}=: is empty; give it a value, or leave it out")
         if isinstance(flag.value, str):
             flag.value = os.path.expanduser(flag.value)
         elif isinstance(flag.value, list) and all(isinstance(text, str) for text in flag.value):
@@ -99,15 +102,15 @@ def _refuse_address(text, what: str, may_be_on_bucket: bool):
 
 
 def _nobody_reads() -> bool:
-    """Whether the standard output or error is a pipe that the other end has closed; it is then let go."""
+    """Whether the standard output or error is a pipe that the other end has closed. It is redirected then."""
     return any([_let_go(stream) for stream in (sys.stdout, sys.stderr) if stream])
 
 
 def _let_go(stream) -> bool:
-    """Sends what waits to be printed, and never will be, to nowhere. Returns whether the other end is closed."""
+    """Redirects output that can no longer be written to /dev/null. Returns whether the other end is closed."""
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # None of the system's, as in a notebook.
+    except (OSError, ValueError):  # Not a file of the system, as in a notebook.
         return False
     poll = select.poll()
     poll.register(number, 0)
@@ -130,9 +133,9 @@ def _device_fault() -> str | None:
     try:
         sys.modules["jax"].devices()
     except Exception as error:
-        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+        reason = one_line(error).partition(" (set JAX_PLATFORMS")[0]
         said = f" ({reason})" if reason else ""
-        return f"{name}={os.environ[name]}: JAX finds no such device here{said}; unset it, or say cpu"
+        return f"{name}={os.environ[name]}: JAX finds no such device here{said}; unset it, or set it to cpu"
 
 
 def printable(text: str) -> str:
@@ -141,11 +144,11 @@ def printable(text: str) -> str:
 
 
 def _end_now(message: str) -> int:
-    """Says what is wrong, and ends the program even if a library's thread waits for what will never come.
+    """Prints the error and exits, even if a library thread is blocked.
 
-    Such a thread is one whose write has failed.
+    Such a thread is, for example, one whose write has failed.
     """
-    with contextlib.suppress(OSError):  # Nobody hears it.
+    with contextlib.suppress(OSError):  # The standard error is closed.
         print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     _nobody_reads()
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
@@ -155,7 +158,7 @@ def _end_now(message: str) -> int:
 
 def _parse(argv):
     try:
-        # The files of flags now, for a byte order mark at their beginning.
+        # Reads flag files now, to remove a byte order mark at their beginning.
         read = flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
         unmarked = [text.removeprefix(_MARK) for text in read]
         told = [new for old, new in zip(read, unmarked, strict=True) if new == old or not _is_comment(new)]

@@ -30,7 +30,7 @@ def write_csv(path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns the lines of a Markdown table; a "|" or a line's end within a cell is no longer one."""
+    """Returns the lines of a Markdown table; a "|" or a line break within a field is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Walks through folders whose names come from outside."""
+"""Walks through folders whose names are untrusted."""
 
 import os
 from pathlib import PurePosixPath
@@ -8,19 +8,19 @@ from absl import logging
 from attention_ar.errors import InputError
 from data_prep.common.command_line import printable
 
-MOST_REPEATED = 10_000  # visits to folders that another path has led to before
+MOST_REPEATED = 10_000  # visits to folders that were visited by another path before
 
 
 def walk(folder, check_names: bool = True) -> list[PurePosixPath]:
     """Returns the paths, relative to `folder`, of all files below it, sorted.
 
-    Links to folders are followed, but not into a folder that the path to them goes through already: no walk goes round
-    in circles. Left out are hidden files and folders: `._clip.avi` is what another system remembers of `clip.avi`. What
-    cannot be read is left out too, and a warning says so.
+    Links to folders are followed, but not into a folder that the path to them already contains: no walk is endless.
+    Hidden files and folders are ignored: `._clip.avi` is another system's metadata of `clip.avi`. What cannot be read
+    is ignored, too, with a warning.
 
     Raises:
-      InputError: for a name that is not UTF-8, which no program here could print or store, with `check_names`; and for
-        links that lead to the same folders again and again, more than `MOST_REPEATED` times in all.
+      InputError: with `check_names`, for a name that is not UTF-8, which no program here could print or store; and for
+        links that lead to the same folders more than `MOST_REPEATED` times in all.
     """
     folder = os.path.abspath(folder)
     found: list[PurePosixPath] = []
@@ -49,7 +49,7 @@ def walk(folder, check_names: bool = True) -> list[PurePosixPath]:
                     else:
                         found.append(relative / entry.name)
         except OSError as error:
-            logging.warning("%s: cannot be read (%s); what lies in it is left out", printable(place), error.strerror)
+            logging.warning("%s: cannot be read (%s); its contents are ignored", printable(place), error.strerror)
     for path in found if check_names else ():
         check_name(path, f"{folder}: the file")
     return sorted(found)

@@ -14,9 +14,9 @@ class _End:
 
 
 def map_ahead(function: Callable, items: Generator, *, workers: int) -> Iterator:
-    """Yields what `map(function, items)` would, in that order, each result as soon as it and those before are there.
+    """Yields what `map(function, items)` would, in that order, each result when it and those before it are available.
 
-    Meanwhile a thread reads on in `items`, and `workers` threads are at work on the next ones, of which at most
+    Meanwhile a thread reads ahead in `items`, and `workers` threads process the next ones, of which at most
     2 · `workers` are waiting or done: memory stays bounded. An exception of `items` or of `function` is raised where
     the plain loop would raise it. However it ends, `items` is closed, by the thread that reads it.
     """

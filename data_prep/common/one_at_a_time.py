@@ -1,8 +1,8 @@
-"""One program at a time: a lock file that names its owner, and outlives neither its owner nor a crash.
+"""One program at a time: a lock file that names its owner and does not outlive it, even after a crash.
 
-No locks of the file system are used, which some network file systems do not have. The file names the machine, the
-process and when that began. On the same machine the process table says whether the owner lives. On another machine,
-or in another container, the owner's heartbeat does: a number in the file that grows.
+It uses no file system locks, which some network file systems lack. The file names the machine, the process and its
+start time. On the same machine, the process table shows whether the owner is alive. On another machine, or in another
+container, the owner's heartbeat shows it: a number in the file that grows.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ def one_at_a_time(lock, what: str, *, wait: bool = False) -> Iterator[None]:
     Args:
       lock: path of the lock file. Its folder is made where it is missing, and removed again if it stays empty.
       what: the owner holds the lock for, for example "training".
-      wait: wait until the other owner is done, instead of the refusal.
+      wait: wait until the other owner is done, instead of raising an error.
 
     Raises:
-      InputError: another program holds it, and lives; or the file cannot be written.
+      InputError: another living program holds it, or the file cannot be written.
     """
     lock = Path(os.path.abspath(lock))
     made = not lock.parent.exists()
@@ -101,12 +101,12 @@ def _remove_dead(lock: Path, dead: dict | None):
         return
     if _read(aside)[1] == dead:
         aside.unlink()
-    else:  # Another process was faster, and this is its own.
+    else:  # Another process was faster; this is its file.
         os.rename(aside, lock)
 
 
 def _read(lock: Path) -> tuple[int, dict | None]:
-    """Returns the number of heartbeats and the owner; -1 and None where the file says nothing."""
+    """Returns the number of heartbeats and the owner; -1 and None if the file does not contain them."""
     try:
         text = lock.read_text(encoding="utf-8")
         beats, owner = int(text[:_BEATS_AT]), json.loads(text[_BEATS_AT:])
@@ -149,7 +149,7 @@ def _began(process: psutil.Process) -> float:
 
 
 def _machine() -> str:
-    """Names what a process number is unique in: this start of this machine, and the container."""
+    """Names the scope in which a process number is unique: this boot of this machine, and the container."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]

@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, and elsewhere a line now and then."""
+"""Progress of a long job: a bar on a terminal, and elsewhere a line now and then."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ _FIRST_MINUTE, _LINE_SECONDS = 4.0, 30.0  # from line to line: a short job tells
 
 
 class Progress:
-    """Shows what is done of `total`, the rate, and the time left. Used as a context manager.
+    """Shows how much of `total` is done, the rate, and the time left. Used as a context manager.
 
     Args:
       total: how much there is to do; an estimate is enough.
       done: how much was done before; it does not count for the rate.
-      unit: of what, in the singular.
+      unit: its name, in the singular.
     """
 
     def __init__(self, total: int, done: int, unit: str):
@@ -31,6 +31,8 @@ class Progress:
         self._bar.close()
 
     def advance(self, count: int):
+        if not count:
+            return  # And there may be no rate yet.
         self._done += count
         self._bar.update(count)
         now = time.monotonic()

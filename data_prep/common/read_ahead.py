@@ -1,4 +1,4 @@
-"""Producing in threads what is consumed in order."""
+"""Items produced in threads and consumed in order."""
 
 import itertools
 import queue

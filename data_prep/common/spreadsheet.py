@@ -1,4 +1,4 @@
-"""Tables as text, as people and their spreadsheets write them: whatever has one reading is read."""
+"""Tables as text, as people and spreadsheets write them: every unambiguous form is read."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ _ENCODINGS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_BLANK = "\ufeff\u200b"  # beside what `str.strip` takes for blank
+_BLANK = "\ufeff\u200b"  # besides the characters that `str.strip` removes
 _SAVE_AS = 'save it as "CSV UTF-8"'
 
 
@@ -53,9 +53,9 @@ class Table:
 def read_table(path, known: Sequence[str], required: Sequence[str], others: bool = False) -> Table:
     """Reads a table whose first line names its columns.
 
-    Between the fields stand commas, semicolons or tabs; the text is UTF-8, or UTF-16 or UTF-32 that says so or cannot
-    be anything else. Blanks around fields, empty lines, empty columns at the end and the case of the columns' names do
-    not count.
+    Commas, semicolons or tabs separate the fields. The text is UTF-8, or UTF-16 or UTF-32 with a byte order mark or
+    where nothing else is possible. Blanks around fields, empty lines, empty columns at the end, the case of the
+    columns' names and a line that repeats them are ignored.
 
     Args:
       path: of the file.
@@ -82,7 +82,10 @@ def read_table(path, known: Sequence[str], required: Sequence[str], others: bool
         raise InputError(f"{path} line {reader.line_num + skipped}: not readable as a table ({error})") from None
     if not lines:
         raise InputError(f"{path}: is empty; its first line must be {','.join(known)}")
-    columns, rows = [name.casefold() for name in lines[0][1]], lines[1:]
+    columns, rows = [name.casefold() for name in lines[0][1]], []
+    for where, fields in lines[1:]:
+        if [field.casefold() for field in fields] != columns:  # There again: tables were joined end to end.
+            rows.append((where, fields))
     while columns and not columns[-1] and not any(len(f) >= len(columns) and f[len(columns) - 1] for _, f in rows):
         columns.pop()
     _check_columns(path, columns, columns if others else known, required)
@@ -123,7 +126,7 @@ def _separator(text: str, known) -> str:
     def num_known(separator):
         return sum(_stripped(name).strip('"').casefold() in known for name in first.split(separator))
 
-    return max(_SEPARATORS, key=num_known)  # Commas where it is all the same.
+    return max(_SEPARATORS, key=num_known)  # Commas on a tie.
 
 
 def _stripped(text: str) -> str:
@@ -142,7 +145,7 @@ def _check_columns(path, columns, known, required):
         if name not in known:
             raise InputError(f"{path}: unknown column {name!r}; there are {', '.join(known)}")
         if columns.count(name) > 1:
-            raise InputError(f"{path}: two columns {name}; each may be there once")
+            raise InputError(f"{path}: two columns {name}; each may occur once")
 
 
 def _row(where: str, fields: list[str], columns: list[str], separator: str) -> Row:

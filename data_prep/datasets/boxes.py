@@ -1,9 +1,9 @@
-"""Boxes around what happens in a clip: `boxes.csv` with the columns path, frame, x0, y0, x1, y1.
+"""Boxes around the action in a clip: `boxes.csv` with the columns path, frame, x0, y0, x1, y1.
 
 Paths are relative to the folder of the clips, as in `index.csv`; frames count from 0; the rest are pixels from the
-upper left corner of the frame as a player shows it (turned, mirrored, with square pixels: `verify_videos` says its
-size), x0 and y0 the box's upper left corner, x1 and y1 its lower right one. A frame has one row or, where nobody
-looked, none.
+upper left corner of the frame as a player shows it (rotated, mirrored, with square pixels: `verify_videos` lists its
+size), x0 and y0 the box's upper left corner, x1 and y1 its lower right one. A frame has one row or, if it is
+not annotated, none.
 """
 
 from collections.abc import Callable, Iterable

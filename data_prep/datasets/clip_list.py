@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the program: a list of labelled clips."""
+"""The interface of a data set: a list of labelled clips."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Clip:
     Attributes:
       path: relative to the data set's folder, with forward slashes.
       labels: its class names; one, or for a multi-label data set any number.
-      group: what clips that must not be torn apart have in common (a person, a source video); "" where unknown.
+      group: what clips that must stay in one part share (a person, a source video); "" where unknown.
       split: one of `SPLITS`.
     """
 
@@ -81,8 +81,8 @@ class Download:
 
     Attributes:
       what: what is in it.
-      sources: where it is to be had, tried one after the other; none for a file that no server gives any more.
-      by_hand: what a user does when no source gives it.
+      sources: its servers, tried one after the other; none for a file that no server hosts any more.
+      by_hand: how a user gets it when no source has it.
     """
 
     what: str
@@ -92,13 +92,13 @@ class Download:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the programs know of a data set.
+    """A data set, as the programs see it.
 
     Attributes:
       list_clips: function of (folder, split, seed) that returns all clips which the data set's lists name, whether
         they are on disk or not. `split` is what --split says: "" or the name of an official split. It raises
         `NothingHere` for a folder that does not hold the data set.
-      official_split: its makers published train and test: what is wrong with them is reported, and not refused.
+      official_split: whether its authors published train and test. Faults in these are reported and not refused.
       known_bad: names of files, without their ending, that are bad in the copies in circulation, and how.
       downloads: its files.
     """

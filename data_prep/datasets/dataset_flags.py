@@ -18,7 +18,9 @@ _DEFINITIONS = {
         "Which of its official splits: 1, 2 or 3 for hmdb51 and ucf101, where 1 is the default; the others have one.",
     ),
     "seed": lambda: flags.DEFINE_integer("seed", 0, "Of the random split, where the data set has none.", lower_bound=0),
-    "allow_missing": lambda: flags.DEFINE_bool("allow_missing", False, "Go on without the clips that are not on disk."),
+    "allow_missing": lambda: flags.DEFINE_bool(
+        "allow_missing", False, "Continue without the clips that are not on disk."
+    ),
     "image_fps": lambda: flags.DEFINE_float(
         "image_fps", DEFAULT_FPS, "How many pictures are a second, where a clip is a folder of numbered pictures."
     ),
@@ -32,7 +34,7 @@ def define(*names: str):
 
 
 def listed_clips() -> ClipList:
-    """Returns the clips that the flags name, and says on the way how many are missing.
+    """Returns the clips that the flags name, and prints how many are missing.
 
     Raises:
       InputError: see `list_clips`; and without --data_dir.
@@ -50,5 +52,5 @@ def listed_clips() -> ClipList:
     )
     if clip_list.missing:
         there, missing = len(clip_list.clips), len(clip_list.missing)
-        print(f"{missing} of {there + missing} clips are MISSING on disk; going on with {there}")
+        print(f"{missing} of {there + missing} clips are MISSING on disk; continuing with {there}")
     return clip_list

@@ -1,4 +1,4 @@
-"""What `data_prep.download` does: every file of a data set from the first server that gives it."""
+"""What `data_prep.download` does: every file of a data set from the first server that has it."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from data_prep.downloads.fetch import fetch
 
 
 def download_dataset(dataset: Dataset, folder: Path) -> list[str]:
-    """Downloads what is not there yet and is to be had.
+    """Downloads the missing files that a server hosts.
 
     Args:
       dataset: whose files.
       folder: where to; it is made.
 
     Returns:
-      For each file that could not be had, how a user gets it.
+      For each file that could not be downloaded, how a user gets it.
     """
     if is_complete(dataset, folder):
         print(f"{folder} holds every clip already")

@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from absl import logging
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.folders import check_name, walk
 from data_prep.datasets.clip_list import Clip, ClipList, Dataset, NothingHere, split_of
 from data_prep.datasets.folder_index import INDEX, read_index
 from data_prep.datasets.look_alike import look_alikes, normal_names
-from data_prep.datasets.official_lists import require_split, some
+from data_prep.datasets.official_lists import require_split
 from data_prep.datasets.splits import check_disjoint_groups, hold_out
 from data_prep.video.clip_files import TAKEN, find_clips, is_video
 
@@ -38,8 +38,8 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     With an `index.csv`, its lines are the clips: `path` relative to the folder; `label`, several joined by `|`;
     and, as far as it has these columns, `group` and `split` (train, validation or test). Without one, every
     clip below a class folder is one, and folders named train, val and test are the split. Where there is no split,
-    30 % become test: whole groups where groups are given, and otherwise a part of every class, by chance. A folder with
-    nothing but one folder of folders, as archives unpack, is looked through to that one. Links to folders are followed.
+    30 % become test at random: whole groups where groups are given, and otherwise a part of every class. A folder that
+    holds only one folder of folders, as archives unpack, stands for that one, and so on. Links to folders are followed.
 
     Args:
       data_dir: the folder.
@@ -57,13 +57,13 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
     check_name(folder, "the folder")
     paths = walk(folder, check_names=False)
     folder, paths = _look_through(folder, paths)
-    index = folder / INDEX
-    clips = read_index(index, paths) if index.exists() else _list_class_folders(folder, paths)
+    index = _index_among(paths)
+    clips = read_index(folder / index, paths) if index else _list_class_folders(folder, paths)
 
     labels = [clip.labels for clip in clips]
     class_names = tuple(sorted({label for of_clip in labels for label in of_clip}))
     groups_known = any(clip.group for clip in clips)
-    kind = "index" if index.exists() else "folders"
+    kind = "index" if index else "folders"
     if not all(clip.split for clip in clips):
         kind = f"random{seed}"
         multi_hot = np.array([[name in of_clip for name in class_names] for of_clip in labels])
@@ -76,7 +76,8 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
         logging.warning("%s gives no split: %d of %d clips are test, seed %d", folder, test.sum(), len(clips), seed)
     if not groups_known:
         logging.warning(
-            "%s: groups are unknown, so clips of one scene may be in train and in test; the accuracy may flatter",
+            "%s: groups are unknown, so clips of one scene may be in both train and test; "
+            "test accuracy may be too high",
             folder,
         )
     for alike in look_alikes(class_names):
@@ -98,13 +99,19 @@ def list_folder(data_dir, split: str = "", seed: int = 0) -> ClipList:
 def _look_through(folder: Path, paths: list[PurePosixPath]) -> tuple[Path, list[PurePosixPath]]:
     """Returns the folder with the class folders or the index, and the paths below it."""
     inside = {path.parts[0] for path in paths if len(path.parts) > 1}
-    if len(inside) != 1 or PurePosixPath(INDEX) in paths:
+    if len(inside) != 1 or _index_among(paths):
         return folder, paths
     (only,) = inside
     deeper = [path.relative_to(only) for path in paths if path.parts[0] == only and len(path.parts) > 1]
     clips, _ = find_clips(deeper)
     has_class_folders = clips and all(len(clip.parts) > 1 for clip in clips) and not split_of(only)
-    return (folder / only, deeper) if PurePosixPath(INDEX) in deeper or has_class_folders else (folder, paths)
+    return _look_through(folder / only, deeper) if _index_among(deeper) or has_class_folders else (folder, paths)
+
+
+def _index_among(paths: list[PurePosixPath]) -> str | None:
+    """Returns the name of the index, in small letters or in others; None where there is none."""
+    names = (path.name for path in paths if len(path.parts) == 1)
+    return max((name for name in names if name.casefold() == INDEX), default=None)
 
 
 def _list_class_folders(folder: Path, paths: list[PurePosixPath]) -> list[Clip]:
@@ -113,7 +120,7 @@ def _list_class_folders(folder: Path, paths: list[PurePosixPath]) -> list[Clip]:
     clips = [path for path in found if len(path.parts) > 1]
     stray = [path for path in found if len(path.parts) == 1]
     depth = _depth_of_split(folder, clips, stray)
-    _speak_of_others(folder, clips, others, stray)
+    _log_ignored(folder, clips, others, stray)
     if not clips:
         raise NothingHere(
             f"{folder}: no clips; it should hold one folder per class with files of {TAKEN}, or an {INDEX}"
@@ -130,7 +137,7 @@ def _list_class_folders(folder: Path, paths: list[PurePosixPath]) -> list[Clip]:
         names = sorted({path.parts[depth] for path in clips})
         counts = Counter(splits)
         said = ", ".join(f"{count} {split}" for split, count in counts.items())
-        logging.warning("%s: the folders %s are taken for the split: %s clips", folder, ", ".join(names), said)
+        logging.warning("%s: the folders %s are read as the split: %s clips", folder, ", ".join(names), said)
     return sorted(listed, key=lambda clip: clip.path)
 
 
@@ -165,24 +172,24 @@ def _depth_of_split(folder: Path, clips: Sequence[PurePosixPath], stray: Sequenc
         other = next(path for path in clips if path not in within)
         raise InputError(
             f"{folder}: the folder {name} may be the {split_of(name.name)} part of the class {name.parts[0]}, or a "
-            f"folder of its clips like any other, for {other} is in no such part; {way_out}"
+            f"folder of its clips like any other, because {other} is in no such part; {way_out}"
         )
     return 1 if within else None
 
 
-def _speak_of_others(folder: Path, clips, others, stray):
-    """Says once what lies there and is not taken."""
+def _log_ignored(folder: Path, clips, others, stray):
+    """Logs once which files are ignored."""
     others = [path for path in others if len(path.parts) > 1]
     if others:
         lost = sorted({path.parts[0] for path in others} - {path.parts[0] for path in clips})
-        classes = f"; {some(lost, 3)} holds no clip and is no class" if lost else ""
+        classes = f"; {some(lost, 3)} holds no clip and is not a class" if lost else ""
         said = some([path.as_posix() for path in others], 3)
-        logging.warning("%s: %d files are no clips and are left out: %s%s", folder, len(others), said, classes)
+        logging.warning("%s: %d files are not clips and are ignored: %s%s", folder, len(others), said, classes)
     if stray:
         said = some([path.as_posix() for path in stray], 3)
         logging.warning(
-            "%s: %d clips are left out, for they lie in no class folder: %s; a clip of pictures is a folder of its own "
-            "in the class folder",
+            "%s: %d clips are ignored because they are not in a class folder: %s; put an image sequence in its own "
+            "folder inside the class folder",
             *(folder, len(stray), said),
         )
 

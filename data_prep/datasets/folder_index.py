@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.spreadsheet import Row, read_table
 from data_prep.datasets.clip_list import Clip, split_of
 from data_prep.datasets.look_alike import KnownPaths, normal, normal_names
-from data_prep.datasets.official_lists import some
 
 INDEX = "index.csv"
 
@@ -34,7 +33,8 @@ def read_index(index: Path, paths: Collection[PurePosixPath]) -> list[Clip]:
         raise InputError(f"{index}: no clips in it; every line after the first names one")
     found = {path.as_posix() for path in paths}
     known = KnownPaths(found | {parent.as_posix() for path in paths for parent in path.parents})
-    clips = [_clip(row, known) for row in table.rows]
+    has_split = any(row.fields.get("split") for row in table.rows)
+    clips = [_clip(row, known, has_split) for row in table.rows]
     normal_names(label.strip() for row in table.rows for label in row.fields["label"].split("|"))
     twice = sorted(path for path, count in Counter(clip.path for clip in clips).items() if count > 1)
     if twice:
@@ -42,7 +42,7 @@ def read_index(index: Path, paths: Collection[PurePosixPath]) -> list[Clip]:
     return clips
 
 
-def _clip(row: Row, known: KnownPaths) -> Clip:
+def _clip(row: Row, known: KnownPaths, has_split: bool) -> Clip:
     written = row.fields["path"]
     for path in (PurePosixPath(written), PurePosixPath(written.replace("\\", "/"))):
         has_drive = path.parts[:1] and path.parts[0][1:] == ":"
@@ -54,7 +54,7 @@ def _clip(row: Row, known: KnownPaths) -> Clip:
     if not all(labels):
         raise InputError(f"{row.where}: {written} has an empty label; several are joined as in run|jump")
     split = ""
-    if "split" in row.fields:
+    if has_split:
         split = split_of(row.fields["split"])
         if not split:
             raise InputError(

@@ -3,14 +3,14 @@
     brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi, …        in 51 folders of classes, at any depth
     testTrainMulti_7030_splits/brush_hair_test_split1.txt, …       lines of name and 1 (train), 2 (test), 0 (unused)
 
-A name begins with the film it was cut from. Clips of one class from one film are a group; the official splits never
-tear one. (They do have one film in train for one class and in test for another.)
+A name begins with the movie that it was cut from. Clips of one class from one movie are a group; the official splits
+never divide one. (They do have one movie in train for one class and in test for another.)
 """
 
 import re
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.folders import walk
 from data_prep.datasets.clip_list import Clip, ClipList, Dataset, Download, NothingHere
 from data_prep.datasets.official_lists import (
@@ -20,13 +20,12 @@ from data_prep.datasets.official_lists import (
     read_lines,
     require_counts,
     require_split,
-    some,
 )
 
 _LIST = re.compile(r"(.+)_test_split([123])\.txt")
 _SIDES = {"1": "train", "2": "test", "0": None}
 _LISTS_FOLDER = "testTrainMulti_7030_splits"
-# film _ class _ visible part _ camera motion _ number of people _ viewpoint _ quality _ number
+# movie _ class _ visible part _ camera motion _ number of people _ viewpoint _ quality _ number
 _END_OF_NAME = r"_[a-z]+_(cm|nm)_np\d+_[a-z]+_[a-z]+_\d+\.avi"
 
 
@@ -73,8 +72,8 @@ def list_hmdb51(folder: Path, split: str = "", seed: int = 0) -> ClipList:
 
 def _group(label: str, name: str) -> str:
     """brush_hair, April_09_brush_hair_u_nm_np1_ba_goo_0.avi → brush_hair/April_09"""
-    film = re.fullmatch(f"(.*)_{re.escape(label)}{_END_OF_NAME}", name)
-    return f"{label}/{film[1] if film else name}"
+    movie = re.fullmatch(f"(.*)_{re.escape(label)}{_END_OF_NAME}", name)
+    return f"{label}/{movie[1] if movie else name}"
 
 
 _BY_HAND = "the server of HMDB-51 is gone; get {} from a colleague or by way of https://serre.lab.brown.edu/hmdb51.html"

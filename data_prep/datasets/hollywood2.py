@@ -1,14 +1,14 @@
-"""Hollywood2, its actions: 823 training and 884 test clips from other films, with one to three of 12 labels each.
+"""Hollywood2, its actions: 823 training and 884 test clips from other movies, with one to three of 12 labels each.
 
     AVIClips/actioncliptrain00001.avi, …
     ClipSets/AnswerPhone_train.txt, AnswerPhone_test.txt, …   lines `actioncliptrain00001  -1`; 1 means it has the label
 
-Which clips share a film is not published, so groups are unknown. The noisy `autotrain` clips are not used.
+Which clips share a movie is not published, so groups are unknown. The noisy `autotrain` clips are not used.
 """
 
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.folders import walk
 from data_prep.datasets.clip_list import Clip, ClipList, Dataset, Download
 from data_prep.datasets.official_lists import (
@@ -18,7 +18,6 @@ from data_prep.datasets.official_lists import (
     read_lines,
     require_counts,
     require_split,
-    some,
 )
 from data_prep.downloads.fetch import Source
 from data_prep.video.frames import EXTENSIONS

@@ -1,4 +1,4 @@
-"""Names that are different texts, and that people or their programs take for the same."""
+"""Names that differ as texts and that people or programs read as the same."""
 
 import unicodedata
 from collections import defaultdict
@@ -20,13 +20,13 @@ def normal(text: str) -> str:
 
 
 def normal_names(names: Iterable[str]) -> list[str]:
-    """Returns names in their normal form, and says where that makes one name of two."""
+    """Returns names in their normal form, and logs where that makes one name of two."""
     names, of_form = list(names), defaultdict(set)
     for name in names:
         of_form[normal(name)].add(name)
     for name, written in of_form.items():
         if len(written) > 1:
-            logging.warning("%s is written in %d Unicode forms, which are taken for one class", name, len(written))
+            logging.warning("%s is written in %d Unicode forms, which are read as one class", name, len(written))
     return [normal(name) for name in names]
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.datasets.clip_list import Clip, ClipList, NothingHere
 
 
@@ -78,7 +78,7 @@ def locate(paths: Iterable[PurePosixPath], key: Callable[[PurePosixPath], object
     found: dict = {}
     for path in sorted(paths, key=lambda path: (len(path.parts), path)):
         name = key(path)
-        if name is None or not os.path.isfile(folder / path):  # a link may lead nowhere
+        if name is None or not os.path.isfile(folder / path):  # a link may be broken
             continue
         first = found.setdefault(name, path)
         if first != path and os.path.getsize(folder / path) != os.path.getsize(folder / first):
@@ -92,7 +92,7 @@ def locate(paths: Iterable[PurePosixPath], key: Callable[[PurePosixPath], object
 def require_split(dataset: str, split: str, known: tuple[str, ...]) -> str:
     """Returns the split's name, the first of `known` by default; raises `InputError` for an unknown one."""
     if not known and split:
-        raise InputError(f"split={split}: {dataset} has one split; leave this away")
+        raise InputError(f"split={split}: {dataset} has one split; omit --split")
     if split and split not in known:
         raise InputError(f"split={split}: {dataset} has the splits {', '.join(known)}")
     return split or (known[0] if known else "")
@@ -107,7 +107,7 @@ def require_counts(what: str, splits: Iterable[str], expected: dict[str, int]):
 
 
 def make_clip_list(dataset: str, folder: Path, clips: Iterable[Clip], *, split: str, multi_label=False) -> ClipList:
-    """Returns the list, sorted by path; `split` is a word for its `split_id`, which names clips and sides too."""
+    """Returns the list, sorted by path; `split` is a part of its `split_id`, which depends on clips and parts, too."""
     clips = sorted(clips, key=lambda clip: clip.path)
     twice = [path for path, count in Counter(clip.path for clip in clips).items() if count > 1]
     if twice:
@@ -123,9 +123,3 @@ def make_clip_list(dataset: str, folder: Path, clips: Iterable[Clip], *, split: 
         multi_label=multi_label,
         split_id=f"{dataset}-{split}-{digest}",
     )
-
-
-def some(names: list[str], limit: int = 50) -> str:
-    """Returns the names with commas between, and of a long list the first ones and how many more there are."""
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

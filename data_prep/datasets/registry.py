@@ -7,12 +7,11 @@ from pathlib import Path
 
 from absl import logging
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
 from data_prep.datasets.folder import FOLDER
 from data_prep.datasets.hmdb51 import HMDB51
 from data_prep.datasets.hollywood2 import HOLLYWOOD2
-from data_prep.datasets.official_lists import some
 from data_prep.datasets.ucf11 import UCF11
 from data_prep.datasets.ucf101 import UCF101
 from data_prep.downloads.archives import unpack_archives
@@ -60,7 +59,7 @@ def list_clips(
       data_dir: where the data set lies on disk.
       split: which of its official splits; "" for the first one, or for a data set that has only one.
       seed: of the splits that are made at random.
-      allow_missing: go on without the clips that are listed and not on disk; they become `ClipList.missing`.
+      allow_missing: continue without the clips that are listed and not on disk; they become `ClipList.missing`.
       image_fps: how many pictures are a second, where a clip is a folder of pictures.
 
     Raises:
@@ -84,8 +83,8 @@ def list_clips(
     if clip_list.missing and unpack_archives(folder):
         clip_list = look()
     if clip_list.missing:
-        _speak_of_missing(clip_list, allow_missing)
-    _speak_of_classes(clip_list)
+        _report_missing(clip_list, allow_missing)
+    _log_classes(clip_list)
     return _with_image_fps(clip_list, image_fps)
 
 
@@ -107,28 +106,28 @@ def _without_missing(clip_list: ClipList) -> ClipList:
 
 
 def _with_image_fps(clip_list: ClipList, image_fps: float) -> ClipList:
-    """Notes the rate of clips that are folders of pictures, and says what is taken for granted of them."""
+    """Notes the rate of clips that are folders of pictures, and logs what is assumed of them."""
     folders = [os.path.join(clip_list.data_dir, clip.path) for clip in clip_list.clips]
     folders = [folder for folder in folders if os.path.isdir(folder)]
     if not folders:
         return clip_list
     logging.warning(
-        "%s: %d clips are folders of pictures, taken for %g a second; --image_fps says otherwise",
+        "%s: %d clips are folders of pictures, read at %g per second; --image_fps changes that",
         *(clip_list.data_dir, len(folders), image_fps),
     )
     gaps = [f"{folder} {gap}" for folder in folders if (gap := gap_in(folder))]
     if gaps:
         logging.warning(
-            "pictures are missing in %d clips: %s; the others are taken as they are", len(gaps), some(gaps, 3)
+            "pictures are missing in %d clips: %s; the others are used as they are", len(gaps), some(gaps, 3)
         )
     return replace(clip_list, image_fps=image_fps)
 
 
-def _speak_of_classes(clip_list: ClipList):
-    """Says which classes cannot be learnt, or tell nothing apart."""
+def _log_classes(clip_list: ClipList):
+    """Logs classes that cannot be learnt, and a single class."""
     if len(clip_list.class_names) == 1:
         logging.warning(
-            "%s: one class only, %s: there is nothing to tell apart, and every accuracy is 100 %%",
+            "%s: one class only, %s: there is nothing to classify, and every accuracy is 100 %%",
             *(clip_list.data_dir, clip_list.class_names[0]),
         )
     trained = {label for clip in clip_list.clips if clip.split == "train" for label in clip.labels}
@@ -139,11 +138,11 @@ def _speak_of_classes(clip_list: ClipList):
         )
 
 
-def _speak_of_missing(clip_list: ClipList, allowed: bool):
+def _report_missing(clip_list: ClipList, allowed: bool):
     names = [clip.path for clip in clip_list.missing]
     said = f"{clip_list.data_dir}: {len(names)} of {len(names) + len(clip_list.clips)} clips are missing: {some(names)}"
     if not clip_list.clips:
         raise InputError(f"{clip_list.data_dir}: not one of the {len(names)} clips is there: {some(names, 3)}")
     if not allowed:
-        raise InputError(f"{said}; --allow_missing goes on without them")
+        raise InputError(f"{said}; --allow_missing continues without them")
     logging.warning("%s", said)

@@ -1,11 +1,11 @@
-"""What `data_prep.check_splits` reports: the counts of a split, and clips that leak from one side to the other."""
+"""What `data_prep.check_splits` reports: the counts of a split, and clips that leak from one part to another."""
 
 from collections import Counter
 
 import numpy as np
 
+from attention_ar.errors import some
 from data_prep.datasets.clip_list import SPLITS, ClipList
-from data_prep.datasets.official_lists import some
 from data_prep.datasets.splits import hold_out_validation, torn_groups
 from data_prep.video.scan import same_contents
 
@@ -34,21 +34,21 @@ def count_table(clip_list: ClipList) -> str:
 
 
 def validation_line(clip_list: ClipList, fraction: float = 0.15) -> str:
-    """Returns a line on what training will hold out of train."""
+    """Returns a line on what training will hold out of train, by default."""
     if "validation" in clip_list.splits:
         return "the split has a validation part of its own"
     labels = np.array([[name in clip.labels for name in clip_list.class_names] for clip in clip_list.clips])
     splits = hold_out_validation(labels, clip_list.groups, clip_list.splits, fraction=fraction)
     count = Counter(splits)["validation"]
     groups = {group for group, side in zip(clip_list.groups, splits, strict=True) if side == "validation"} - {""}
-    whole = f"{len(groups)} whole groups" if groups else "class by class, for groups are unknown"
+    whole = f"{len(groups)} whole groups" if groups else "class by class, as groups are unknown"
     return (
         f"training will hold out {count} of the {clip_list.splits.count('train')} train clips as validation ({whole})"
     )
 
 
 def find_leaks(clip_list: ClipList, contents: bool = True) -> list[str]:
-    """Returns one line per group and per content that is on two sides of the split.
+    """Returns one line per group and per content that is in two parts of the split.
 
     Args:
       clip_list: the split.
@@ -60,5 +60,5 @@ def find_leaks(clip_list: ClipList, contents: bool = True) -> list[str]:
         for paths in same_contents(clip_list.data_dir, list(split_of)):
             if len({split_of[path] for path in paths}) > 1:
                 named = some([f"{path} ({split_of[path]})" for path in paths])
-                lines.append(f"the same frames on two sides: {named}")
+                lines.append(f"the same frames in two parts: {named}")
     return lines

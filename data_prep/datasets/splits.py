@@ -1,4 +1,4 @@
-"""Splits: no group on two sides, a validation part held out from train, and train cut into folds."""
+"""Splits: no group in two parts, a validation part held out from train, and train cut into folds."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ _TRIALS = 20_000  # orders × groups that are tried
 
 
 def check_disjoint_groups(parts):
-    """Refuses a split that has a group on two of its sides.
+    """Refuses a split that has a group in two parts.
 
-    Clips of one group (the same actor, the same source video) look alike; with one of them in train, the others
+    Clips of one group (the same actor, the same source video) look alike; if one of them is in train, the others
     are no test.
 
     Args:
@@ -24,11 +24,11 @@ def check_disjoint_groups(parts):
     """
     if torn := torn_groups(parts):
         named = ", ".join(f"{group} ({' and '.join(sides)})" for group, sides in torn.items())
-        raise InputError(f"groups on two sides of the split: {named}; all clips of a group must have the same split")
+        raise InputError(f"groups in two parts of the split: {named}; all clips of a group must have the same split")
 
 
 def torn_groups(parts) -> dict[str, list[str]]:
-    """Returns the groups that are on two sides, with these; see `check_disjoint_groups`."""
+    """Returns the groups that are in two parts, with these; see `check_disjoint_groups`."""
     sides: dict[str, set[str]] = {}
     for group, split in zip(parts.groups, parts.splits, strict=True):
         sides.setdefault(group, set()).add(split)
@@ -52,7 +52,7 @@ def hold_out_part(parts, *, fraction: float = 0.15, seed: int = 0, folds: int = 
     if folds:
         return hold_out_fold(parts.labels, parts.groups, parts.splits, folds=folds, fold=fold)
     if fold:
-        raise InputError(f"fold={fold}: of how many? --folds must say")
+        raise InputError(f"fold={fold}: needs --folds, the number of folds")
     if not fraction:
         return ["train" if split == "validation" else split for split in parts.splits]
     return hold_out_validation(parts.labels, parts.groups, parts.splits, fraction=fraction, seed=seed)

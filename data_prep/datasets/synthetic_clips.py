@@ -1,4 +1,4 @@
-"""A small folder data set of drawn clips, for trying the whole way from video files to attention without a download.
+"""A small folder data set of synthetic clips, for trying everything from video files to attention without a download.
 
 A jointed figure does one of four actions in front of a cluttered scene in which other things move as well. Posture and
 motion tell the actions apart; scene, clothes, size, place and the other moving things do not. All clips of a group
@@ -90,7 +90,7 @@ ACTIONS: dict[str, Callable[[float], Pose]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """What the clips of one group share."""
+    """The look that the clips of one group share."""
 
     scene: Image.Image
     shirt: Color
@@ -233,7 +233,7 @@ def write_synthetic_clips(
 
     Args:
       data_dir: the folder to write to. `index.csv` comes last, so that a folder that has one is whole.
-      num_groups: how many looks there are; the last third of them is the test part.
+      num_groups: number of looks; the last third of them is the test part.
       clips_per_group: of each action.
       seed: the same one gives the same pictures.
       num_frames: of each clip, at 25 frames per second.

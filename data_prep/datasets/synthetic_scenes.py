@@ -1,4 +1,4 @@
-"""What surrounds the figure in the drawn clips: cluttered scenes, and things that move through them."""
+"""The surroundings of the figure in the synthetic clips: cluttered scenes, and things that move through them."""
 
 import colorsys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `data_prep.verify_videos` finds at fault in clips, as rows of a table."""
+"""Faults of clips, as `data_prep.verify_videos` reports them in a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def videos_below(folder) -> list[str]:
 
 
 def verify(folder, paths: Sequence[str], *, min_frames: int, missing: Sequence[str] = ()) -> list[Verdict]:
-    """Decodes every clip and says what is wrong with it.
+    """Decodes every clip and reports its faults.
 
     Args:
       folder: that the paths are relative to.
@@ -85,7 +85,7 @@ def _faults(scan: ClipScan, min_frames: int, same: str) -> dict[str, str]:
         if scan.num_frames < min_frames:
             faults["short"] = f"{scan.num_frames} frames, fewer than {min_frames}"
         if scan.fps == 0:
-            faults["zero-fps"] = "the file tells no possible frame rate"
+            faults["zero-fps"] = "the file gives no possible frame rate"
     known = _known_bad().get(PurePosixPath(scan.path).stem)
     if known and faults:
         last = list(faults)[-1]

@@ -24,7 +24,7 @@ def unpack_with_tool(archive: Path, folder: Path, is_rar: bool, check_name: Call
       check_name: raises for a name that must not be written.
 
     Returns:
-      False where no such program is installed.
+      False if no such program is installed.
 
     Raises:
       InputError: the program does not read it either, or it is refused.

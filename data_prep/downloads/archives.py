@@ -1,9 +1,9 @@
 """Archives, unpacked where they lie: zip, rar, 7z and tar, also rar inside rar; nothing is ever written elsewhere.
 
 `hmdb51_org.rar` becomes the folder `hmdb51_org` beside it, which appears when it is whole; an archive that has its
-folder is done. Killed, the next call goes on with the archives that have none. Archives are never deleted.
+folder is done. Killed, the next call resumes with the archives that have none. Archives are never deleted.
 
-An archive from outside may be anything. Its members are written one by one into a new folder, links last, so that
+Archives are untrusted. Its members are written one by one into a new folder, links last, so that
 nothing is written through one; a member that would lie outside and a link that leads there are refused by name.
 """
 
@@ -73,7 +73,7 @@ def _archives(folder) -> list[tuple[Path, Path]]:
     """Returns the archives with the folders they are unpacked to."""
     found = []
     of_target = {}
-    for path in walk(folder):
+    for path in walk(folder, check_names=False):
         match = _NAME.fullmatch(path.name)
         if match and match["stem"].strip(".") and not _LATER_VOLUME.fullmatch(path.name):  # ..zip names no folder
             archive = Path(folder, path)
@@ -121,14 +121,14 @@ def _fill(archive: Path, folder: Path):
             raise
         except libarchive.ArchiveError as error:
             reason = f"libarchive says: {error.msg}".rstrip(".")
-        except ValueError:  # of a format that is younger than it
+        except ValueError:  # of a format that is newer than it
             reason = f"this libarchive does not read {kind}"
     is_rar = kind in ("rar", "rar5")
     shutil.rmtree(folder)
     folder.mkdir()
     if not unpack_with_tool(archive, folder, is_rar, check_name=lambda name: _inside(archive, name)):
         other = _RAR_TOOLS if is_rar else "`7z` (package 7zip)"
-        raise InputError(f"{archive}: cannot be unpacked ({reason}), and {other} is not installed, which might do it")
+        raise InputError(f"{archive}: cannot be unpacked ({reason}); install {other} and try again")
 
 
 def _kind(archive: Path) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Downloads that survive interruptions: what came is kept, and the next attempt asks for the rest.
+"""Downloads that survive interruptions: received bytes are kept, and the next attempt requests the rest.
 
-ucf.rar              appears when it is whole and its checksum, where one is published, is right
-.ucf.rar.part        what came so far
+ucf.rar              appears when it is complete and its published checksum, if any, is right
+.ucf.rar.part        the bytes received so far
 .ucf.rar.part.json   where from, and which version of it, so that two versions are never joined
 """
 
@@ -21,18 +21,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.common.one_at_a_time import one_at_a_time
 
 _TIMEOUT = 30.0  # seconds without a byte
 _IDLE_ATTEMPTS = 3  # in a row that bring nothing, before a source is given up
-_PAUSE = 1.0  # seconds before going on after an interruption, doubled with each attempt that brought nothing
+_PAUSE = 1.0  # seconds before resuming after an interruption, doubled with each attempt without progress
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file is to be had, and how to know it.
+    """A server's copy of a file, and how to check it.
 
     Attributes:
       url: http, https or ftp.
@@ -55,16 +55,16 @@ class Source:
 def fetch(target: Path, sources: Sequence[Source], seconds: float = math.inf) -> None:
     """Downloads a file from the first source that gives it whole.
 
-    Interrupted, it goes on where it was: at once, and when it is called again. `target` appears complete or not at
-    all. What came is kept only where the server can go on from there and the file can be told from another version.
+    Interrupted, it resumes: at once, and when it is called again. `target` appears complete or not at all. Received
+    bytes are kept only if the server can resume and the file can be told from another version.
 
     Args:
       target: where it is to be; its folder is made.
       sources: of the same file, tried one after the other.
-      seconds: that all of it may take. Looking up a server's name may take longer: nobody can interrupt that.
+      seconds: time limit for all of it. Looking up a server's name may take longer: that cannot be interrupted.
 
     Raises:
-      InputError: no source gave the file; the line says why for each.
+      InputError: no source had the file; the line gives each reason.
     """
     failures = []
     give_up = time.monotonic() + seconds
@@ -73,12 +73,12 @@ def fetch(target: Path, sources: Sequence[Source], seconds: float = math.inf) ->
             target.parent.mkdir(parents=True, exist_ok=True)
             return _Transfer(target, source, give_up).run()
         except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{source.url}: {' '.join(str(error).split()) or type(error).__name__}")
+            failures.append(f"{source.url}: {one_line(error)}")
     raise InputError("; ".join(failures))
 
 
 class _Unusable(OSError):
-    """This source does not give the file, however often it is asked."""
+    """This source does not have the file; trying again does not help."""
 
 
 class _Transfer:
@@ -100,7 +100,7 @@ class _Transfer:
             self._complete(file)
             self._check()
         except BaseException:
-            if not self._read_state():  # nothing could be made of what came
+            if not self._read_state():  # the response could not be read
                 self._forget()
             raise
         os.replace(self._part, self._target)
@@ -130,7 +130,7 @@ class _Transfer:
         return left
 
     def _attempt(self, file):
-        """Asks for what is missing and appends it; returns when all of it came."""
+        """Requests the missing bytes and appends them; returns when all have arrived."""
         offset = self._size() if self._may_go_on() else 0
         request = urllib.request.Request(self._source.url)
         if offset:
@@ -141,7 +141,7 @@ class _Transfer:
         try:
             response = urllib.request.urlopen(request, timeout=min(_TIMEOUT, self._time_left()))
         except urllib.error.HTTPError as error:
-            if error.code == 416 and offset:  # nothing lies beyond: it is whole, or another file by now
+            if error.code == 416 and offset:  # nothing is left to send: it is complete, or another version by now
                 if self._source.num_bytes in (None, offset) and (self._source.sha256 or self._source.md5):
                     return
                 self._forget_contents(file)
@@ -157,7 +157,7 @@ class _Transfer:
             self._forget_contents(file)
         elif not str(response.headers.get("Content-Range", "")).startswith(f"bytes {offset}-"):
             self._forget_contents(file)
-            raise OSError("the server went on at another place than it was asked to")
+            raise OSError("the server ignored the requested byte range")
         length = response.headers.get("Content-Length")
         total = offset + int(length) if length and length.isdigit() else self._source.num_bytes
         if self._source.num_bytes and total != self._source.num_bytes:
@@ -181,7 +181,7 @@ class _Transfer:
             raise OSError(f"ended after {received} of {total} bytes")
 
     def _note(self, response):
-        """Writes down what came from where, if the server can go on from there."""
+        """Notes the source of the received bytes, if the server can resume there."""
         headers = response.headers
         etag = headers.get("ETag", "")
         version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
@@ -211,7 +211,7 @@ class _Transfer:
         return self._part.stat().st_size
 
     def _check(self):
-        """Raises unless what came is the file."""
+        """Raises unless the received bytes are the file."""
         size = self._size()
         kind = "sha256" if self._source.sha256 else "md5"
         expected = self._checksum()

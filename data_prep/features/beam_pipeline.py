@@ -4,10 +4,10 @@ The clips of a split, in order, are cut into shards of a fixed number of clips. 
 its clips are decoded, run through the network and written to one array_record file; then its report is written,
 `shards/train-00003-of-00012.json`. Both appear whole or not at all, and the report says that the shard is done. A
 worker that dies leaves no report, and whoever does the shard again, another worker or the next run, writes the same
-two files. So nothing is lost and nothing is there twice. Frames are batched within a clip, so that a clip's features
+two files. So nothing is lost or duplicated. Frames are batched within a clip, so that a clip's features
 do not depend on which others are in its shard.
 
-A clip that fails is tried again; if it goes on failing it is left out, and `dead_letters.csv` names it with the reason.
+A clip that fails is tried again; if it keeps failing it is left out, and `dead_letters.csv` names it with the reason.
 """
 
 import csv
@@ -23,7 +23,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList
 from data_prep.features.extraction import (
@@ -75,7 +75,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker must know; it is sent to every one.
+    """Everything that a worker needs; it is sent to each one.
 
     Attributes:
       folder: of the data set.
@@ -84,7 +84,7 @@ class Job:
       fps: see `extraction.extract`.
       image_fps: see `ClipList`.
       frame_batch: frames per call of the network.
-      tries: how often a clip is tried.
+      tries: attempts per clip.
       feature_shape: (K, K, D).
       recipe: that a worker must come to as well.
       plan_sha256: of all that is to be done.
@@ -107,7 +107,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a pipeline.
+    """The result of a pipeline.
 
     Attributes:
       folder: of the data set.
@@ -115,7 +115,7 @@ class Outcome:
       num_frames: of all of them.
       num_dead: clips in `dead_letters`.
       dead_letters: the file that names them.
-      already_complete: it was there before, and nothing was done.
+      already_complete: it existed before, and nothing was done.
     """
 
     folder: epath.Path
@@ -139,7 +139,7 @@ def extract_with_beam(
     retry_dead_letters: bool = False,
     options=None,
 ) -> Outcome:
-    """Runs the pipeline, or goes on with what an earlier run left.
+    """Runs the pipeline, or resumes what an earlier run left.
 
     Args:
       clip_list: the clips; every worker must see its `data_dir` under the same path.
@@ -154,7 +154,7 @@ def extract_with_beam(
       options: Beam's `PipelineOptions`.
 
     Raises:
-      InputError: for a folder that holds something else, and if not one frame could be had of any clip.
+      InputError: for a folder that holds something else, and if no frame of any clip could be read.
     """
     if min(frame_batch, clips_per_shard, tries) < 1:
         raise InputError(
@@ -192,7 +192,7 @@ def extract_with_beam(
     reports = [read_report(folder, shard) for shard in shards]
     missing = [shard.name for shard, report in zip(shards, reports, strict=True) if report is None]
     if missing:
-        raise InputError(f"{folder}: {len(missing)} shards are missing, {missing[0]} first; the same command goes on")
+        raise InputError(f"{folder}: {len(missing)} shards are missing, {missing[0]} first; the same command resumes")
     return _finish(folder, clip_list, shards, reports, job, already_complete)
 
 
@@ -253,9 +253,9 @@ class ExtractShard(beam.DoFn):
             try:
                 source = probe_clip(self._job.data_dir, clip.path, self._job.fps, self._job.image_fps or DEFAULT_FPS)
                 record, rows = extract_clip(source, self._network, self._job.frame_batch)
-            except Exception as error:  # whatever it is, the other clips must not be lost by it
+            except Exception as error:  # no error of one clip may lose the others
                 logging.warning("%s, try %d: %s", clip.path, attempt, error, exc_info=True)
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                reason = f"{type(error).__name__}: {one_line(error)}"
                 record, rows = ClipRecord(clip.path, 0, 0.0, 0.0, reason), None
             if record.num_frames:
                 break
@@ -268,7 +268,7 @@ def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tupl
     """Extracts one clip by itself.
 
     Returns:
-      What became of it, and its rows `<float16>[n, K, K, D]`.
+      Its record, and its rows `<float16>[n, K, K, D]`.
     """
     bytes_each = row_bytes(network.feature_shape)
     if source.num_rows * bytes_each > RECORD_LIMIT:
@@ -290,7 +290,7 @@ def report_path(folder: epath.Path, shard: Shard) -> epath.Path:
 
 
 def read_report(folder: epath.Path, shard: Shard) -> list[ClipRecord] | None:
-    """Returns what became of a shard's clips, or None where the shard is not done, or damaged since."""
+    """Returns the records of a shard's clips, or None if the shard is not done, or was damaged since."""
     report = report_path(folder, shard)
     if not report.exists():
         return None
@@ -337,7 +337,7 @@ def _finish(folder, clip_list, shards, reports, job: Job, already_complete: bool
         writer.writerows((record.path, record.reason) for record in dead)
         write_text(folder / _DEAD_LETTERS, table.getvalue())
     if len(dead) == len(records):
-        raise InputError(f"not one frame could be had of {len(dead)} clips; see {folder / _DEAD_LETTERS}")
+        raise InputError(f"no frame of {len(dead)} clips could be read; see {folder / _DEAD_LETTERS}")
     contents = describe_clips(clip_list, records, job.feature_shape, job.recipe, job.plan_sha256)
     lengths: dict[str, list[int]] = {}
     for shard, report in zip(shards, reports, strict=True):

@@ -1,4 +1,4 @@
-"""What a features file holds, in whatever format it lies on disk."""
+"""The contents of a features file, in either format on disk."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -53,14 +53,14 @@ class FeaturesFile:
     frame: np.ndarray | None = None
 
     def clip_path(self, video: int, data_dir=None) -> Path:
-        """Returns where the clip of a video is on disk, in the folder of its extraction unless another is given.
+        """Returns the path of a video's clip, in the folder of its extraction unless another is given.
 
         Raises:
           InputError: where it is not there.
         """
         path = Path(data_dir or self.data_dir) / self.names[video]
         if not path.exists():
-            raise InputError(f"{path}: the clip is not there; --data_dir must name the folder that holds it")
+            raise InputError(f"{path}: the clip is missing; --data_dir must name the folder that holds it")
         return path
 
     def clip_frames(self, video: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """From clips to a features file: decode, network, store; resumable, and the same to the bit however often resumed.
 
-The three overlap: threads decode ahead, as many batches are in the network at a time as keep the machine busy, and what
-comes out is written meanwhile.
+The three overlap: threads decode ahead, enough batches are in the network to keep the machine busy, and finished
+features are written meanwhile.
 """
 
 import contextlib
@@ -41,14 +41,14 @@ _COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting wai
 
 @dataclass(frozen=True)
 class Extraction:
-    """What came of an extraction.
+    """The result of an extraction.
 
     Attributes:
-      num_clips: all that were to be extracted.
-      num_lost: of which not one frame could be had.
-      num_cut_short: of which the rest is missing.
+      num_clips: the clips to extract.
+      num_lost: clips of which no frame could be read.
+      num_cut_short: clips whose rest is missing.
       num_frames: rows in the file.
-      already_complete: the file was there before, and nothing was done.
+      already_complete: the file existed before, and nothing was done.
     """
 
     num_clips: int
@@ -83,14 +83,14 @@ def parse_fps(text: str) -> float | None:
     """Returns what --fps says: frames per second, or None for `native`."""
     if text == "native":
         return None
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"fps={text}: must be a number of frames per second, or native") from None
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise InputError(f"fps={text}: must be a positive number of frames per second, or native")
 
 
 def check_output(output) -> Path:
-    """Returns `output` as a path, or raises `InputError` if no features file can come to be there."""
+    """Returns `output` as a path, or raises `InputError` if no features file can be written there."""
     output = Path(os.path.abspath(output))
     if output.suffix != ".h5":
         raise InputError(f"output={output}: must end in .h5")
@@ -117,7 +117,7 @@ def extract(
     """Extracts the features of every clip and writes them to one file.
 
     Killed and called again with the same arguments, it resumes after the last finished clip. The file is the same
-    to the bit as without the interruption: every frame sits in the same place of the same batch. Clips that cannot
+    to the bit as without the interruption: every frame has the same place in the same batch. Clips that cannot
     be read are left out; they and those cut short are listed in `skipped.csv` beside the output.
 
     Args:
@@ -130,12 +130,10 @@ def extract(
 
     Raises:
       InputError: for an output that cannot be written, exists already with other contents or was begun with another
-        plan; for too small a disk; and if not one frame could be had of any clip.
+        plan; for too small a disk; and if no frame of any clip could be read.
     """
     if frame_batch < 1 or decode_workers < 1:
         raise InputError(f"frame_batch={frame_batch}, decode_workers={decode_workers}: both must be at least 1")
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise InputError(f"fps={fps:g}: must be a positive number of frames per second, or native")
     output = check_output(output)
     recipe = make_recipe(network, fps)
     plan = make_plan(clip_list, recipe, frame_batch)
@@ -145,7 +143,7 @@ def extract(
 
     sources = [
         probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
-        for clip in tqdm(clip_list.clips, "looking at the clips", unit="clip", disable=None, leave=False)
+        for clip in tqdm(clip_list.clips, "probing the clips", unit="clip", disable=None, leave=False)
     ]
     num_frames = sum(source.num_rows for source in sources)
     size = num_frames * row_bytes(network.feature_shape)
@@ -170,7 +168,7 @@ def extract(
         lost = sum(record.num_frames == 0 for record in partial.records)
         if lost == len(partial.records):
             partial.discard()
-            raise InputError(f"not one frame could be had of {lost} clips; see {output.with_name('skipped.csv')}")
+            raise InputError(f"no frame of {lost} clips could be read; see {output.with_name('skipped.csv')}")
         contents = describe_clips(clip_list, partial.records, network.feature_shape, recipe, recipe_hash(plan))
         partial.finish(contents)
         return Extraction(
@@ -184,7 +182,7 @@ def extract(
 def make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
     """Returns all that the features file's contents depend on, as JSON keeps it."""
     plan = {**asdict(clip_list), "recipe": recipe, "frame_batch": frame_batch}
-    del plan["missing"]  # when some of them turn up, the clips are others
+    del plan["missing"]  # if some of them are added later, the list of clips changes
     if clip_list.image_fps is None:
         del plan["image_fps"]
     plan["clips"] = [[clip.path, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
@@ -227,7 +225,7 @@ class Batch:
 
     Attributes:
       frames: `<uint8>[B, height, width, 3]`; None where only records are left.
-      begin, end: the frames that count; those around them are black.
+      begin, end: the range of real frames; the others are black padding.
       records: of the clips whose frames end in this batch or before it.
     """
 
@@ -245,18 +243,18 @@ def fill_batches(
     num_rows: int = 0,
     shorten_last: bool = False,
 ) -> Generator[Batch]:
-    """Fills batches across clips, so that every frame sits in the same place of the same batch after any interruption.
+    """Fills batches across clips, so that every frame has the same place in the same batch after any interruption.
 
     Args:
-      decoded: frames of clips, `<uint8>[n, height, width, 3]`, and after each clip's its record. It is closed.
+      decoded: for each clip its frames, `<uint8>[n, height, width, 3]`, and then its record. It is closed at the end.
       size: (height, width).
       frame_batch: B.
-      num_rows: frames of earlier runs. A batch that one of them ended in begins with black frames instead.
-      shorten_last: whether the last batch may have a half or a quarter of B frames. Few are left of many a clip: that
-        saves time, at two compilations in all.
+      num_rows: frames of earlier runs. If they ended within a batch, it begins with black frames instead.
+      shorten_last: whether the last batch may have B/2 or B/4 frames. Most clips leave a short last batch; shortening
+        it saves time and costs two compilations.
 
     Yields:
-      Batches; the last is filled up with black frames.
+      Batches; the last is padded with black frames.
     """
     begin = end = num_rows % frame_batch
     frames, records = None, []
@@ -281,7 +279,7 @@ def fill_batches(
 
 
 def run_network(network: Network, batches: Generator[Batch]) -> Generator[tuple[Batch, np.ndarray]]:
-    """Yields every batch with the features of the frames that count, `<float16>[n, K, K, D]`, in order.
+    """Yields every batch with the features of its real frames, `<float16>[n, K, K, D]`, in order.
 
     As many calls of the network are in flight as keep the machine busy, and as many batches wait.
     """
@@ -319,7 +317,7 @@ def write_skipped(path: Path, records: list[ClipRecord]):
 
 
 def print_notes(records: list[ClipRecord]):
-    """Prints what is unusual about clips that were extracted, such as a frame rate that varies."""
+    """Prints notes on extracted clips, such as a frame rate that varies."""
     noted = [record for record in records if record.note]
     for record in noted[:_MOST_NOTES]:
         print(f"NOTE: {printable(record.path)}: {record.note}")
@@ -355,7 +353,7 @@ def describe_clips(
 
 
 def _frame_column(records: list[ClipRecord]) -> np.ndarray | None:
-    """The frame of each row, where they do not follow from the frame rates of every clip."""
+    """The frame of each row, if it does not follow from the frame rates of every clip."""
     if all(record.frames is None for record in records):
         return None
     every = [round(record.native_fps / record.fps) for record in records]

@@ -1,4 +1,4 @@
-"""The features file: what the network saw in every frame, once per frame, in one HDF5 file.
+"""The features file: the features of every frame, stored once, in one HDF5 file.
 
     features                 <float16>[frames, K, K, D]   contiguous and uncompressed; clip after clip
     videos/name              <str>[N]        path of the clip, relative to data_dir
@@ -24,7 +24,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.whole_file import whole_file
 from data_prep.features.contents import FeaturesFile, check_consistent
 
@@ -51,15 +51,15 @@ def read_features(path) -> FeaturesFile:
         raise
     except KeyError as error:
         raise InputError(
-            f"{path}: not a features file ({_line(error)}); data_prep.extract_features makes one"
+            f"{path}: not a features file ({one_line(error)}); data_prep.extract_features makes one"
         ) from None
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         if any(said in str(error) for said in _IN_USE):
             raise InputError(
                 f"{path}: is open for writing in another program, or HDF5 is told to lock files where there are no "
-                f"locks ({_line(error)}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
+                f"locks ({one_line(error)}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
             ) from None
-        raise InputError(f"{path}: not a whole features file ({_line(error)}); extract it again") from None
+        raise InputError(f"{path}: not a whole features file ({one_line(error)}); extract it again") from None
     check_consistent(path, contents)
     return contents
 
@@ -81,11 +81,11 @@ def write_features(path, contents: FeaturesFile):
 def write_layout(path, contents: FeaturesFile) -> int:
     """Writes a features file with everything but the rows, whose place is left open, and returns where that begins.
 
-    The file has its full length, but the hole takes no room on disk. Of `contents.features` only the shape counts;
-    of 1 KiB or more they begin at `DATA_OFFSET`, however many clips there are.
+    The file has its full length, but the hole takes no space on disk. Of `contents.features` only the shape counts;
+    if they take 1 KiB or more, they begin at `DATA_OFFSET`, however many clips there are.
     """
     num_bytes = 2 * math.prod(contents.features.shape)
-    # What is smaller than this lies anywhere: so do the file's own structures, which come first.
+    # Smaller data has no alignment; nor have the file's own structures, which come first.
     threshold = min(DATA_OFFSET, max(num_bytes, 1024))
     with h5py.File(path, "w", locking=False, alignment_threshold=threshold, alignment_interval=DATA_OFFSET) as file:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -169,14 +169,10 @@ def _read(file: h5py.File, path: Path) -> FeaturesFile:
 
 
 def _own_dataset(group, name: str) -> h5py.Dataset:
-    """A dataset that lies in this very file: a link could point to any other on the disk."""
+    """A dataset in this file itself: a link could point to any other file on the disk."""
     if not group or not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise KeyError(f"no {name}")
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise KeyError(f"no {name} of its own")
     return dataset
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

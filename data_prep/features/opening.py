@@ -1,4 +1,4 @@
-"""Opens features, in whichever of the two formats they are kept: an HDF5 file, or the folder of a TFDS data set."""
+"""Opens features in either format: an HDF5 file, or the folder of a TFDS data set."""
 
 import os
 
@@ -8,7 +8,7 @@ from data_prep.features.record_rows import is_record_dataset, open_records
 
 
 def absolute_path(path) -> str:
-    """Returns a features file's path as it holds from every folder; an address on a bucket, gs://…, stays as it is."""
+    """Returns a features file's absolute path; an address on a bucket, gs://…, stays as it is."""
     return os.fspath(path) if "://" in os.fspath(path) else os.path.abspath(path)
 
 

@@ -1,14 +1,13 @@
 """A features file in the making, which survives being killed at any moment.
 
     features.h5.partial/
-      plan.json      what is being made; another plan is refused
-      rows           the file to be: room for HDF5's head, then the rows of float16, clip after clip
+      plan.json      the plan of the extraction; another plan is refused
+      rows           the future file: space for HDF5's head, then the float16 rows, clip after clip
       journal.jsonl  one line per finished clip, written when its rows are safely on disk
-      lock           held by the process at work
+      lock           held by the running process
 
-What the journal does not name never happened: on opening, rows beyond it are cut off. In the end HDF5's own head
-and tail are written around the rows where they lie, and the file is moved to its name. So no row is moved or kept
-twice, and every step can be done again.
+Rows of clips that the journal does not list are discarded on opening. At the end HDF5's own head and tail are written
+around the rows in place, and the file is renamed. So no row is moved or stored twice, and every step can be repeated.
 """
 
 import contextlib
@@ -54,12 +53,12 @@ def refuse_other_plan(output: Path, plan: dict):
     if begun is not None and begun != plan:
         raise InputError(
             f"{folder} was begun with another plan: {_plan_differences(begun, plan)}; "
-            f"go on with the old command, or delete {folder} to start afresh"
+            f"resume with the old command, or delete {folder} to start afresh"
         )
 
 
 class PartialFeatures:
-    """The folder beside the output while it is being made.
+    """The folder beside the output during extraction.
 
     Attributes:
       records: of the clips that are finished, in the plan's order.
@@ -67,10 +66,10 @@ class PartialFeatures:
     """
 
     def __init__(self, output: Path, plan: dict, feature_shape):
-        """Creates the folder, or takes up what a killed process left.
+        """Creates the folder, or resumes what a killed process left.
 
         Args:
-          output: the features file to be.
+          output: the future features file.
           feature_shape: (K, K, D).
           plan: a table that JSON keeps as it is, with "clips" a list whose items begin with the clip's path.
 
@@ -112,7 +111,7 @@ class PartialFeatures:
         self.num_rows += len(rows)
 
     def record(self, records: list[ClipRecord]):
-        """Notes clips as finished, once and for all; all their rows have been added."""
+        """Records clips as finished; all their rows have been added."""
         with self._disk_errors():
             os.fsync(self._rows.fileno())
             self._journal.write(b"".join(json.dumps(record.as_json()).encode() + b"\n" for record in records))
@@ -146,7 +145,7 @@ class PartialFeatures:
         shutil.rmtree(self._folder)
 
     def _recover(self, paths: list[str]) -> list[ClipRecord]:
-        """Reads the journal as far as it is sound and the rows are there; cuts off what is not."""
+        """Reads the journal as far as it is valid and its rows exist; truncates the rest."""
         self._journal.seek(0)
         records, sound, num_rows = [], 0, 0
         rows_there = (os.fstat(self._rows.fileno()).st_size - DATA_OFFSET) // self._row_bytes
@@ -170,7 +169,7 @@ class PartialFeatures:
         except OSError as error:
             raise InputError(
                 f"{self._folder}: cannot be written ({error.strerror or error}); "
-                "when that is mended, the same command goes on"
+                "fix that, then run the same command to resume"
             ) from None
 
 

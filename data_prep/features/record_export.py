@@ -30,12 +30,12 @@ SHARD_BYTES = 1 << 29  # of features, before compression
 
 @dataclass(frozen=True)
 class Export:
-    """What came of an export.
+    """The result of an export.
 
     Attributes:
       folder: of the data set.
       num_videos: of each split that has some.
-      already_complete: it was there before, and nothing was done.
+      already_complete: it existed before, and nothing was done.
     """
 
     folder: epath.Path
@@ -76,7 +76,7 @@ def export_records(contents: FeaturesFile, data_dir, name: str, shard_bytes: int
         remove_unfinished(folder)
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror or error}); when that is mended, the same command goes on"
+            f"{folder}: cannot be written ({error.strerror or error}); fix that, then run the same command to resume"
         ) from None
     return Export(folder, num_videos, already_complete=False)
 
@@ -96,7 +96,7 @@ def _begin(folder: epath.Path, about: dict) -> bool:
             raise InputError(f"{folder}: holds other files; delete it, or name another --data_dir or --name")
         write_text(begun, json.dumps(plan))
     elif json.loads(begun.read_text()) != plan:
-        raise InputError(f"{folder}: was begun from another features file; go on with that, or delete the folder")
+        raise InputError(f"{folder}: was begun from another features file; use that one, or delete the folder")
     return True
 
 

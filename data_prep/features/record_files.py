@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from etils import epath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.datasets.clip_list import SPLITS
 from data_prep.features.contents import FeaturesFile
 
@@ -112,7 +112,7 @@ def on_bucket(path) -> bool:
 
 @contextlib.contextmanager
 def appears_whole(path: epath.Path) -> Iterator[Path]:
-    """Gives a file to write to, which takes its place at `path` once it is whole, or never."""
+    """Yields a file to write to, which is renamed to `path` when it is complete, or never."""
     beside = None if on_bucket(path) else os.fspath(path.parent)
     handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=beside)
     os.close(handle)
@@ -128,13 +128,13 @@ def appears_whole(path: epath.Path) -> Iterator[Path]:
 
 
 def write_text(path: epath.Path, text: str):
-    """Writes a text file that is there whole or not at all."""
+    """Writes a text file atomically."""
     with appears_whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_shard(path: epath.Path, examples: Iterable[dict], spec) -> int:
-    """Writes one shard, which appears when it is whole, and returns its number of examples."""
+    """Writes one shard atomically and returns its number of examples."""
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
@@ -169,9 +169,9 @@ def count_records(path: epath.Path) -> int | None:
             return reader.num_records()
         finally:
             reader.close()
-    except Exception as error:  # the reader raises what its C++ has, and says so
+    except Exception as error:  # the reader raises its C++ errors, with their messages
         if on_bucket(path) or isinstance(error, OSError):
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"{path}: array_record cannot read it ({reason}); name a folder it can read") from None
         return None
 
@@ -250,7 +250,7 @@ def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, li
 
 
 def remove_unfinished(folder: epath.Path):
-    """Removes what killed processes left of files that never came to be."""
+    """Removes unfinished files that killed processes left."""
     if not on_bucket(folder):
         for path in Path(folder).glob(_UNFINISHED + "*"):
             path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from etils import epath
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.datasets.clip_list import SPLITS
 from data_prep.features.contents import FeaturesFile, check_consistent
 from data_prep.features.record_files import INFO, METADATA, example_spec, on_bucket, shard_path
@@ -17,7 +17,7 @@ CACHE_BYTES = 1 << 28
 
 
 def is_record_dataset(path) -> bool:
-    """Whether a path can only mean a data set's folder: it is a folder, or on a bucket."""
+    """Whether a path must be a data set's folder: it is a folder, or on a bucket."""
     return on_bucket(path) or epath.Path(path).is_dir()
 
 
@@ -37,7 +37,7 @@ def open_records(path) -> FeaturesFile:
     except OSError as error:
         raise InputError(f"{folder}/{METADATA}: not readable ({error.strerror or error})") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise InputError(
             f"{folder}/{METADATA}: not what data_prep.export_tfds writes ({reason}); export it again"
         ) from None
@@ -51,7 +51,7 @@ def _find(path: epath.Path) -> epath.Path:
             raise InputError(f"{path}: no such file or folder")
         found = [path] if (path / INFO).exists() else [child for child in path.iterdir() if (child / INFO).exists()]
         if not found and (path / "plan.json").exists():
-            raise InputError(f"{path}: is not finished; the command that began it goes on")
+            raise InputError(f"{path}: is not finished; run the command that began it to resume")
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror or error})") from None
     if len(found) > 1:
@@ -114,7 +114,7 @@ def _texts(name: str, values) -> list[str]:
 
 @dataclass(frozen=True)
 class _Shard:
-    """What array_record's data source wants to know of a file, so that it need not open it to begin with."""
+    """The facts that array_record's data source needs of a file, so that it need not open it first."""
 
     filename: str
     take: int
@@ -129,7 +129,7 @@ class RecordRows:
     """The rows of all videos, an array `<float16>[F, K, K, D]` that is read record by record.
 
     It takes a slice or an array of row numbers, `rows[100:130]`, `rows[[5, 3]]`, and `len`. A slice that is exactly one
-    video is that video's record, uncopied. The last records are kept, `cache_bytes` of them at most (but always one).
+    video is that video's record, uncopied. The last records are cached, `cache_bytes` of them at most (but always one).
     May be read from several threads.
 
     Attributes:
@@ -221,7 +221,7 @@ class RecordRows:
             found_name, rows = bytes(found["name"]).decode(), found["features"]
         except Exception as error:  # array_record, protobuf and TFDS each have their own
             raise InputError(
-                f"{self._folder}: the record of {name} cannot be read ({' '.join(str(error).split())}); export it again"
+                f"{self._folder}: the record of {name} cannot be read ({one_line(error)}); export it again"
             ) from None
         if found_name != name or rows.shape != (self._num_frames[video], *self.shape[1:]):
             raise InputError(

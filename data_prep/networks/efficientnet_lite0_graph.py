@@ -25,9 +25,9 @@ class _Graph:
     def conv(self, x: str, name: str, layer: dict, size: int, stride: int = 1, groups: int = 1) -> tuple[str, int]:
         """Adds a convolution with SAME padding to a picture of `size` × `size`; returns its name and size."""
         kernel = np.asarray(layer["kernel"])
-        if kernel.ndim == 2:  # a matrix, maps in by maps out
+        if kernel.ndim == 2:  # a matrix, input channels by output channels
             kernel = kernel[None, None]
-        elif groups > 1:  # rows, columns, maps
+        elif groups > 1:  # rows, columns, channels
             kernel = kernel[:, :, None]
         weights = self.array(f"{name}/kernel", np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
         bias = self.array(f"{name}/bias", np.asarray(layer["bias"]))
@@ -50,13 +50,13 @@ def efficientnet_lite0_graph(params: dict, size: int = 224) -> bytes:
 
     Returns:
       A graph from "frames", `<uint8>[B, size, size, 3]`, BGR, to "features", `<float16>[B, size/32, size/32, 1280]`;
-      every stage is one of its tensors: "stem/relu6", "block_0", …, "block_15", `<float>[B, maps, rows, columns]`, and
-      so are the "logits", `<float>[B, 1000]`.
+      every stage is one of its tensors: "stem/relu6", "block_0", …, "block_15", `<float>[B, channels, rows, columns]`,
+      and so are the "logits", `<float>[B, 1000]`.
     """
     graph = _Graph()
     graph.array("zero", np.float32(0))
     graph.array("six", np.float32(6))
-    # The layer's weights see blue, green, red: so the channels need not be turned around.
+    # The layer's weights see blue, green, red: so the channels need not be reversed.
     stem = {**params["stem"], "kernel": np.asarray(params["stem"]["kernel"])[:, :, ::-1]}
     x = graph.node("Cast", [FRAMES], "float_frames", to=TensorProto.FLOAT)
     x = graph.node("Transpose", [x], "maps_first", perm=[0, 3, 1, 2])

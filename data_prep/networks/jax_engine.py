@@ -13,8 +13,8 @@ ACCELERATOR_CALLS = 3  # one at work, one whose frames are on their way, one who
 def jax_engine(features: Callable, params) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
     """Compiles a network.
 
-    On a CPU one call keeps one core busy: as many calls at a time as there are cores do more than one call on all of
-    them, and a frame's features do not depend on how many there are.
+    On a CPU one call keeps one core busy: one call per core is faster than one call on all cores, and a frame's
+    features do not depend on the number of cores.
 
     Args:
       features: a pure function of `params` and frames, `<uint8>[B, height, width, 3]`.

@@ -1,4 +1,4 @@
-"""What every network is to the rest of the program: frames in, feature cubes X_t out."""
+"""The interface of a network: frames in, feature cubes X_t out."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ import numpy as np
 
 from attention_ar.errors import InputError
 
-CPU_BATCH = 8  # frames at a time on one core: their activations stay in its cache
+CPU_BATCH = 8  # frames per call on one core: their activations stay in its cache
 
 
 class Network:
@@ -40,7 +40,7 @@ class Network:
 
     @property
     def is_random(self) -> bool:
-        """Whether the weights are random: then everything made with them has to say so."""
+        """Whether the weights are random: then every output made with them says so."""
         return self.recipe["random"]
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -50,16 +50,16 @@ class Network:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of network: what `data_prep.networks.registry` knows of it. Its file ends with one.
+    """One kind of network, an entry of `data_prep.networks.registry`. Its file ends with one.
 
     Attributes:
       title: its name for readers.
-      about: what else to know before choosing it, for --help.
+      about: what to know before choosing it, for --help.
       load: makes the network, or raises `InputError`. Takes the options that the user has given as keyword arguments,
         each a text. Imports what it needs when it is called: --help need not wait for that.
       recipes: what `network` may be in the recipes of its features.
       options: the flags that are this network's alone, with their help.
-      options_of: the options that a recipe remembers; the user need not give them again.
+      options_of: the options that a recipe stores; the user need not give them again.
     """
 
     title: str

@@ -11,7 +11,7 @@ def define(default: str | None = "googlenet", others: dict[str, str] | None = No
     """Defines the flags.
 
     Args:
-      default: the network where the user names none; None where the program knows which.
+      default: the network if the user names none; None if the program determines it.
       others: what else --network may be, with what it means.
     """
     meanings = (others or {}) | {name: f"{kind.title}, {kind.about}" for name, kind in KINDS.items()}

@@ -1,4 +1,4 @@
-"""Any network that lies in an ONNX file."""
+"""Any network in an ONNX file."""
 
 import functools
 import math
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, normalised, num_cores, read_file
-from data_prep.networks.onnx_engine import open_session
+from data_prep.networks.onnx_engine import open_session, parse_model
 
 IMAGENET_MEAN, IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
-_SIZE = 224  # of frames, where neither the file nor the user says more
+_SIZE = 224  # of frames, if neither the file nor the user gives it
 _TYPES = {1: np.float32, 10: np.float16}  # of the input, by ONNX's numbers for them
 
 
@@ -34,7 +34,7 @@ def load(
       onnx_mean, onnx_std: see `data_prep.networks.network.normalised`.
 
     Raises:
-      InputError: for options that are no such thing, a file that cannot be run, and one without such an output.
+      InputError: for invalid options, a file that cannot be run, and one without such an output.
     """
     if not onnx:
         raise InputError("network=onnx: name the file with --onnx=model.onnx")
@@ -42,7 +42,7 @@ def load(
         raise InputError(f"onnx_colour={onnx_colour}: must be rgb or bgr")
     mean, std = parse_channels("onnx_mean", onnx_mean), parse_channels("onnx_std", onnx_std)
     if 0 in std:
-        raise InputError(f"onnx_std={onnx_std}: none may be 0, for it is divided by")
+        raise InputError(f"onnx_std={onnx_std}: none may be 0, as they are divisors")
     data, sha256 = read_file(onnx, "the ONNX file", "name another with --onnx=PATH")
     recipe = {
         "network": "onnx",
@@ -59,7 +59,7 @@ def load(
 
 
 def options_of(recipe: Mapping) -> dict[str, str]:
-    """Returns the options that a recipe remembers: all but the file's path."""
+    """Returns the options that a recipe stores: all but the file's path."""
     return {
         "onnx_output": recipe["output"],
         "onnx_size": str(recipe["input_size"][0]),
@@ -84,7 +84,7 @@ def as_cubes(tensor: np.ndarray) -> np.ndarray | None:
     """Returns feature cubes `[B, K, K, D]`, or None for a tensor that cannot be made so.
 
     Args:
-      tensor: maps `[B, D, K, K]` or `[B, K, K, D]`; tokens of a transformer, row by row, `[B, K², D]`, or
+      tensor: feature maps `[B, D, K, K]` or `[B, K, K, D]`; tokens of a transformer, row by row, `[B, K², D]`, or
         `[B, 1 + K², D]`, whose first, the class token, is left out.
     """
     if tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]:
@@ -115,7 +115,9 @@ def open_graph(
       A function of frames `<uint8>[B, size, size, 3]` that gives `<float16>[B, K, K, D]`, the output's name, (K, K, D),
       and the frames' size.
     """
-    model = _parse(path, data)
+    model = parse_model(path, data)
+    if not model.graph.node:
+        raise InputError(f"{path}: is not an ONNX file with a network in it")
     x, channels_axis, fixed = _input(path, model)
     size = _frame_size(path, size, [side for axis, side in enumerate(fixed) if axis not in (0, channels_axis)])
     if output is not None:
@@ -128,11 +130,11 @@ def open_graph(
         prepared = np.moveaxis(prepare(frames), -1, channels_axis)
         return session.run(wanted, {x.name: np.ascontiguousarray(prepared, dtype)})
 
-    batch = fixed[0] or 2  # two, so that a graph which takes but one frame is found out
+    batch = fixed[0] or 2  # two, to detect a graph that takes only one frame
     try:
         tried = dict(zip(names, run(np.zeros((batch, size, size, 3), np.uint8), names), strict=True))
     except Exception as error:  # onnxruntime's own
-        raise InputError(f"{path}: does not run on {size}×{size} frames ({_line(error)}); see --onnx_size") from None
+        raise InputError(f"{path}: does not run on {size}×{size} frames ({one_line(error)}); see --onnx_size") from None
     cubes = {name: as_cubes(np.asarray(tensor)) for name, tensor in tried.items()}
     cubes = {name: cube for name, cube in cubes.items() if cube is not None and len(cube) == batch}
     if not cubes:
@@ -150,25 +152,6 @@ def open_graph(
         return in_pieces(features, frames, fixed[0] or CPU_BATCH, always=bool(fixed[0]))
 
     return in_its_batches, output, cube.shape[1:], size
-
-
-def _parse(path, data: bytes):
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        # From bytes: nothing beside them is opened, whatever the file says of external data.
-        model = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({_line(error)})") from None
-    if not model.graph.node:
-        raise InputError(f"{path}: is not an ONNX file with a network in it")
-    external = [
-        tensor.name for tensor in model.graph.initializer if onnx.external_data_helper.uses_external_data(tensor)
-    ]
-    if external:
-        raise InputError(f"{path}: keeps {external[0]} and so on in other files; one file with everything is needed")
-    return model
 
 
 def _input(path, model):
@@ -220,11 +203,7 @@ def _session(path, model):
     except ImportError:
         raise InputError("network=onnx needs onnxruntime: pip install onnxruntime") from None
     except Exception as error:  # onnxruntime's own, which are not documented
-        raise InputError(f"{path}: onnxruntime cannot run it ({_line(error)})") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: onnxruntime cannot run it ({one_line(error)})") from None
 
 
 KIND = Kind(
@@ -234,7 +213,7 @@ KIND = Kind(
     recipes=("onnx",),
     options={
         "onnx": "With --network=onnx: the file.",
-        "onnx_output": "The tensor that is the features, maps [B, D, K, K] or tokens [B, 1 + K², D]; any of the "
+        "onnx_output": "The tensor of the features, maps [B, D, K, K] or tokens [B, 1 + K², D]; any of the "
         "graph's. By default the first output that is one of these.",
         "onnx_size": "Pixels on a side of its frames; by default what the file says, else 224.",
         "onnx_colour": "The order of its channels: rgb, the default, or bgr.",

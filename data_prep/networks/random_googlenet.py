@@ -1,4 +1,4 @@
-"""A GoogLeNet that nobody has trained, for trying programs."""
+"""An untrained GoogLeNet, for trying programs."""
 
 from data_prep.networks.network import Kind, Network
 

@@ -1,4 +1,4 @@
-"""The networks by name. A new one is a file beside this one, and a line here."""
+"""The networks by name. A new one is a file beside this one, and an entry in `KINDS`."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def load_network(name: str, options: Mapping[str, str] | None = None) -> Network
       options: its options that were given, by the names of their flags.
 
     Raises:
-      InputError: it cannot be had, or an option is another network's.
+      InputError: it is not available, or an option is another network's.
     """
     options = dict(options or {})
     for option, value in options.items():
@@ -39,7 +39,7 @@ def kind_of(recipe: Mapping) -> str | None:
 
 
 def title_of(recipe: Mapping) -> str:
-    """Returns a name for readers of the network that made features of this recipe."""
+    """Returns a readable name of the network that made features of this recipe."""
     name = kind_of(recipe)
     if name is None:
         return str(recipe.get("network"))
@@ -47,14 +47,14 @@ def title_of(recipe: Mapping) -> str:
 
 
 def load_again(recipe: Mapping, name: str | None = None, options: Mapping[str, str] | None = None) -> Network:
-    """Returns the network of a recipe, as far as that and the options say which it is.
+    """Returns the network that a recipe and the options name.
 
-    Whether its own recipe is the same is for the caller to see: another file may have been named.
+    The caller must compare its recipe: another file may have been named.
 
     Args:
       recipe: of features.
       name: of the network, where the user has named one.
-      options: that the user has given, which go before those that the recipe remembers.
+      options: of the user, which take precedence over those that the recipe stores.
 
     Raises:
       InputError: the user has named another kind of network; or see `load_network`.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from data_prep.networks.network import Kind, Network, grid_shape, in_pieces, normalised, num_cores, read_file
 
 ACCELERATOR_CALLS = 3
@@ -24,7 +24,7 @@ def load(timm: str | None = None, timm_weights: str | None = None, timm_size: st
       timm_size: pixels on a side of the frames; by default what the data config says.
 
     Raises:
-      InputError: timm is not installed, has no such model, or the weights cannot be had or are another model's.
+      InputError: timm is not installed, has no such model, or the weights are not available or another model's.
     """
     if not timm:
         raise InputError("network=timm: name the model with --timm=NAME, such as resnet50.a1_in1k")
@@ -35,7 +35,7 @@ def load(timm: str | None = None, timm_weights: str | None = None, timm_size: st
         from timm.data import resolve_model_data_config
     except (ImportError, RuntimeError) as error:  # the latter from a torchvision that does not fit PyTorch
         raise InputError(
-            f"network=timm needs timm, the extra [timm] of this package: pip install '.[timm]' ({_line(error)})"
+            f"network=timm needs timm, the extra [timm] of this package: pip install '.[timm]' ({one_line(error)})"
         ) from None
 
     model, sha256 = _model(timm, timm_weights, timm_size)
@@ -67,7 +67,7 @@ def load(timm: str | None = None, timm_weights: str | None = None, timm_size: st
         feature_shape = grid_shape(run(np.zeros((1, size, size, 3), np.uint8)).shape, f"timm={timm}: its last map")
     except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"timm={timm}: gives no map of {size}×{size} frames ({_line(error)}); see --timm_size"
+            f"timm={timm}: gives no map of {size}×{size} frames ({one_line(error)}); see --timm_size"
         ) from None
     if device == "cuda":
         return Network(recipe, run, feature_shape, ACCELERATOR_CALLS)
@@ -81,7 +81,7 @@ def _model(name: str, weights: str | None, size: str | None):
     if not timm.is_model(name):
         alike = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
         raise InputError(f"timm={name}: timm {timm.__version__} has no such model{_such_as(alike)}")
-    options = {"pretrained": True}  # With the classifier: without it timm would load what fits and say nothing.
+    options = {"pretrained": True}  # With the classifier: without it timm would silently load only what fits.
     if weights is not None:
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(weights)}
     try:
@@ -91,9 +91,9 @@ def _model(name: str, weights: str | None, size: str | None):
             model = timm.create_model(name, **options)
     except Exception as error:  # what hubs, caches and PyTorch raise is not documented
         if weights is not None:
-            raise InputError(f"{weights}: is no file of weights of timm's {name} ({_line(error)})") from None
+            raise InputError(f"{weights}: is not a file of weights of timm's {name} ({one_line(error)})") from None
         raise InputError(
-            f"timm={name}: its weights are neither in timm's cache nor to be had ({_line(error)}); "
+            f"timm={name}: its weights are neither in timm's cache nor available ({one_line(error)}); "
             "name a file of them with --timm_weights=PATH"
         ) from None
     digest = hashlib.sha256()
@@ -116,22 +116,18 @@ def _read_weights(path: str) -> dict:
         for inner in ("state_dict", "model"):
             state = state[inner] if isinstance(state.get(inner), dict) else state
         return {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    except Exception as error:  # what a foreign file makes PyTorch raise is not documented
-        reason = _line(error).partition(". ")[0]  # what follows advises to trust the file
+    except Exception as error:  # PyTorch's errors on third-party files are not documented
+        reason = one_line(error).partition(". ")[0]  # what follows advises to trust the file
         raise InputError(f"{path}: is no file of weights ({reason})") from None
 
 
 def options_of(recipe: Mapping) -> dict[str, str]:
-    """Returns the options that a recipe remembers: all but a file of weights."""
+    """Returns the options that a recipe stores: all but a file of weights."""
     return {"timm": recipe["model"], "timm_size": str(recipe["input_size"][0])}
 
 
 def _such_as(names: list[str]) -> str:
     return f"; it has {', '.join(names)}" if names else ""
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 KIND = Kind(

@@ -2,8 +2,8 @@
 
 Such a file is five pickles, one after the other: a magic number, a version, facts about the machine, the state dict
 with a description of each tensor, and the names of the storages; then each storage, its length and its numbers. Of the
-fourth and the fifth the opcodes are read here as a language of numbers, texts, tuples and tables; a name is a text to
-it. Nothing is imported, called or built.
+fourth and the fifth the opcodes are read here as a language of numbers, texts, tuples and tables; a name is only
+text. Nothing is imported, called or built.
 """
 
 import io

@@ -81,7 +81,7 @@ def _state_dict(data: bytes, path) -> dict[str, np.ndarray]:
             # the auxiliary classifiers served training alone, and so did the counters
             if not name.startswith(("aux1.", "aux2.")) and not name.endswith(".num_batches_tracked")
         }
-    except Exception as error:  # what a foreign file makes PyTorch raise is not documented
+    except Exception as error:  # PyTorch's errors on third-party files are not documented
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{path}: is not a state dict saved by torch.save, as torchvision's googlenet().state_dict() would be "

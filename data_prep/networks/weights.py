@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
 from data_prep.networks.jax_engine import jax_engine
 from data_prep.networks.network import Network, read_file
+from data_prep.networks.onnx_engine import parse_model
 from data_prep.networks.torchvision import read_torchvision
 
 ENVIRONMENT_VARIABLE = "ATTENTION_AR_GOOGLENET"
@@ -30,7 +30,7 @@ NUM_BYTES = 28_021_836
 
 _WAYS_OUT = (
     "take --network=efficientnet_lite0, which needs no download; or name GoogLeNet's file with --googlenet=PATH or in "
-    f"${ENVIRONMENT_VARIABLE}; or take --network=random, for trying things"
+    f"${ENVIRONMENT_VARIABLE}; or take --network=random, for trials"
 )
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
@@ -81,10 +81,10 @@ def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.
       spec: the path of an ONNX file with BVLC GoogLeNet, or of torchvision's weights (.pth, .pt); or "random".
         None: the value of $ATTENTION_AR_GOOGLENET, which may be the same; without it the file in the user's cache
         directory, which is downloaded first if it is not there.
-      seconds: that a download may take.
+      seconds: time limit of a download.
 
     Raises:
-      InputError: the file cannot be had, or is not what it should be.
+      InputError: the file is not available, or is another file.
     """
     spec = spec or os.environ.get(ENVIRONMENT_VARIABLE)
     if spec == "random":
@@ -127,18 +127,11 @@ def read_googlenet(path: str | os.PathLike) -> GoogLeNetFeatures:
 
 def _read_onnx(data: bytes, path: Path) -> dict:
     """Returns the parameters of `GoogLeNet`; see `read_googlenet`."""
+    tensors = [tensor for tensor in parse_model(path, data).graph.initializer if tensor.data_type in _FLOATS]
     try:
-        # From bytes: nothing beside them is opened, whatever the file says of external data.
-        tensors = onnx.load_model_from_string(data).graph.initializer
-        external = [tensor.name for tensor in tensors if onnx.external_data_helper.uses_external_data(tensor)]
-        if external:
-            raise InputError(f"{path}: keeps {', '.join(external)} in other files; one file with everything is needed")
-        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors if tensor.data_type in _FLOATS}
-    except InputError:
-        raise
-    except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not an ONNX file, or a damaged one ({' '.join(str(error).split())})") from None
-
+        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors}
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is a damaged ONNX file ({one_line(error)})") from None
     shapes = layer_shapes("bvlc")
     expected = {f"{layer}_w_0": shape for layer, shape in shapes.items()}
     expected |= {f"{layer}_b_0": shape[:1] for layer, shape in shapes.items()}
@@ -170,13 +163,13 @@ def download(
       mirrors: addresses, tried one after the other.
       sha256: of the file, in hexadecimal digits.
       num_bytes: the file's size.
-      seconds: that it may take.
+      seconds: time limit.
 
     Raises:
-      InputError: no mirror gave the file; the line says why, and what to do without a network.
+      InputError: no mirror had the file; the line gives the reason, and what to do without a network.
     """
     sources = [Source(url, num_bytes=num_bytes, sha256=sha256) for url in mirrors]
     try:
         fetch(target, sources, seconds)
     except InputError as error:
-        raise InputError(f"no GoogLeNet in {target.parent}, and none to be had ({error}); {_WAYS_OUT}") from None
+        raise InputError(f"no GoogLeNet in {target.parent}, and no download ({error}); {_WAYS_OUT}") from None

@@ -1,13 +1,12 @@
 """From the authors' data set layout to a features file and back, a few frames in memory at a time.
 
 Both hold the same cubes, theirs in float32 and ours in float16: on the way to ours each number is rounded by at most
-0.05 % (2⁻¹¹), those below 6e-5 by at most 3e-8. On the way back nothing is lost of the cubes, labels and splits; class
-names, groups, frame rates and the recipe have no place in their layout.
+0.05 % (2⁻¹¹), those below 6e-5 by at most 3e-8. The way back keeps cubes, labels and splits exactly; their layout
+has no class names, groups, frame rates or recipe.
 """
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.common.progress import Progress
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.extraction import check_output
@@ -82,7 +81,7 @@ def from_released(folder, output, class_names: Sequence[str] | None = None, fps:
       folder: holds the four files of each of the splits train, valid and test, or of some of them.
       output: the features file to make.
       class_names: of class 0, 1, …; by default class00, class01 and so on.
-      fps: frames per second of the videos and of their rows, which the layout does not tell.
+      fps: frames per second of the videos and of their rows, which the layout does not store.
 
     Returns:
       What the file holds.
@@ -143,7 +142,7 @@ def to_released(features, folder) -> FeaturesFile:
       What the features file holds.
 
     Raises:
-      InputError: where the features file is no such thing or cannot be said in that layout, or the folder is in use.
+      InputError: where the features file is invalid or cannot be stored in that layout, or the folder is in use.
     """
     file = open_features(features)
     folder = Path(os.path.abspath(folder))
@@ -153,7 +152,7 @@ def to_released(features, folder) -> FeaturesFile:
         found = "×".join(map(str, file.features.shape[1:3]))
         raise InputError(f"{features}: has {found} cells a frame; the authors' layout has 7×7")
     if file.multi_label and len(file.class_names) == 1:
-        raise InputError(f"{features}: several labels a clip, but one class; the authors' layout cannot say that")
+        raise InputError(f"{features}: several labels a clip, but one class; the authors' layout cannot store that")
     padded = [repr(name) for name in file.names if name != name.strip()]
     if padded:
         raise InputError(f"{features}: {padded[0]}: the authors' layout has no spaces around a name")
@@ -167,7 +166,7 @@ def to_released(features, folder) -> FeaturesFile:
 
 
 def source_sha256(parts: dict[str, ReleasedDataset]) -> str:
-    """Tells one data set from another: by its texts, and by the first and the last frame of each split."""
+    """Identifies a data set by its texts, and by the first and the last frame of each split."""
     digest = hashlib.sha256()
     for split, dataset in parts.items():
         about = [split, dataset.num_maps, dataset.names, dataset.frame_counts.tolist(), dataset.labels.tolist()]
@@ -202,9 +201,8 @@ def _read_parts(folder: Path) -> dict[str, ReleasedDataset]:
             where.setdefault(name, []).append(split)
     twice = {name: splits for name, splits in where.items() if len(splits) > 1}
     if twice:
-        shown = "; ".join(f"{name} (in {' and '.join(splits)})" for name, splits in itertools.islice(twice.items(), 3))
-        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        raise InputError(f"{folder}: named twice: {shown}{more}; each video once, so leave out a split's four files")
+        shown = some([f"{name} (in {' and '.join(splits)})" for name, splits in twice.items()], 3)
+        raise InputError(f"{folder}: named twice: {shown}; each video once, so leave out a split's four files")
     return parts
 
 
@@ -247,7 +245,7 @@ def _require_finite(name: str, cubes: np.ndarray):
 
 
 def _announce(target: Path, contents: FeaturesFile, dtype: np.dtype):
-    """Says how much will be written, and refuses what the disk cannot hold."""
+    """Prints how much will be written, and refuses more than the disk can hold."""
     shape = contents.features.shape
     size = dtype.itemsize * int(np.prod(shape))
     print(f"{len(contents.names)} videos, {shape[0]} frames: {target} will take {size / 1e9:.2f} GB", flush=True)
@@ -261,7 +259,7 @@ def _announce(target: Path, contents: FeaturesFile, dtype: np.dtype):
 
 @contextlib.contextmanager
 def _made_beside(target: Path) -> Iterator[Path]:
-    """Gives a path beside `target`; what is made there takes its place at the end, or is removed where that fails."""
+    """Yields a path beside `target`, which is renamed to `target` at the end, or removed on failure."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:

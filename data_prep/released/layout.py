@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 
 NUM_CELLS = 49
 
@@ -51,7 +51,7 @@ class ReleasedDataset:
 
         Args:
           video: the video's number.
-          frames: numbers of its frames, in any order and repeated as one likes, `<int>[...]`.
+          frames: numbers of its frames, in any order, repeated or not, `<int>[...]`.
 
         Raises:
           InputError: where the file is damaged.
@@ -111,7 +111,7 @@ def parse_frame_counts(text: str, source="framenum.txt") -> np.ndarray:
     counts = np.array([_integer(line, n, source) for n, line in enumerate(_lines(text), start=1)], np.int64)
     empty = np.flatnonzero(counts < 1) + 1
     if len(empty):
-        raise InputError(f"{source}: line {_enumerate(empty)}: a video without frames; leave it out of all four files")
+        raise InputError(f"{source}: line {some(empty, 5)}: a video without frames; leave it out of all four files")
     return counts
 
 
@@ -125,7 +125,7 @@ def parse_labels(text: str, source="labels.txt") -> np.ndarray:
     rows = [[_integer(entry, n, source) for entry in line.split(",")] for n, line in enumerate(_lines(text), start=1)]
     widths = {len(row) for row in rows}
     if len(widths) > 1:
-        raise InputError(f"{source}: lines of {_enumerate(sorted(widths))} labels; must be equally many on every line")
+        raise InputError(f"{source}: lines of {some(sorted(widths), 5)} labels; must be equally many on every line")
     labels = np.array(rows, np.int64)
     multi_label = widths not in ({1}, set())
     if np.any(labels < 0) or (multi_label and np.any(labels > 1)):
@@ -180,7 +180,7 @@ def _append(file, name, chunk) -> int:
         file.create_dataset("features", (0, width), np.float32, maxshape=(None, width), chunks=(1, width))
     features = file["features"]
     if rows.shape[1] != features.shape[1]:
-        raise InputError(f"{name}: {chunk.shape[2]} feature maps; must be {features.shape[1] // NUM_CELLS} as before")
+        raise InputError(f"{name}: {chunk.shape[2]} channels; must be {features.shape[1] // NUM_CELLS} as before")
     features.resize(len(features) + len(rows), axis=0)
     features[len(features) - len(rows) :] = rows
     return len(rows)
@@ -228,9 +228,4 @@ def _require_inside(source, names):
 
     wrong = [repr(name) for name in names if is_wrong(name)]
     if wrong:
-        raise InputError(f"{source}: {_enumerate(wrong)}: must be names below the videos' folder, one a line")
-
-
-def _enumerate(items, limit=5) -> str:
-    shown = ", ".join(str(item) for item in items[:limit])
-    return f"{shown} and {len(items) - limit} more" if len(items) > limit else shown
+        raise InputError(f"{source}: {some(wrong, 5)}: must be names below the videos' folder, one a line")

@@ -25,8 +25,8 @@ def find_clips(paths: Iterable[PurePosixPath]) -> tuple[list[PurePosixPath], lis
       paths: what `walk` returned.
 
     Returns:
-      Clips and other files, each sorted. Of a folder of pictures it is the folder's path, "." for the one that was
-      walked through.
+      Clips and other files, each sorted. For a folder of pictures it is the folder's path, "." for the walked
+      folder itself.
     """
     beside = defaultdict(list)
     for path in paths:

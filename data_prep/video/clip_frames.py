@@ -1,4 +1,4 @@
-"""One clip on its way to features: what probing found, its frames at the wanted rate, and what became of it."""
+"""One clip on its way to features: the result of probing, its frames at the requested rate, and its record."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from data_prep.video.sources import VideoError, clip_source
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """What became of one clip.
+    """The record of one clip.
 
     Attributes:
       path: as in the clip list.
@@ -23,7 +23,7 @@ class ClipRecord:
       native_fps: its frames per second; 0 for a clip that is lost.
       fps: frames per second of its rows; likewise.
       reason: why it is lost or cut short; "" for a whole one.
-      note: what is unusual about it, without being wrong; "" if nothing is.
+      note: what is unusual about it without being a fault; "" if nothing is.
       frames: the number of the frame that each row is made of; None where row n is frame n·k, k = native_fps / fps.
     """
 
@@ -47,7 +47,7 @@ class ClipSource:
     Attributes:
       name: as in the clip list.
       path: of its file, or its folder of pictures.
-      found: what probing found.
+      found: the result of probing.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
     """
 
@@ -66,7 +66,7 @@ class ClipSource:
 
 
 def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = DEFAULT_FPS) -> ClipSource:
-    """Looks at a clip, mostly without decoding it.
+    """Probes a clip, mostly without decoding it.
 
     Args:
       data_dir: the data set's folder.

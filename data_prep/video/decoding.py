@@ -1,8 +1,8 @@
 """The one reader of videos: the frames of a file, a pipe or a camera, each with the time at which it is shown.
 
-A video that was cut off is not always an error to ffmpeg: a Matroska file just ends, an AVI's last frame is half old
-picture. Hence the comparison with what the container promises. Whatever cannot be read becomes a `VideoError` with a
-plain reason; `sources` says what may be opened.
+A video that was cut off is not always an error to ffmpeg: a Matroska file just ends, half of an AVI's last frame is
+the old picture. Hence the comparison with the container's promise. Everything that cannot be read becomes a
+`VideoError` with a plain reason; `sources` defines what may be opened.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from av.video.frame import PictureType
 
 from data_prep.video.frame_times import UNKNOWN_FPS, Clock, FrameTimes, TimesInTheMaking, possible_rate
 from data_prep.video.promise import Packets, num_missing
-from data_prep.video.sources import VideoError, hint, is_endless, open_video
+from data_prep.video.sources import Pipe, VideoError, hint, is_endless, open_video
 
 _LEAP = 600  # seconds between two frames, from which on the clock may have been set anew …
 _BROADCAST_LEAP = 10  # … or in MPEG program and transport streams, whose clocks often are
@@ -28,8 +28,8 @@ class WholeFrames(contextlib.AbstractContextManager):
     """Iterates over the whole frames of a source, up to the first damage that ends it.
 
     Frames that an edit list hides are not shown, and those before the first one that can be decoded (of a broadcast
-    that was not recorded from its beginning) are not there. What a pipe or a camera sends does not end with a packet
-    that cannot be decoded: it is left out.
+    that was not recorded from its beginning) are left out. A pipe or a camera does not end at a packet
+    that cannot be decoded: the packet is left out.
 
     Args:
       source: a path, or what `find_source` returned.
@@ -37,8 +37,8 @@ class WholeFrames(contextlib.AbstractContextManager):
 
     Attributes:
       container, stream: PyAV's, once this context is entered.
-      said_fps: the rate that the container says; None where it says none.
-      pixel_aspect: width by height of a stored pixel, None where nothing says it.
+      said_fps: the container's rate; None if it has none.
+      pixel_aspect: width by height of a stored pixel, None if unknown.
       num_frames: frames given so far.
       ticks: when the frame that was given last is shown, in ticks of `tick` seconds from the first one.
       cut_short: once the iterator is exhausted, None or the reason why the clip's rest is missing, as one line.
@@ -55,13 +55,12 @@ class WholeFrames(contextlib.AbstractContextManager):
         self._times = None if is_endless(source) else TimesInTheMaking()
 
     def __enter__(self):
-        self.container = open_video(self._source)
-        try:
-            self.stream = picture_stream(self.container, self._source)
-        except VideoError:
-            self.container.close()
-            raise
-        stream = self.stream
+        with contextlib.ExitStack() as stack:
+            if isinstance(self._source, Pipe):
+                stack.enter_context(contextlib.closing(self._source))
+            self.container = stack.enter_context(open_video(self._source))
+            self.stream = stream = picture_stream(self.container, self._source)
+            self._open = stack.pop_all()
         self.tick: Fraction = stream.time_base
         self.said_fps = said_rate(stream, 0)
         self.pixel_aspect = stream.sample_aspect_ratio
@@ -70,7 +69,7 @@ class WholeFrames(contextlib.AbstractContextManager):
         return self
 
     def __exit__(self, *_):
-        self.container.close()
+        self._open.close()
 
     @property
     def times(self) -> FrameTimes:
@@ -80,7 +79,7 @@ class WholeFrames(contextlib.AbstractContextManager):
     def __iter__(self) -> Iterator[av.VideoFrame]:
         decoder = _Decoder(self.container, self.stream, _Fault(forgiven=is_endless(self._source)))
         fault = decoder.fault
-        pending = None  # a damaged frame is kept if another follows (a glitch), and dropped as the last one (a cut)
+        pending = None  # a damaged frame is kept if another follows (a glitch), and dropped if it is the last (a cut)
         for frame in decoder:
             if self._stopped():
                 break
@@ -131,7 +130,7 @@ class WholeFrames(contextlib.AbstractContextManager):
 
 @dataclass
 class _Fault:
-    forgiven: bool  # whether decoding goes on after it
+    forgiven: bool  # whether decoding continues after it
     reason: str = ""
     num_lost: int = 0
 
@@ -147,7 +146,7 @@ class _Decoder:
     """Iterates over the frames as the decoder gives them, and stops giving at its first error.
 
     Attributes:
-      packets: all that went by.
+      packets: all packets so far.
       undecodable: why the first ones could not be, "" if they could.
     """
 
@@ -181,10 +180,10 @@ class _Decoder:
                 else:
                     yield from self._decode(pending)
         except av.error.FFmpegError as error:
-            fault.reason = plain_reason(error)
+            fault.reason = fault.reason or plain_reason(error)
         try:
             for frame in self.stream.codec_context.decode(None):
-                if not self._is_made_of_nothing(frame):
+                if not self._lacks_reference(frame):
                     yield frame
         except av.error.FFmpegError as error:
             fault.reason = fault.reason or plain_reason(error)
@@ -198,7 +197,7 @@ class _Decoder:
         return 0 if shown is None else len({stamp for stamp in self._stamps if stamp > shown})
 
     def _decode(self, packet):
-        if self._lacks_key is None:  # The decoders of H.264 and H.265 give no frames that are made of nothing.
+        if self._lacks_key is None:  # The decoders of H.264 and H.265 give no frames whose reference frame is missing.
             self._lacks_key = not packet.is_keyframe and self.stream.codec_context.name not in ("h264", "hevc")
         self._has_key |= packet.is_keyframe
         if not packet.is_discard:
@@ -215,23 +214,22 @@ class _Decoder:
             else:
                 self.undecodable = self.undecodable or plain_reason(error)
             return
-        frames = [frame for frame in frames if not self._is_made_of_nothing(frame)]
+        frames = [frame for frame in frames if not self._lacks_reference(frame)]
         self._num_since += self._num_given > 0
         self._num_given += len(frames)
         yield from frames
 
-    def _is_made_of_nothing(self, frame) -> bool:
-        """Whether a frame was predicted from one that is not there, as all are before the first that needs no other."""
+    def _lacks_reference(self, frame) -> bool:
+        """Whether a frame depends on a missing reference frame (before the first keyframe)."""
         if self._lacks_key and (frame.key_frame or frame.pict_type == PictureType.I):
             self._lacks_key = False
         return self._lacks_key
 
 
 class _Stamps:
-    """Says of each frame by which time stamp it is shown.
+    """Returns the time stamp at which each frame is shown.
 
-    An AVI has none, and what ffmpeg makes of H.264 in it is in no order. Then the stamps of decoding are, which a frame
-    has from the packet with which it was given.
+    AVI has no presentation time stamps, and ffmpeg's for H.264 are out of order; use the packet's DTS.
     """
 
     def __init__(self, container):
@@ -251,7 +249,7 @@ class _Stamps:
 
 
 def said_rate(stream, duration: int) -> float | None:
-    """Returns the rate that a container says, in frames per second, or None.
+    """Returns the container's rate in frames per second, or None.
 
     Args:
       stream: its pictures.
@@ -273,7 +271,7 @@ def make_clock(container, stream) -> Clock:
 def picture_stream(container, source):
     """Returns the moving pictures of an open container, or raises `VideoError`."""
     stream = container.streams.best("video")
-    if stream is None or stream.disposition & Disposition.attached_pic:  # the cover of a song is no video
+    if stream is None or stream.disposition & Disposition.attached_pic:  # a song's cover picture is not a video
         kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
         raise VideoError(source, f"no moving pictures in it, only {' and '.join(kinds) or 'a still'}")
     if stream.codec_context is None:
@@ -283,5 +281,5 @@ def picture_stream(container, source):
 
 
 def plain_reason(error: av.error.FFmpegError) -> str:
-    """Returns what ffmpeg says of an error, in one line."""
+    """Returns ffmpeg's message for an error, in one line."""
     return (error.strerror or str(error)).splitlines()[0]

@@ -14,10 +14,10 @@ import numpy as np
 
 from attention_ar.blocks import frame_skip
 
-_SLOWEST, _FASTEST = 1e-5, 1000.0  # rates that a camera may have: a frame a day, and high speed
+_SLOWEST, _FASTEST = 1e-5, 1000.0  # possible rates: a frame a day, and high speed
 UNKNOWN_FPS = 25.0
 _MOST_TICKS = 1 << 62
-_ABSURD = 100  # times the gap before: so far apart are two frames only where a clock was set anew
+_ABSURD = 100  # times the gap before: two frames are so far apart only if a clock was reset
 
 _Frame = TypeVar("_Frame")
 
@@ -31,15 +31,15 @@ def possible_rate(*rates) -> float | None:
 
 
 class Clock:
-    """Makes times that never fall of the time stamps of frames, in the order in which they are shown.
+    """Converts time stamps in display order to non-decreasing times.
 
-    Where stamps begin again (recordings that were joined end to end), leap far ahead or are absent, the next frame is
-    shown one gap later, as long as the gap before it.
+    If stamps begin again (recordings joined end to end), jump far ahead or are absent, the next frame is shown one gap
+    later, where the gap is the previous one.
 
     Args:
-      gap: ticks from one frame to the next where no other is known, for example what the container says.
-      leap: no gap of fewer ticks is a leap.
-      trusted: whether, before there is another gap, `gap` says what a leap is.
+      gap: ticks between two frames if no other gap is known, for example the container's.
+      leap: a gap of fewer ticks is never a jump.
+      trusted: whether, before another gap is known, `gap` decides what is a jump.
     """
 
     def __init__(self, gap: int, leap: int, trusted: bool = False):
@@ -157,7 +157,7 @@ class FrameTimes:
     Attributes:
       ticks: `<int64>[n]`, never falling, the first 0.
       tick: in seconds.
-      said_fps: the rate that the container says, None where it says none.
+      said_fps: the container's rate, None if it has none.
     """
 
     ticks: np.ndarray
@@ -177,7 +177,7 @@ class FrameTimes:
 
     @property
     def fps(self) -> float:
-        """The measured rate or, where there is none, the container's; a guess where that is no possible one either."""
+        """The measured rate or, if there is none, the container's; a guess if that is not possible either."""
         return possible_rate(self.measured_fps, self.said_fps) or UNKNOWN_FPS
 
     @property
@@ -192,7 +192,7 @@ class FrameTimes:
         return float(1 / (max(1, int(np.diff(self.ticks).min())) * self.tick)) if self.varies else None
 
     def describe_variation(self) -> str:
-        """Returns a note for people, "" where the rate does not vary."""
+        """Returns a readable note, "" if the rate does not vary."""
         if not self.varies:
             return ""
         slowest = float(1 / (int(np.diff(self.ticks).max()) * self.tick))

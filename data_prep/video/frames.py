@@ -9,7 +9,7 @@ from attention_ar.errors import InputError
 from data_prep.video.decoding import WholeFrames
 from data_prep.video.frame_times import FrameTimes
 from data_prep.video.pictures import Pictures
-from data_prep.video.sources import VideoError as VideoError  # for those who catch it
+from data_prep.video.sources import VideoError as VideoError  # for callers that catch it
 
 EXTENSIONS = (
     *("avi", "mpg", "mpeg", "mp4", "mkv", "webm", "mov", "m4v", "3gp", "3g2", "ts", "mts", "m2ts", "m2t", "vob"),
@@ -37,11 +37,11 @@ def read_frames(
         picture's own size.
       colour: "bgr24" or "rgb24", the order of the last axis.
       chunk: frames per array; the last may have fewer.
-      square_pixels: whether, without a size, pictures with oblong pixels are stretched or squeezed to their shown
+      square_pixels: whether, without a size, pictures with non-square pixels are stretched or squeezed to their shown
         width.
 
     Returns:
-      An iterator of `<uint8>[n, height, width, 3]`, turned and mirrored as a player would show it. Afterwards its
+      An iterator of `<uint8>[n, height, width, 3]`, rotated and mirrored as a player would show it. Afterwards its
       attribute `cut_short` is None for a whole clip and otherwise the reason why the rest is missing; the frames before
       that point have been given.
 
@@ -85,7 +85,7 @@ class FrameReader:
     def __init__(self, path, every: int, frames, size: tuple[int, int] | None, colour: str, chunk: int, square_pixels):
         if every < 1 or chunk < 1:
             raise InputError(f"every={every}, chunk={chunk}: both must be at least 1")
-        Pictures(size, colour)  # Says at once what is wrong with these.
+        Pictures(size, colour)  # Raises for invalid values at once.
         self._frames = WholeFrames(path)
         self._pictures: Pictures | None = None
         self._chunks = self._read(every, frames, (size, colour), chunk, square_pixels)
@@ -114,9 +114,9 @@ class FrameReader:
         return self._pictures.shown_size
 
     def notes(self) -> str:
-        """Returns what is unusual about the frames so far, without being wrong, as one line; "" if nothing is."""
+        """Returns what is unusual about the frames so far without being a fault, as one line; "" if nothing is."""
         askew = self._pictures is not None and self._pictures.is_askew
-        slanted = "it is turned by no quarter turn, and shown as it is stored" if askew else ""
+        slanted = "its rotation is not a multiple of 90°; it is shown as it is stored" if askew else ""
         return "; ".join(filter(None, (self.times.describe_variation(), slanted)))
 
     def _read(self, every, frames, picture, chunk, square_pixels):
@@ -135,7 +135,7 @@ class FrameReader:
 
 
 def _kept(decoded: Iterable, every: int, numbers: Sequence[int] | None):
-    """Yields the frames that are kept, and how often; goes through all, for only then is known what is missing."""
+    """Yields the frames that are kept, and how often. It reads to the end, where missing frames become known."""
     same = groupby([] if numbers is None else np.asarray(numbers).tolist())
     wanted = ((number, len(list(times))) for number, times in same)
     number, count = (0, 1) if numbers is None else next(wanted, (-1, 0))

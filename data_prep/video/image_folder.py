@@ -1,14 +1,13 @@
 """Frames that are pictures already: a folder of numbered files, 000001.jpg …, as a video that PyAV opens.
 
-Pillow decodes the pictures, and ffmpeg gets them one after the other in the plainest of formats. So all that reads
-videos reads such folders too, whatever kinds and sizes of pictures lie in them.
+Pillow decodes the pictures, and ffmpeg gets them one after the other in the plainest of formats. So everything that
+reads videos also reads such folders, whatever kinds and sizes of pictures they hold.
 """
 
 import errno
 import math
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,14 +23,14 @@ DEFAULT_FPS = 25.0
 
 _KINDS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})([^0-9]*)", re.ASCII | re.DOTALL)
-# To open a folder, one picture is looked at: a damaged one further on must not keep it closed.
+# Opening reads one picture: a damaged one further on must not prevent it.
 _OPTIONS = {"format_whitelist": "ppm_pipe", "protocol_whitelist": "none", "probesize": "32"}
 _BUFFER = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class ImageFolder(os.PathLike):
-    """A folder of numbered pictures, and how many of them are a second."""
+    """A folder of numbered pictures, and how many of them make a second."""
 
     path: str
     fps: float = DEFAULT_FPS
@@ -103,7 +102,7 @@ def open_folder(folder: ImageFolder) -> av.container.InputContainer:
     """Opens a folder of pictures. A picture that cannot be decoded ends the video, as a damaged packet does.
 
     Raises:
-      ValueError: see `in_order`; with the reason why not one picture can be had.
+      ValueError: see `in_order`; with the reason why no picture can be read.
     """
     try:
         names = in_order(entry.name for entry in os.scandir(folder) if entry.is_file())
@@ -134,7 +133,7 @@ class _Stream:
         for name in names:
             try:
                 pixels = _decode(os.path.join(folder, name))
-            except Exception as error:  # Whatever a decoder says of a file from outside.
+            except Exception as error:  # Any error of a decoder on an untrusted file.
                 unknown = isinstance(error, Image.UnidentifiedImageError)
                 reason = "no picture" if unknown else getattr(error, "strerror", None) or str(error)
                 reason = " ".join(f"{name} cannot be decoded ({reason})".split())[:200]
@@ -145,13 +144,11 @@ class _Stream:
 
 def _decode(path: str) -> np.ndarray:
     """Returns a picture, upright, `<uint8>[height, width, 3]`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_KINDS) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits of grey
-                return np.repeat(
-                    (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None], 3, 2
-                )
-            return np.asarray(image.convert("RGB"))
+    with Image.open(path, formats=_KINDS) as image:
+        if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Of these, Pillow only warns.
+            raise ValueError(f"{image.width}×{image.height} pixels are too many")
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16 bits of grey
+            grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, 2)
+        return np.asarray(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Decoded frames as arrays, as a player shows them: turned, mirrored, and with square pixels."""
+"""Decoded frames as arrays, as a player shows them: rotated, mirrored, and with square pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from av.video.reformatter import VideoReformatter
 
 from attention_ar.errors import InputError
 
-_SLANT = 0.02  # what one quarter turn may have of another, in shares of its own size
+_SLANT = 0.02  # tolerance of a quarter turn, as a share of its size
 _NEARLY_SQUARE = 0.01  # an encoder that rounds a picture's size makes up for it by such pixels
-_MOST_OBLONG = 8  # what is longer is a damaged header
+_MOST_OBLONG = 8  # beyond that, the header is damaged
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def shown_size(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[
 
     Args:
       width, height: of the stored picture.
-      pixel_aspect: width by height of its pixels; None and what is nearly 1 count as 1.
+      pixel_aspect: width by height of its pixels; None and values near 1 count as 1.
     """
     aspect = float(pixel_aspect or 1)
     if abs(aspect - 1) <= _NEARLY_SQUARE or not 1 / _MOST_OBLONG <= aspect <= _MOST_OBLONG:

@@ -15,12 +15,12 @@ _TRIAL = 24  # packets
 
 @dataclass(frozen=True)
 class VideoProbe:
-    """What is known of a video before its features are extracted.
+    """Facts about a video before its features are extracted.
 
     Attributes:
       fps: native frames per second: (n − 1) / (last − first) of the times at which the n frames are shown. Where they
         are absent, alone or absurd: the container's rate.
-      num_frames: frames that are there.
+      num_frames: number of existing frames.
       num_missing: frames that the container promises beyond the last one there.
       container_frames: the container's own count; 0 where it has none (mpg, mkv, webm).
       width: of the picture as a player shows it, in pixels.
@@ -42,8 +42,8 @@ class VideoProbe:
 def probe(path) -> VideoProbe:
     """Reads through a file's packets, some thousand times faster than decoding it, and decodes the first few.
 
-    Where these give another number of frames than they are (two fields a frame, pictures that are not to be shown,
-    a beginning that cannot be decoded), the whole file is decoded.
+    If packets and frames differ in number (field-coded video, pictures that are not shown, a beginning that cannot be
+    decoded), the whole file is decoded.
 
     Raises:
       VideoError: when it is no video file or holds no frames.
@@ -66,7 +66,7 @@ def probe(path) -> VideoProbe:
             raise VideoError(path, "a video file without a single frame")
         trial.end()
         times = _times(container, stream, packets.duration, pts, dts)
-        # Of H.264, any frame may be two fields, which look like a varying rate.
+        # In H.264, any frame may be two fields, which look like a varying rate.
         if trial.agrees and not (times.varies and stream.codec_context.name == "h264"):
             missing = num_missing(path, container, stream, packets, times.fps)
             return _found(times, missing, stream.frames, trial.shown_size)

@@ -1,4 +1,4 @@
-"""What a container promises of its pictures, to tell a file that was cut off from one that is whole."""
+"""What a container promises about its pictures, to tell a truncated file from a complete one."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _HEAD = 1024  # bytes, of a Matroska file, in which its segment begins
 
 @dataclass
 class Packets:
-    """The packets that a container gave.
+    """The packets that were read from a container.
 
     Attributes:
       num_read: all of them.

@@ -1,4 +1,4 @@
-"""Whole clips decoded once: what they hold, and which of them hold the same."""
+"""Whole clips decoded once: their contents, and which clips have the same."""
 
 import hashlib
 import os
@@ -19,18 +19,18 @@ _CHUNK = 8  # frames in memory per thread; they have the clip's own size
 
 @dataclass(frozen=True)
 class ClipScan:
-    """What decoding one clip showed.
+    """The result of decoding one clip.
 
     Attributes:
       path: as it was asked for.
       num_frames: whole frames.
-      fps: frames per second; 0 where the file tells none, or an absurd one.
+      fps: frames per second; 0 if the file gives none, or an absurd one.
       width: of the frames as a player shows them, in pixels.
       height: likewise.
       content: sha256 of all decoded frames in the size in which they are stored; "" for an unreadable clip.
-      unreadable: why not one frame could be had; "" if there are frames.
+      unreadable: why no frame could be read; "" if there are frames.
       cut_short: why the rest is missing; "" for a whole clip.
-      note: what is unusual, without being wrong; "" if nothing is.
+      note: what is unusual without being a fault; "" if nothing is.
     """
 
     path: str
@@ -45,7 +45,7 @@ class ClipScan:
 
 
 def scan_clips(folder, paths: Sequence[str]) -> list[ClipScan]:
-    """Decodes clips, one per processor at a time.
+    """Decodes clips, one per core at a time.
 
     Args:
       folder: that the paths are relative to.
@@ -58,7 +58,7 @@ def same_contents(folder, paths: Sequence[str]) -> list[list[str]]:
     """Finds the clips whose decoded frames are the same, whatever their files are called or how they are packed.
 
     Only clips that share their first frame are decoded further. A clip encoded again, cut or mirrored has other frames
-    and is not found. Unreadable clips are like no other.
+    and is not found. Unreadable clips match no other.
 
     Args:
       folder: that the paths are relative to.
@@ -111,7 +111,7 @@ def _scan(folder, path: str) -> ClipScan:
 
 
 def _avi_of_rate_zero(file: str) -> bool:
-    """Whether the header of an AVI has no frame rate; ffmpeg then takes 25 for it without a word."""
+    """Whether the header of an AVI has no frame rate; ffmpeg then silently assumes 25."""
     if os.path.isdir(file):
         return False
     with open(file, "rb") as stream:

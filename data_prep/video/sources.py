@@ -1,6 +1,6 @@
-"""Where a video comes from: a file, a pipe or a camera, each opened by ffmpeg with the fewest rights that will do.
+"""Sources of a video: a file, a pipe or a camera, each opened by ffmpeg with the fewest rights needed.
 
-What comes from outside may be anything. ffmpeg may read plain containers only; it may open files for a file and nothing
+Input is untrusted. ffmpeg may read plain containers only; it may open files for a file and nothing
 at all for a pipe, so that a play list called .mp4 opens nothing else; and a device is opened only where the user named
 one.
 """
@@ -28,7 +28,7 @@ _TO_PIPE = "ffmpeg -i … -f matroska - makes such, and an mp4 needs its index i
 
 
 class VideoError(InputError):
-    """A source from which not one frame can be had; `reason` says why, without the source's name."""
+    """A source from which no frame can be read; `reason` says why, without the source's name."""
 
     def __init__(self, source, reason: str):
         super().__init__(f"{os.fspath(source)}: {reason}")
@@ -36,18 +36,18 @@ class VideoError(InputError):
 
 
 class Pipe(os.PathLike):
-    """What comes through a pipe, for PyAV to read, until the other end closes it or `stopped` says so.
+    """The bytes of a pipe, for PyAV to read, until the other end closes it or `stopped` returns true.
 
-    A plain read would wait for bytes that may never come, and not hear that the user wants to stop.
+    A plain read would block on bytes that may never arrive, and would not notice that the user wants to stop.
 
     Args:
-      descriptor: of the pipe, open for reading. A file, as of `< clip.mp4`, will do too.
+      descriptor: of the pipe, open for reading; `close` closes it. A file, as of `< clip.mp4`, will do too.
       name: of the pipe in messages.
       stopped: once it returns true, reading ends as if the pipe had been closed.
 
     Attributes:
-      head: the first bytes that came, at most 1024.
-      num_bytes: how many came.
+      head: the first bytes received, at most 1024.
+      num_bytes: how many were received.
     """
 
     def __init__(self, descriptor: int, name: str, stopped: Callable[[], bool]):
@@ -81,6 +81,9 @@ class Pipe(os.PathLike):
     def tell(self) -> int:
         return self.seek(0, os.SEEK_CUR)
 
+    def close(self):
+        os.close(self._descriptor)
+
 
 @dataclass(frozen=True)
 class Camera(os.PathLike):
@@ -109,13 +112,13 @@ def find_source(
     if text == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise VideoError(text, "the standard input is a terminal; pipe a video into it")
-        return Pipe(sys.stdin.fileno(), "standard input", stopped)
+        return Pipe(os.dup(sys.stdin.fileno()), "standard input", stopped)
     try:
         mode = os.stat(text).st_mode
     except (OSError, ValueError):
-        return text  # Opening it will say what is wrong.
+        return text  # Opening it will raise the error.
     if stat.S_ISFIFO(mode):
-        try:  # Opened plainly, one into which no one writes yet would wait there, and not hear `stopped`.
+        try:  # A plain open would block until someone writes into it, and would not notice `stopped`.
             return Pipe(os.open(text, os.O_RDONLY | os.O_NONBLOCK), text, stopped)
         except OSError as error:
             raise VideoError(text, f"cannot be read ({error.strerror})") from None
@@ -165,6 +168,8 @@ def _open_folder(source):
 def _open_file(path):
     path = os.path.abspath(path)  # a relative name with a colon would be read as a protocol
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # Opening a pipe would wait for who writes into it.
+            raise VideoError(path, "a pipe, a socket or a device, where a file is needed")
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             raise VideoError(path, "the file is empty")
         return av.open(path, options=_FILE)

@@ -5,7 +5,7 @@ A benchmark is one module of this package, and its name in `BENCHMARKS`. The mod
 * a docstring, whose first line is the title of its table and whose rest says what is counted;
 * `contenders(settings, platform)`, which returns a list of `Contender`: a name, and a function that builds the
   `Workload`. The list is cheap to make: the build function is what imports JAX or torch, and it runs in a process of
-  its own, in which nothing but this contender lives. `settings` is a `Settings`, `platform` "cpu", "gpu" or "tpu".
+  its own, which runs only this contender. `settings` is a `Settings`, `platform` "cpu", "gpu" or "tpu".
 
         def contenders(settings, platform):
             return [
@@ -23,7 +23,7 @@ contender in turn, each for about `settings.seconds`, `settings.rounds` times ov
 each round, and the table shows the medians: with `compare_to`, how many times as fast as this contender that one is;
 with `reference`, which part of that contender's arithmetic rate this one reaches. `build` raises `Skip("why")` where
 the contender cannot run here; one whose `needs` are not installed is skipped without it. A module may also have
-`columns(row)`, which returns further cells of its table by column. Other settings are fields of `Settings`, and so
+`columns(row)`, which returns further columns of its table by name. Other settings are fields of `Settings`, and so
 flags.
 """
 

@@ -1,4 +1,4 @@
-"""A batch of made-up features of the size that the settings say, and a training state."""
+"""A batch of random features of the size in the settings, and a training state."""
 
 import functools
 

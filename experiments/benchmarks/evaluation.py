@@ -43,4 +43,5 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
         jax.block_until_ready(compiled(params, batch))
 
     facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
-    return Workload(run, size, "block", size * settings.products().forward, facts)
+    products = settings.products()
+    return Workload(run, size, "block", products and size * products.forward, facts)

@@ -1,11 +1,11 @@
 """Feature extraction, from video files to a features file.
 
-What a frame costs by itself, decoding and the network, and all together: `the whole` reads clips of `--clips` (drawn
-ones by default) and writes a features file; beside it stands which part of the network's own rate that is. Frames are
-real ones in every contender. The network alone has as many calls in flight as the extraction gives it; its rivals take
-all cores for one call. For GoogLeNet, onnxruntime runs the same file of weights, torch the same weights in a plain
+The cost of decoding, of the network, and of both together: `the whole` reads clips of `--clips` (synthetic ones by
+default) and writes a features file; its share of the network's own rate stands beside it. Every contender gets decoded
+frames. The network alone has as many calls in flight as in the extraction; the other contenders use all cores for one
+call. For GoogLeNet, onnxruntime runs the same file of weights, torch the same weights in a plain
 module with channels last in memory, `experiments/benchmarks/torch_googlenet.py`. For EfficientNet-Lite0, onnxruntime is
-what we use on a CPU, and the rival is our own module in JAX. `peak memory` is the whole process's.
+what we use on a CPU, and the other contender is our own module in JAX. `peak memory` is the whole process's.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ BATCHES = 16  # of frames in the clips that are decoded and extracted
 
 
 def contenders(settings: Settings, platform: str) -> list[Contender]:
-    """Decoding, the network and its rivals, and the whole."""
+    """Decoding, the network and its competitors, and the whole."""
     size = settings.frame_batch
     alone = f"the network alone, batch {size}"
     found = [
@@ -91,7 +91,7 @@ def batch_of_frames(settings: Settings, size=(224, 224)) -> np.ndarray:
 
 
 def load(settings: Settings) -> Network:
-    """Returns the network; where no weights of GoogLeNet are at hand, a random one, which is as fast."""
+    """Returns the network; without local weights of GoogLeNet a random one, which is as fast."""
     from data_prep.networks.registry import load_network
 
     if settings.network == "googlenet":
@@ -101,7 +101,7 @@ def load(settings: Settings) -> Network:
 
 
 def googlenet_file(settings: Settings) -> str:
-    """Returns the path of GoogLeNet's weights where every program looks for them, but for a download; else ""."""
+    """Returns the path of GoogLeNet's local weights, as every program finds them; else ""."""
     from data_prep.networks.weights import ENVIRONMENT_VARIABLE, cached_file
 
     named = settings.network_options.get("googlenet") or os.environ.get(ENVIRONMENT_VARIABLE, "")
@@ -111,7 +111,7 @@ def googlenet_file(settings: Settings) -> str:
 
 
 def in_flight(network: Network, frames: np.ndarray) -> Workload:
-    """As many batches at a time as keep the machine busy, from memory to memory."""
+    """The network alone, with as many calls in flight as keep the machine busy."""
     calls = network.calls_in_flight
     pool = ThreadPoolExecutor(calls)
     return Workload(lambda: list(pool.map(network, [frames] * calls)), calls * len(frames), "frame")
@@ -140,7 +140,7 @@ def build_flax(settings: Settings) -> Workload:
 
 
 def build_whole(settings: Settings) -> Workload:
-    """A whole extraction, but for loading and compiling the network."""
+    """A whole extraction, without loading and compiling the network."""
     from data_prep.features.extraction import extract
 
     network, clips = load(settings), find_clips(settings)

@@ -16,16 +16,16 @@ from experiments.benchmarks.settings import Settings
 
 
 class Skip(Exception):
-    """A contender that cannot run here, and why."""
+    """Raised by a contender that cannot run here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a contender does.
+    """The work of a contender.
 
     Attributes:
-      run: does it once, and returns when the result is there; None for a benchmark that only states facts.
-      amount: how many of `unit` one call deals with.
+      run: does it once, and returns when the result is ready; None for a benchmark that only states facts.
+      amount: how many of `unit` one call processes.
       unit: what is counted, in the singular.
       flops: floating-point operations of one call, where they are counted.
       facts: other things to show, by the name of their column.
@@ -46,7 +46,7 @@ class Contender:
       name: of the line.
       build: makes the Workload; a function that can be found again by `contenders(settings, platform)`.
       needs: modules that must be installed.
-      compare_to: the contender of which it is said how many times as fast as this one it is.
+      compare_to: the contender whose rate is compared with this one's.
       reference: the contender whose arithmetic rate this one's is a fraction of.
     """
 
@@ -59,7 +59,7 @@ class Contender:
 
 @dataclass
 class Row:
-    """What came out for one contender.
+    """The result of one contender.
 
     Attributes:
       name: of the contender.
@@ -91,7 +91,7 @@ def product_name(dtype="float32") -> str:
 
 
 def matrix_product(settings: Settings, platform: str = "cpu", dtype="float32") -> Contender:
-    """Returns the contender that multiplies two square matrices: what the machine can do."""
+    """Returns the contender that multiplies two square matrices: the machine's product rate."""
     size = settings.product_size or (2048 if platform == "cpu" else 8192)
     return Contender(product_name(dtype), functools.partial(_build_matrix_product, size, dtype))
 
@@ -136,7 +136,7 @@ class Process:
         )
 
     def ask(self, **question) -> dict:
-        """Sends a question and waits for the answer; a process that died answers `failed`, with its last words."""
+        """Sends a question and waits for the answer; a process that died answers `failed`, with its last output."""
         try:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
@@ -180,7 +180,7 @@ def run_benchmark(benchmark: str, settings: Settings, platform: str, cores: list
       benchmark: its name.
       settings, platform, cores: see `Process`.
       profile: a folder for one trace a contender that runs in JAX; None for none.
-      tell: is given a line now and then.
+      tell: is called with a line of progress now and then.
 
     Returns:
       One `Row` a contender.
@@ -224,7 +224,7 @@ def run_benchmark(benchmark: str, settings: Settings, platform: str, cores: list
 
 
 def _note(row: Row, answer: dict) -> bool:
-    """Writes into the row why a contender gave no number. Returns whether it did give one."""
+    """Writes into the row why a contender gave no number. Returns whether it gave one."""
     for word in ("skipped", "failed"):
         if word in answer:
             row.status = f"{word}: {answer[word]}"

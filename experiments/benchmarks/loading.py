@@ -1,9 +1,9 @@
 """Batches of blocks from the three feature stores.
 
-The training step of the paper's model, each time on a new batch that a thread has put together from features on disk,
-in the host's memory or on the device, beside the same step on one batch that is held in memory. The features are made
-up: `--num_videos` of twice T frames each, and the blocks of an epoch are shuffled as in training. Evaluation is all of
-`experiments.evaluate` but its files: every block at stride 1, read from disk, predicted, and fetched.
+The training step of the paper's model, each time on a new batch that a thread has assembled from features on disk,
+in the host's memory or on the device, beside the same step on one batch that is cached in memory. The features are
+random: `--num_videos` of twice T frames each, and the blocks of an epoch are shuffled as in training. Evaluation is all
+of `experiments.evaluate` but its files: every block at stride 1, read from disk, predicted, and fetched.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
 
 
 def made_up_features(settings: Settings, path: Path):
-    """Writes a features file of random values, about half of them 0 as behind a ReLU, and opens it."""
+    """Writes a features file of random values, about half of them 0 as after a ReLU, and opens it."""
     from data_prep.features.contents import FeaturesFile
     from data_prep.features.hdf5_file import write_features
     from data_prep.features.opening import open_features

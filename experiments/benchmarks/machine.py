@@ -1,4 +1,4 @@
-"""The machine that the numbers are of."""
+"""The machine on which the numbers are measured."""
 
 import os
 import platform
@@ -36,7 +36,7 @@ def processor() -> str:
 
 
 def find_device() -> tuple[str, str]:
-    """Returns where JAX would compute: "cpu", "gpu" or "tpu", and the device's name.
+    """Returns JAX's default platform, "cpu", "gpu" or "tpu", and the device's name.
 
     Asked in a process of its own, so that the device is free for the contenders.
     """

@@ -19,21 +19,19 @@ class Settings:
     compute_dtypes: str = option("", "float32 or bfloat16, by commas; by default float32, and both on an accelerator.")
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
     num_cells: int = option(49, "K², the cells of a frame.", minimum=1)
-    input_dim: int = option(1024, "D, the feature maps.", minimum=1)
+    input_dim: int = option(1024, "D, the channels of the features.", minimum=1)
     hidden_dim: int = option(512, "d, of the LSTM's state.", minimum=1)
     num_layers: int = option(3, "LSTM layers.", minimum=1)
     num_classes: int = option(11, "C.", minimum=1)
     dropout: float = option(0.5, "Dropout rate.", minimum=0, maximum=0.99)
-    time_loop: str = option(
-        "auto", "How the model goes through the steps, as in training.", choices=["auto", "plain", "fast"]
-    )
+    time_loop: str = option("auto", "The loop over the T steps, as in training.", choices=["auto", "plain", "fast"])
     product_size: int = option(0, "n of the n³ matrix product; by default 2048, and 8192 on an accelerator.", minimum=0)
     torch: bool = option(True, "Whether the contenders in torch run, where it is installed.")
-    clips: str = option("", "Folder of clips for the extraction; by default drawn ones.")
+    clips: str = option("", "Folder of clips for the extraction; by default synthetic ones.")
     frame_batch: int = option(32, "Frames per call of the network in the extraction.", minimum=1)
-    num_videos: int = option(300, "Videos of the made-up features that are loaded.", minimum=1)
-    rounds: int = option(5, "How often every contender has its turn.", minimum=1)
-    seconds: float = option(2.0, "About how long a turn lasts.", minimum=0)
+    num_videos: int = option(300, "Videos of random features to load.", minimum=1)
+    rounds: int = option(5, "Rounds: how often every contender runs in turn.", minimum=1)
+    seconds: float = option(2.0, "About how long a contender runs in one round.", minimum=0)
     # What `network_flags.given` returns.
     network: str = "googlenet"
     network_options: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -44,7 +42,7 @@ class Settings:
         return with_flags(RunConfig(), **own, compute_dtype=dtype, dim_out=self.hidden_dim)
 
     def products(self) -> Products | None:
-        """Returns the products of the model, see `experiments.runs.flops`."""
+        """Returns the products of the model, see `experiments.runs.flops`; None where they are not counted."""
         return MODELS[self.model].products(self.run_config(), self)
 
     def sizes(self, platform: str) -> list[int]:

@@ -42,5 +42,5 @@ def run_suite(names: list[str], settings: Settings, cores: str, output, profile=
 
 
 def tell(line: str):
-    """Says how far it is, on standard error."""
+    """Prints progress on the standard error."""
     print(line, file=sys.stderr, flush=True)

@@ -13,7 +13,9 @@ class Convolution(nn.Conv2d):
     """A layer under Caffe's name, and ReLU."""
 
     def __init__(self, params: dict, stride: int = 1):
-        kernel = torch.tensor(params["kernel"]).permute(3, 2, 0, 1)  # ours is rows, columns, maps in, maps out
+        kernel = torch.tensor(params["kernel"]).permute(
+            3, 2, 0, 1
+        )  # ours is rows, columns, input channels, output channels
         maps_out, maps_in, window, _ = kernel.shape
         super().__init__(maps_in, maps_out, window, stride, window // 2)
         with torch.no_grad():
@@ -25,7 +27,7 @@ class Convolution(nn.Conv2d):
 
 
 class Inception(nn.Module):
-    """Four branches, their maps one after the other."""
+    """Four branches, their channels concatenated."""
 
     def __init__(self, params: dict):
         super().__init__()

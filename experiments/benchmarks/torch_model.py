@@ -1,6 +1,6 @@
 """The paper's model in torch, as one would write it there: batched, one product a layer and step, autograd's backward.
 
-torch.nn.LSTM cannot do it, as x_t depends on h_{t-1} of the top layer: cells in a loop over time it must be.
+torch.nn.LSTM cannot do it, as x_t depends on h_{t-1} of the top layer; so LSTM cells run in a loop over time.
 """
 
 import torch

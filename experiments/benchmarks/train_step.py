@@ -1,9 +1,9 @@
 """Training step of the paper's model, or of the one that --model names.
 
-Forward, backward and Adam on one batch that lies in the device's memory, with dropout. `epoch` is the time that 166 000
+Forward, backward and Adam on one batch in the device's memory, with dropout. `epoch` is the time that 166 000
 blocks, UCF-11's, would take at this rate. The product rate is that of one square matrix product of the compute type;
 only the model's nominal products count against it, see `experiments/runs/flops.py`. With --time_loop=auto, the
-time loop that training would not choose here runs beside the one that it would. The torch contenders are the
+other time loop runs beside the one that training would choose here. The torch contenders are the
 same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 """
 
@@ -52,7 +52,8 @@ def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
 
     run, temporary = compile_train_step(settings, size, dtype)
     facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
-    return Workload(run, size, "block", size * settings.products().training, facts)
+    products = settings.products()
+    return Workload(run, size, "block", products and size * products.training, facts)
 
 
 def build_torch(settings: Settings, size: int, compiled: bool) -> Workload:

@@ -1,1 +1,1 @@
-"""Programs compiled ahead of time, for accelerators that are not there."""
+"""Programs compiled ahead of time, for accelerators that are not present."""

@@ -1,4 +1,4 @@
-"""The training step, compiled for a pod that is not here, and what that tells: memory, collectives, operations."""
+"""The training step, compiled for an absent pod, and its memory, collectives and operations."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 from attention_ar.loop import loop_for
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
@@ -24,14 +24,14 @@ from experiments.runs.models import MODELS
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """What a features file would tell.
+    """The facts that a features file would give.
 
     Attributes:
       num_cells: K².
       input_dim: D.
       num_classes: C.
       multi_label: whether a clip may have several labels.
-      num_frames: that a table on the devices has; 0 where each batch brings its features.
+      num_frames: of a table on the devices; 0 if each batch contains its features.
     """
 
     num_cells: int = 49
@@ -50,10 +50,10 @@ def compile_for(topology: str, config: RunConfig, shapes: Shapes) -> dict:
       shapes: of the features.
 
     Returns:
-      What `describe` writes, for JSON.
+      The facts that `describe` writes, for JSON.
 
     Raises:
-      InputError: where there is no such pod or no compiler, where the batch cannot be dealt out to the chips, and where
+      InputError: where there is no such pod or no compiler, where the batch cannot be sharded over the chips, and where
         the step needs more memory than they have.
     """
     pod = find_pod(topology)
@@ -89,7 +89,7 @@ def shapes_of(config: RunConfig) -> Shapes:
 
 
 def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_chip: int):
-    """Returns the training step, lowered for the shapes of a batch; nothing of it need exist.
+    """Returns the training step, lowered for the shapes of a batch; no array is needed.
 
     Args:
       parallel: of `attention_ar.training.parallel`.
@@ -98,7 +98,7 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
     """
     batch_size, num_steps = config.training.batch_size, config.data.num_steps
     dtype, frame = feature_dtype(config.model), (shapes.num_cells, shapes.input_dim)
-    if config.runtime.time_loop == "auto":  # By itself, it would be the one for the machine that compiles.
+    if config.runtime.time_loop == "auto":  # The default would be the loop for the machine that compiles.
         config = with_flags(config, time_loop=loop_for(parallel.devices[0].platform))
     model = build_model(config, shapes.num_classes, shapes.multi_label)
     optimizer = build_optimizer(config.training)
@@ -132,10 +132,10 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
 
 
 def does_not_fit(pod: Pod, batch_size: int, message: str) -> InputError:
-    """Says that the compiler found no room, in one line."""
+    """The compiler's out-of-memory error, in one line."""
     # "Used 20.1G of 15.75G hbm", or "temporaries (18.68G) exceeds available HBM (15.75G)".
     needs = re.search(r"(?:Used |\()([\d.]+[KMGT])(?: of |\) exceeds available HBM \()([\d.]+[KMGT])", message)
-    numbers = f"{needs[1]}iB of {needs[2]}iB" if needs else " ".join(message.split())[:200]
+    numbers = f"{needs[1]}iB of {needs[2]}iB" if needs else one_line(message)
     return InputError(
         f"batch_size={batch_size}: {batch_size // pod.num_devices} blocks a chip do not fit the memory of a chip of "
         f"{pod.name} ({numbers}); take a smaller batch or more chips"
@@ -204,7 +204,9 @@ def describe(found: dict) -> str:
         lines.append(f"| nominal matrix products, a step on one chip | {operations['nominal_per_chip'] / 1e9:.1f} |")
     if operations["cost_analysis_per_chip"]:
         counted = operations["cost_analysis_per_chip"] / 1e9
-        lines.append(f"| XLA's cost analysis on one chip, which counts one turn of the time loop | {counted:.1f} |")
+        lines.append(
+            f"| XLA's cost analysis on one chip, which counts one iteration of the time loop | {counted:.1f} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What the devices tell each other in a compiled step: its collectives, read from the text of XLA's HLO."""
+"""Communication between devices in a compiled step: its collectives, read from the text of XLA's HLO."""
 
 import math
 import re

@@ -1,11 +1,11 @@
-"""TPU pods that are not here, as the TPU's compiler knows them."""
+"""Absent TPU pods, as the TPU's compiler describes them."""
 
 import importlib.util
 import math
 import re
 from dataclasses import dataclass
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Pod:
         return math.prod(self.grid)
 
     def devices(self) -> list:
-        """Returns its devices, for which JAX can compile, and nothing else.
+        """Returns its devices. JAX can only compile for them.
 
-        The environment must have said before JAX was imported that there is no TPU here, see `without_tpu`.
+        The environment must be that of `without_tpu` before JAX is imported.
 
         Raises:
           InputError: where libtpu, which has the compiler, is not installed, or does not know the pod.
@@ -76,7 +76,7 @@ class Pod:
                 platform="tpu", topology_name=f"{self.name.split(':')[0]}:{sizes}", **options
             )
         except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-            raise InputError(f"topology={self.name}: libtpu refuses it ({' '.join(str(error).split())})") from None
+            raise InputError(f"topology={self.name}: libtpu refuses it ({one_line(error)})") from None
         if len(found.devices) != self.num_devices:
             raise InputError(f"topology={self.name}: libtpu makes {len(found.devices)} devices of it, not one a chip")
         return list(found.devices)
@@ -106,11 +106,11 @@ def find_pod(name: str) -> Pod:
 
 
 def without_tpu() -> dict[str, str]:
-    """Returns the environment in which libtpu compiles and looks for no TPU, and JAX uses none."""
+    """Returns the environment in which libtpu compiles without looking for a TPU, and JAX uses none."""
     return {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # It is not for the TPU's sake; a training may be using that.
-        "TPU_ACCELERATOR_TYPE": "v4-8",  # Of the host that we pretend to be; without it and the next libtpu complains.
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # A training may be using the accelerator.
+        "TPU_ACCELERATOR_TYPE": "v4-8",  # Of the simulated host; without this and the next, libtpu prints errors.
         "TPU_WORKER_HOSTNAMES": "localhost",
     }

@@ -1,4 +1,4 @@
-"""What a report of a run says: its scores, its curves, and clips with the attention over them."""
+"""The contents of a report: scores, curves, and clips with the attention over them."""
 
 import base64
 import datetime
@@ -65,10 +65,10 @@ def report(
 def gather(
     model: trained.TrainedModel, features, data_dir=None, split="test", checkpoint="best", max_clips=60
 ) -> tuple[dict, list[bytes | None]]:
-    """Evaluates a model, and looks closely at some of the clips; see `report`.
+    """Evaluates a model, and collects the pictures of some clips; see `report`.
 
     Returns:
-      What `write_page` wants: a dict of all that is to be shown, and of each clip its frames as a JPEG, or None.
+      The arguments of `write_page`: a dict of the contents, and for each clip its frames as a JPEG, or None.
     """
     file = model.open_features(features)
     data = model.config.data
@@ -98,7 +98,7 @@ def gather(
 
 
 def about_run(model: trained.TrainedModel, file, features, split: str, checkpoint: str) -> dict:
-    """Returns what run it is, and how its training went."""
+    """Returns facts about the run and its training."""
     c = model.config
     log = model.workdir / "metrics.jsonl"
     epochs = read_metrics(log) if log.exists() else []  # An imported model has none.
@@ -141,7 +141,7 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
 
 def _about_training_part(model: trained.TrainedModel, file) -> str:
     if file.split_id != model.split_id:
-        return f"training was on {model.split_id}: see that no clip is in both"
+        return f"training was on {model.split_id}: check that no clip is in both"
     held_out, rest = (file.splits.count(part) for part in ("validation", "train"))
     data = model.config.data
     fold = f", fold {data.fold + 1} of {data.folds} (--fold={data.fold})" if data.folds else ""
@@ -190,13 +190,13 @@ def choose_clips(predictions, labels, count: int) -> list[int]:
 
 
 def about_clip(file, found: VideoPredictions, position: int, seen: Watched, data_dir) -> tuple[dict, bytes | None]:
-    """Returns what the gallery shows of a clip, and its frames as one JPEG, row by row; None where they are missing.
+    """Returns a clip's entry in the gallery, and its frames as one JPEG, row by row; None if they are missing.
 
-    Where the clip has more than `MAX_FRAMES` frames, they are every second, third, … of those that the model saw.
+    If the clip has more than `MAX_FRAMES` frames, the entry has every second, third, … of those that the model saw.
 
     Args:
       file: features of the clip.
-      found: predictions of the videos, of which this is the one at `position`.
+      found: predictions of the videos; this clip is at `position`.
       seen: see `watch`.
       data_dir: see `report`.
     """

@@ -1,4 +1,4 @@
-"""Puts a report together: a page, its style and its scripts, and the data, in one file that loads nothing else."""
+"""Assembles a report: page, style, scripts and data, in one file that loads nothing else."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ def write_page(path, contents: dict, pictures):
 
     Args:
       path: of the file.
-      contents: what the scripts show, as JSON has it; what is no finite number becomes null.
+      contents: what the scripts show, as JSON has it; numbers that are not finite become null.
       pictures: of each clip a JPEG, or None.
     """
     style = (PARTS / "style.css").read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""The paper's figures of what trained models look at. `registry.draw_figure` draws each."""
+"""The paper's figures of where trained models look. `registry.draw_figure` draws each."""

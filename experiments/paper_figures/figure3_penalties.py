@@ -1,4 +1,4 @@
-"""Fig. 3: where runs of several λ look in the same clip, and what the paper says of it, held against numbers."""
+"""Fig. 3: where runs of several λ look in the same clip, and the paper's claims about it, checked by numbers."""
 
 import numpy as np
 
@@ -13,14 +13,14 @@ CLAIMS = (
     ("with the greatest λ the model looks everywhere (the greatest entropy)", "entropy", max, -1),
     ("with the smallest λ it stays fixed (the least movement)", "movement", min, 0),
 )
-"""Of Fig. 3: what is said, in which number it would show, its extreme, and of which λ in ascending order."""
+"""Of Fig. 3: the claim, the number that decides it, its extreme, and the index of its λ in ascending order."""
 
 
 def check_comparable(runs):
     """Refuses runs that cannot be compared on one clip.
 
     Raises:
-      InputError: where model, features or classes are others, or all λ are the same.
+      InputError: where model, features or classes differ, or all λ are the same.
     """
 
     def alike(run):
@@ -55,7 +55,7 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
     Args:
       runs: `Run`s of several λ; of several of one λ, the first is drawn, and the numbers of the split are means.
       path: of the PNG.
-      video: the clip; None is the one that the run of the smallest λ has right and is surest of.
+      video: the clip; None is the most confident correct one of the run of the smallest λ.
       split: whose clips the numbers are means over.
       num_columns: how many frames are shown.
 
@@ -117,7 +117,7 @@ def draw_penalties(runs, path, video: int | None, *, split, num_columns):
 
 
 def judge(surveys, claim: str, number: str, extreme, index: int) -> dict:
-    """Holds one of the `CLAIMS` against the numbers of a split; runs of one λ are averaged first.
+    """Checks one of the `CLAIMS` by the numbers of a split; runs of one λ are averaged first.
 
     Args:
       surveys: λ and `Survey` of each run.

@@ -1,4 +1,4 @@
-"""Fig. 5: what a model predicts when it looks where it is told."""
+"""Fig. 5: what a model predicts under a given glimpse."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ LARGEST_ERROR = 1e-3  # of a row's sum
 
 
 class GivenGlimpse:
-    """A `Predictor` whose model looks where it is told, in every block alike; all else is unchanged.
+    """A `Predictor` whose model has a given glimpse in every block; all else is unchanged.
 
     Args:
       predictor: of the model.
@@ -35,7 +35,7 @@ class GivenGlimpse:
 
 
 def parse_glimpse(text: str, num_steps: int, side: int) -> tuple[np.ndarray, str]:
-    """Returns l_t, `<float32>[T, K²]`, and how to call it.
+    """Returns l_t, `<float32>[T, K²]`, and its name.
 
     Args:
       text: "row,col", a cell; "row0,col0,row1,col1", the cells of a box, from the first corner to the second, both of
@@ -63,7 +63,7 @@ def parse_glimpse(text: str, num_steps: int, side: int) -> tuple[np.ndarray, str
 
 
 def read_glimpse(path, num_steps: int, side: int) -> np.ndarray:
-    """Reads a glimpse for each step, `<float32>[T, K²]`, and sees that each is a distribution. See `parse_glimpse`."""
+    """Reads a glimpse for each step, `<float32>[T, K²]`, each a distribution. See `parse_glimpse`."""
     wanted = (num_steps, side * side)
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; --glimpse takes a .npy file of {list(wanted)}, or row,col")
@@ -93,7 +93,7 @@ def read_glimpse(path, num_steps: int, side: int) -> np.ndarray:
 
 
 def draw_glimpse(figure, run: Run, path, video: int | None, glimpse: str, *, split, num_columns):
-    """Draws Fig. 5: a clip, the model's own glimpse and prediction, and a hand-made glimpse and what it leads to.
+    """Draws Fig. 5: a clip, the model's own glimpse and prediction, and a given glimpse and the prediction under it.
 
     Args:
       figure: which clip to choose where none is named, see `Figure`.
@@ -121,7 +121,7 @@ def draw_glimpse(figure, run: Run, path, video: int | None, glimpse: str, *, spl
 
 
 def chosen_clip(figure, run: Run, video: int | None, split: str) -> tuple[int, list[str]]:
-    """Returns the clip that is named, or else one that the figure wants, and what to say if there is none such."""
+    """Returns the named clip, or else one for the figure, and a remark if there is none."""
     if video is not None:
         return video, []
     survey = run.survey_side_by_side(run.clips(split))

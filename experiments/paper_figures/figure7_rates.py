@@ -51,7 +51,7 @@ def draw_rates(runs, path, video: int | None, *, split, num_columns, one_model: 
     Args:
       runs: from `at_rates`.
       path: of the PNG.
-      video: the clip; None is the one that the last run, by default that at 30 fps, has right and is surest of.
+      video: the clip; None is the most confident correct one of the last run, by default that at 30 fps.
       split: where to look for it.
       num_columns: how many steps are shown.
       one_model: what to call the model, if it is the same at all rates.
@@ -61,7 +61,7 @@ def draw_rates(runs, path, video: int | None, *, split, num_columns, one_model: 
     """
     if video is None:
         videos = runs[-1].clips(split)
-        # Not all clips may have so many frames a second; where none has, the first one's error says so.
+        # Some clips may have too low a rate; if all do, the first one's error says so.
         fast_enough = [v for v in videos if all(run.has_rate(v) for run in runs)]
         survey = runs[-1].survey_side_by_side(fast_enough or videos)
         labels = runs[-1].file.labels[survey.videos]

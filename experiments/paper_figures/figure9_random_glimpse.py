@@ -1,11 +1,11 @@
-"""Fig. 9: can a model be made right about a clip by making it look elsewhere?
+"""Fig. 9: does a model classify a clip correctly when it looks elsewhere?
 
 Three glimpses of one clip under one trained model: (1) its own; (2) with W of Eq. 4 replaced by uniform random numbers
 between the least and the greatest of its own; (3) with W optimised from there, for this clip alone and with all other
-parameters as they are, until the clip is classified correctly: the first such glimpse is what the paper shows. Where
-random numbers already do, that is the first one, and nothing is optimised; another seed draws others.
+parameters as they are, until the clip is classified correctly: the first such glimpse is what the paper shows. If
+random numbers already do, nothing is optimised; another seed draws others.
 
-What is optimised is the cross-entropy of Eq. 7, without penalty and decay, which concern no single clip's class.
+The objective is the cross-entropy of Eq. 7, without penalty and decay, which do not concern a single clip's class.
 """
 
 import functools
@@ -43,9 +43,9 @@ def random_W(params, seed: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("model", "objective"))
 def _share(W, frozen, x, share, labels, model, objective):
-    """Returns what some blocks add to the means over all blocks of what is seen under W, and to the gradient.
+    """Returns the contribution of some blocks to the means over all blocks under W, and to the gradient.
 
-    `share` `<float>[B]` is a block's weight in these means: 1 / number of blocks, or 0 for what fills up the batch.
+    `share` `<float>[B]` is a block's weight in these means: 1 / number of blocks, or 0 for padding.
     """
 
     def loss(W):
@@ -68,7 +68,7 @@ def _update(W, gradient, opt_state, learning_rate):
 
 
 def _batches(x, size: int) -> list[tuple]:
-    """Cuts blocks into batches of one size, of which the last is filled up; see `_share`."""
+    """Cuts blocks into batches of one size, of which the last is padded; see `_share`."""
     size = min(size, len(x))
     batches = []
     for start in range(0, len(x), size):
@@ -90,7 +90,7 @@ def optimise_W(
     log=lambda line: None,
     batch_size: int = 16,
 ):
-    """Optimises W by Adam until a clip is classified correctly; nothing else of the parameters is touched.
+    """Optimises W by Adam until a clip is classified correctly; no other parameter changes.
 
     Every step follows the gradient of the mean over all blocks of the clip, whatever their number.
 
@@ -105,7 +105,7 @@ def optimise_W(
       log: a function of the line of each step: `step` (updates done), `cross_entropy` (mean over the blocks, in nats),
         `probability` (of the clip's class, of several the most probable), `prediction` (the index of the most probable
         class), `right`, `entropy` and `movement` of the attention.
-      batch_size: blocks at most that are in the memory at a time with all that their gradient needs.
+      batch_size: the most blocks whose gradient is in memory at a time.
 
     Returns:
       The last parameters, and whether the clip is classified correctly with them.
@@ -140,7 +140,7 @@ def optimise_W(
 def draw_random_glimpse(
     figure, run: Run, path: Path, video, *, split, num_columns, seed=0, max_steps=500, learning_rate=1e-3
 ):
-    """Draws Fig. 9, and writes the log of the optimisation beside it, one JSON line a step.
+    """Draws Fig. 9, and writes the log of the optimisation beside it, one JSON line per step.
 
     Args:
       figure: which clip to choose where none is named, see `Figure`.

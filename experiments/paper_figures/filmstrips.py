@@ -1,5 +1,6 @@
-"""Figs. 1, 4, 6, 8, 10 and 11: clips that a model gets right or wrong, and where it looks meanwhile."""
+"""Figs. 1, 4, 6, 8, 10 and 11: clips that a model gets right or wrong, and where it looks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +16,19 @@ WHITE = "White is where the model looks, and the whiter the more."
 
 @dataclass(frozen=True)
 class Figure:
-    """Which clips a figure shows, if none are named.
+    """One figure of the paper: which clips it shows if none are named, and how it is drawn.
 
     Attributes:
       title: of the figure.
-      right: how many rightly classified clips.
+      right: how many correctly classified clips.
       wrong: how many wrongly classified ones.
-      after: how many of the ranking come before, in other figures.
-      by_entropy: whether those come first to which the attention is the most spread, and not the surest.
+      after: how many of the ranking to skip, as other figures show them.
+      by_entropy: rank by the spread of the attention, and not by confidence.
       penalty: λ of the run in the paper; None where there are several.
+      single_run: whether it takes exactly one run.
+      draw: for a figure of a single clip, a function of the Figure, the runs, the path of the PNG, the clip, `split`,
+        `num_columns` and `options`; None for the filmstrips, see `draw_filmstrips`.
+      options: names of the options that only this figure has.
     """
 
     title: str
@@ -32,6 +37,9 @@ class Figure:
     after: int = 0
     by_entropy: bool = False
     penalty: float | None = 0
+    single_run: bool = False
+    draw: Callable | None = None
+    options: tuple[str, ...] = ()
 
 
 def draw_filmstrips(figure: Figure, runs, path, *, split, clips, num_columns):
@@ -87,14 +95,14 @@ def choose(survey, labels, right: bool, count: int, figure: Figure):
     """Chooses clips for a figure.
 
     Args:
-      survey: what the model makes of the clips.
+      survey: the model's predictions for the clips.
       labels: theirs.
-      right: whether it should have them right.
+      right: whether to choose correctly classified ones.
       count: how many are wanted.
       figure: see `Figure`.
 
     Returns:
-      Positions in the survey, and what to say if there are not enough.
+      Positions in the survey, and a remark if there are not enough.
     """
     if not count:
         return [], ""
@@ -103,11 +111,11 @@ def choose(survey, labels, right: bool, count: int, figure: Figure):
     found = order[first : first + count]
     if len(found) == count:
         return found, ""
-    what, other = ("rightly", "wrongly") if right else ("wrongly", "rightly")
+    what, other = ("correctly", "wrongly") if right else ("wrongly", "correctly")
     instead = rank(survey, labels, not right)
     instead = sorted(instead, key=lambda i: survey.predictions[i].max())[: count - len(found)]
     said = f"{len(found) or 'no'} clip{'s' * (len(found) != 1)} of {len(labels)} {what} classified"
-    return found + instead, f"{said}, {count} wanted; instead, the {other} classified that it is the least sure of"
+    return found + instead, f"{said}, {count} wanted; instead, the least confident {other} classified"
 
 
 def strip(run: Run, video: int, num_columns: int) -> list[Row]:

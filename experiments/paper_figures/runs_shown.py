@@ -1,4 +1,4 @@
-"""What the figures are made of: trained runs, which clips they get right and wrong, and where they look in a clip."""
+"""Trained runs for the figures: which clips they get right and wrong, and where they look in a clip."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from experiments.runs.visualization import Watched, covering_blocks, find_clips,
 
 @dataclass(frozen=True)
 class Survey:
-    """What a model makes of many clips.
+    """A model's predictions for many clips.
 
     Attributes:
       videos: their indices in the features file, `<int64>[N]`.
@@ -63,7 +63,7 @@ class Run:
         return dataclasses.replace(self, model=dataclasses.replace(self.model, params=params))
 
     def with_predictor(self, predictor) -> "Run":
-        """Returns the run with another way from blocks to predictions."""
+        """Returns the run with another `Predictor`."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, predictor=predictor))
 
     def at_fps(self, fps: float) -> "Run":
@@ -76,7 +76,7 @@ class Run:
         return block_skip(self.file, video, self.model.config.data.fps, self.model.config.data.block_rule)
 
     def has_rate(self, video: int) -> bool:
-        """Whether the clip has enough frames per second for the model."""
+        """Whether the clip's rate is high enough for the model."""
         try:
             return self.skip(video) > 0
         except InputError:
@@ -163,7 +163,7 @@ def open_runs(workdirs, *, features=None, checkpoint="best", data_dir=None) -> l
 
 
 def rank(survey: Survey, labels, right: bool, by=None) -> list[int]:
-    """Returns the positions of the rightly (or wrongly) classified clips, in descending order of something.
+    """Returns the positions of the correctly (or wrongly) classified clips, in descending order of a number.
 
     The first of each predicted class come before the second of any, so that a figure shows several classes.
 
@@ -171,7 +171,7 @@ def rank(survey: Survey, labels, right: bool, by=None) -> list[int]:
       survey: of the clips.
       labels: theirs, `[N, C]`.
       right: which.
-      by: a number of each clip, `<float>[N]`; None is the probability of the class that it is taken for.
+      by: a number of each clip, `<float>[N]`; None is the probability of the predicted class.
     """
     by = survey.predictions.max(axis=1) if by is None else by
     best = np.argmax(survey.predictions, axis=1)

@@ -1,1 +1,1 @@
-"""Ours against recordings of the authors' program."""
+"""Comparisons of this program with recordings of the authors' program."""

@@ -1,6 +1,6 @@
 """Parity of blocks, batches, votes and average precision with recorded runs of the authors' code.
 
-Its data handler and its evaluation fail in some cases. What they get wrong is told from a case's own data;
+Its data handler and its evaluation fail in some cases. A case's own data shows what they get wrong;
 the table then names the failure, and the row is ok if that failure explains all of the difference.
 """
 
@@ -74,7 +74,7 @@ def data_case(case: Case):
     order = np.argsort(windows.rows, kind="stable")
     if about["numpy_random_seed"] is None:
         recorded_order = np.arange(len(recorded["frame_indices"]))
-    else:  # They shuffle; which block comes when is no matter of parity.
+    else:  # They shuffle; the order of blocks is not compared.
         recorded_order = np.argsort(recorded["frame_indices"], kind="stable")
     yield same(name, "number of videos", len(dataset.names), recorded["num_videos"])
     yield same(name, "number of blocks", len(windows.video), recorded["dataset_size"])
@@ -171,23 +171,23 @@ class Held:
         self._pairs = {}
 
     def add(self, prefix, position, block, label):
-        """Holds a block `<float32>[T, 49, D]` and its label against what was recorded at a position of `prefix`_*."""
+        """Compares a block `<float32>[T, 49, D]` and its label with the record at a position of `prefix`_*."""
         recorded = self._case.arrays
         probes = block[:, self._probes[:, 0], self._probes[:, 1]]
         self.equal("first number of each frame", block[:, 0, 0], recorded[f"{prefix}_frames"][position])
-        self.equal("numbers at some cells and maps", probes, recorded[f"{prefix}_probes"][position])
+        self.equal("numbers at some cells and channels", probes, recorded[f"{prefix}_probes"][position])
         self.equal("sums", block.sum(axis=(1, 2), dtype=np.float64), recorded[f"{prefix}_sums"][position])
         self.add_labels(prefix, position, label)
 
     def add_labels(self, prefix, position, label):
-        """Holds a label against those that were recorded at a position."""
+        """Compares a label with those that were recorded at a position."""
         labels = self._case.arrays[f"{prefix}_y"][position]
         self.equal("labels", np.broadcast_to(label, labels.shape), labels)
 
     def add_filling(self, position):
-        """Holds the zeros that fill up a batch against what was recorded at that position."""
+        """Compares the zero padding of a batch with the record at that position."""
         recorded = self._case.arrays["batch_sums"][position]
-        self.equal("filling of the last batch", np.zeros_like(recorded), recorded)
+        self.equal("padding of the last batch", np.zeros_like(recorded), recorded)
 
     def equal(self, quantity, ours, recorded):
         """Notes a pair of numbers that must agree."""

@@ -185,9 +185,9 @@ def model_case(case: Case):
     """Yields the rows of one recorded forward pass with cost and gradients.
 
     Tolerances: 1e-9 in float64. In float32 2e-5, or three times the largest difference between the authors' own float32
-    and float64 runs; but this is believed up to ten times the same difference of ours only, lest a wrong number in the
-    record excuse itself. Where the record is not a number, its gradients' differences are unknown, and a hundred times
-    those of the forward pass are granted.
+    and float64 runs; but at most ten times the same difference of ours, so that a wrong number in the record
+    cannot raise its own tolerance. Where the record is not a number, its gradients' differences are unknown, and the
+    tolerance is a hundred times those of the forward pass.
     """
     yield from initial_parameters(case)
     recorded, inputs, ours = {}, {}, {}
@@ -313,7 +313,7 @@ def optimizer_case(case: Case):
         row = functools.partial(compare, case.name, precision=precision, tolerance=tolerance)
         yield row(f"cost along {about['optimizer']}", costs, recorded["costs"])
         for name, values in trace.items():
-            if not (precision == FLOAT32 and name == DEAD_GRADIENT):  # rounding errors, blown up to full updates
+            if not (precision == FLOAT32 and name == DEAD_GRADIENT):  # rounding errors, amplified to full updates
                 quantity = f"parameters after each update of {about['optimizer']}"
                 yield row(quantity, values, recorded[f"trace__{name}"], array=name)
 

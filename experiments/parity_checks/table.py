@@ -1,4 +1,4 @@
-"""What the parity table consists of: recorded cases, rows, and their tolerances."""
+"""The parity table: recorded cases, rows, and their tolerances."""
 
 import json
 import math
@@ -121,7 +121,7 @@ class Row:
 
     @property
     def severity(self) -> float:
-        """How much of the tolerance is used up, for sorting; the worst are greatest."""
+        """The used share of the tolerance, for sorting."""
         if math.isnan(self.error):
             return math.inf
         return self.error / self.tolerance if self.tolerance else self.error * 1e30
@@ -140,14 +140,14 @@ def errors(ours, reference) -> tuple[float, float]:
 
 
 def compare(case, quantity, ours, reference, tolerance, array="", precision="", against="relative") -> Row:
-    """Returns the row that holds `ours` against `reference`; see `Row`."""
+    """Returns the row that compares `ours` with `reference`; see `Row`."""
     absolute, relative = errors(ours, reference)
     error = absolute if against == "absolute" else relative
     return Row(case, precision, quantity, array, absolute, relative, tolerance, against, ok=error <= tolerance)
 
 
 def same(case, quantity, ours, reference, array="") -> Row:
-    """Returns the row that holds for numbers or words that must be equal."""
+    """Returns the row for numbers or words that must be equal."""
     ours, reference = np.asarray(ours), np.asarray(reference)
     if ours.shape == reference.shape and ours.dtype.kind not in "US" and reference.dtype.kind not in "US":
         return compare(case, quantity, ours, reference, 0.0, array)
@@ -162,7 +162,7 @@ def stated(case, quantity, ok: bool, array="") -> Row:
 
 
 def noted(case, quantity) -> Row:
-    """Returns a row that only says something: it compares nothing and is not counted."""
+    """Returns a row that is only a note: it compares nothing and is not counted."""
     return Row(case, NOTE, quantity, "", 0.0, 0.0, 0.0, "relative", True)
 
 
@@ -212,8 +212,8 @@ def render(rows: Iterable[Row]) -> str:
 def summarize(rows: Iterable[Row]) -> str:
     """Returns, as text, the largest error of each quantity over all cases, and what the original does wrong.
 
-    Rows of float32 that were granted more than others of their quantity, as their case blows up rounding errors, have a
-    column of their own.
+    Rows of float32 with a higher tolerance than others of their quantity, as their case amplifies rounding errors, have
+    a column of their own.
     """
     groups, deviations = {}, {}
     for row in rows:
@@ -243,7 +243,7 @@ def largest(rows: Iterable[Row]) -> str:
 
 
 def columns(lines) -> str:
-    """Sets cells in columns of their width."""
+    """Aligns the fields in columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
     return "\n".join(padded)

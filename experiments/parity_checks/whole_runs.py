@@ -88,7 +88,7 @@ def run_case(case: Case):
 def training_rows(case: Case, run: Run, params):
     """Yields the rows on training, from the recorded initial parameters on and with the recorded batches.
 
-    Many updates blow up the rounding errors of float32. The tolerance is 1e-4, or three times the difference
+    Many updates amplify the rounding errors of float32. The tolerance is 1e-4, or three times the difference
     between our own float32 and float64 runs where that is greater; scores are compared where these two agree.
     """
     if run.options["use_dropout"]:

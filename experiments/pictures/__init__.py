@@ -1,1 +1,1 @@
-"""Filmstrips, overlays, videos and matrices from arrays. Nothing here knows of runs."""
+"""Filmstrips, overlays, videos and matrices from arrays. Nothing here depends on runs."""

@@ -17,7 +17,7 @@ def draw(path, counts, class_names, title: str = ""):
 
     Args:
       path: of the PNG.
-      counts: `<int>[C, C]`, videos of the row's class that were taken for the column's.
+      counts: `<int>[C, C]`, videos of the row's class that were predicted as the column's.
       class_names: C names, in any script; of long ones the middle is left out.
       title: a line above the picture.
     """
@@ -32,7 +32,7 @@ def draw(path, counts, class_names, title: str = ""):
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     style = {"fontsize": 8, "fontfamily": families([*names, title])}
-    plain = [name.replace("$", r"\$") for name in names]  # Else matplotlib takes them for formulas.
+    plain = [name.replace("$", r"\$") for name in names]  # Otherwise matplotlib reads them as formulas.
     axes.set_xticks(range(num_classes), plain, rotation=60, ha="right", rotation_mode="anchor", **style)
     axes.set_yticks(range(num_classes), plain, **style)
     axes.set_title(title.replace("$", r"\$"), **{**style, "fontsize": 9})
@@ -59,5 +59,5 @@ def shortened(names: list[str]) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """How many Latin letters would be as wide."""
+    """Width in Latin letters."""
     return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

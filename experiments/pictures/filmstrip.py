@@ -92,7 +92,7 @@ def _side_by_side(frame, attention, caption: str, height: int, text_size: int) -
     plain = resized(frame, height)
     seen = overlay(plain, upsample_attention(attention, plain.shape[:2]))
     top = 2 * text_size
-    sheet = Image.new("RGB", (2 * plain.shape[1], top + height + height % 2), "white")  # Encoders want even sizes.
+    sheet = Image.new("RGB", (2 * plain.shape[1], top + height + height % 2), "white")  # Encoders need even sizes.
     sheet.paste(Image.fromarray(plain), (0, top))
     sheet.paste(Image.fromarray(seen), (plain.shape[1], top))
     write_line(ImageDraw.Draw(sheet), (MARGIN, top / 2), caption, text_size, sheet.width - 2 * MARGIN)
@@ -100,7 +100,7 @@ def _side_by_side(frame, attention, caption: str, height: int, text_size: int) -
 
 
 def _gif(pictures, seconds) -> bytes:
-    """An endless animation, each picture shown that long. All share one palette, so that still parts stay still."""
+    """A looping animation, each picture shown that long. All share one palette, so that still parts stay still."""
     whole = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures[:: len(pictures) // 8 + 1]]))
     palette = whole.quantize(128)
     first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]

@@ -1,7 +1,7 @@
 """Fonts for texts in any script: matplotlib's own first, and then those of the system.
 
-Right-to-left scripts, and those whose letters join, are set by Pillow where it was built with Raqm, as its wheels are,
-as long as one font has the whole text.
+Pillow renders right-to-left scripts, and those whose letters join, if it was built with Raqm, as its wheels are, and if
+one font has the whole text.
 """
 
 import functools
@@ -27,9 +27,9 @@ _JOINERS = "\u200c\u200d"  # Invisible, and part of words in some scripts.
 
 
 def readable(text: str) -> str:
-    """Returns a text on one line, with the numbers of letters that no font here has, such as [6325], in their place.
+    """Returns a text on one line, with letters that no font here has replaced by their numbers, such as [6325].
 
-    Which Debian package has a font with them, is said once.
+    A warning names once the Debian package of a font with them.
     """
     visible = "".join(c if c in _JOINERS else printable(c) for c in " ".join(text.split()))
     return "".join(c if _font_of(c) else f"[{ord(c):04X}]" for c in visible)
@@ -60,7 +60,7 @@ def runs(text: str, first: str) -> list[tuple[str, str]]:
 
 
 def families(texts: Iterable[str]) -> list[str]:
-    """Returns the families of fonts that readable texts need, as matplotlib names them."""
+    """Returns the font families that readable texts need, as matplotlib names them."""
     paths = dict.fromkeys(path for text in texts for c in text if (path := _font_of(c)))
     for path in paths:
         font_manager.fontManager.addfont(path)
@@ -76,7 +76,7 @@ def load_font(path: str, size: int):
 
 @functools.cache
 def _font_of(c: str) -> str | None:
-    """The first font that has a letter. None where there is none, which is said once for every package."""
+    """The first font that has a letter. None if there is none; a warning is logged once for every package."""
     own = str(_OWN / PLAIN)
     if _has(own, c):
         return own

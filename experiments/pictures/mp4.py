@@ -15,7 +15,7 @@ _SLOWEST = Fraction(1, 1001)
 
 
 class Mp4(contextlib.AbstractContextManager):
-    """Writes an MP4, picture after picture; the file is there when all of it is, and not at all after an error.
+    """Writes an MP4, picture after picture; the file appears when it is complete, and not at all after an error.
 
     Args:
       path: of the file.
@@ -66,7 +66,9 @@ class Mp4(contextlib.AbstractContextManager):
                 self._container.close()
                 os.replace(self._beside, self._path)
         finally:
-            with contextlib.suppress(OSError, av.error.FFmpegError):  # What could not be written before cannot be now.
+            with contextlib.suppress(
+                OSError, av.error.FFmpegError
+            ):  # A file that could not be written before cannot be now.
                 self._container.close()
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._beside)

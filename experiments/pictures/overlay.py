@@ -54,11 +54,11 @@ def spread(num_cells: int, num_pixels: int) -> np.ndarray:
 
 
 def overlay(frame, enlarged) -> np.ndarray:
-    """Lays attention over a frame as the notebook does: 0.2 of the frame and 0.8 of white where the model looks most.
+    """Overlays attention on a frame as the notebook does: 0.2 of the frame and 0.8 of white where the model looks most.
 
     Args:
       frame: `<uint8>[..., height, width, 3]`, RGB.
-      enlarged: what `upsample_attention` made of l_t, `<float>[..., height, width]`. Each map is divided by its
+      enlarged: `upsample_attention` of l_t, `<float>[..., height, width]`. Each map is divided by its
         maximum: the most attended place is always white, so uniform attention veils the whole frame.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Rows of pictures on one sheet, with text around them: what filmstrips and the paper's figures are drawn with."""
+"""Rows of pictures on one sheet, with text around them; filmstrips and the paper's figures use it."""
 
 import io
 import math
@@ -37,7 +37,7 @@ class Row:
     beside: Sequence[str] = ()
 
     def pictures(self, height: int) -> np.ndarray:
-        """Returns what is to be drawn, `<uint8>[n, height, width, 3]`."""
+        """Returns the pictures, `<uint8>[n, height, width, 3]`."""
         plain = np.stack([resized(frame, height) for frame in self.frames])
         return plain if self.attention is None else overlay(plain, upsample_attention(self.attention, plain.shape[1:3]))
 
@@ -129,7 +129,7 @@ def _draw_panel(panel: Panel, height: int, min_width: int) -> Image.Image:
 
 
 def _label_width(lines) -> int:
-    """How much room the texts beside a row take, with a gap before the pictures."""
+    """Width of the texts beside a row, with a gap before the pictures."""
     widths = [text_width(line, *((13, BOLD) if n == 0 else (11, PLAIN))) for n, line in enumerate(lines)]
     return min(math.ceil(max(widths)), 320) + 3 * MARGIN if widths else 0
 

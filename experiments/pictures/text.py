@@ -10,14 +10,14 @@ _SMALLEST = 9  # pixels
 
 
 def write_line(draw, position, text, size, width, *, anchor="lm", fill=INK, font=BOLD):
-    """Writes a text on one line, in smaller letters or shortened where it would be wider than `width`.
+    """Writes a text on one line, in a smaller size or shortened if it would be wider than `width`.
 
     Args:
       draw: a PIL ImageDraw.
       position: where the `anchor` of the text is, (x, y) in pixels.
       text: any text, in any script: see `fonts`.
       size: of the letters, in pixels.
-      width: that the text may have, in pixels.
+      width: the most that the text may have, in pixels.
       anchor, fill: as PIL has them.
       font: `fonts.BOLD` or `fonts.PLAIN`.
     """
@@ -35,7 +35,7 @@ def write_line(draw, position, text, size, width, *, anchor="lm", fill=INK, font
 
 
 def text_width(text: str, size: int, font=BOLD) -> float:
-    """Returns how wide `write_line` would write a text, in pixels, if it may."""
+    """Returns the width of a text as `write_line` would write it without a limit, in pixels."""
     return _width(runs(readable(text), font), size)
 
 

@@ -1,6 +1,6 @@
 """One video on its way to predictions, in one pass and in bounded memory: frames, features, blocks, ŷ.
 
-What a block says is known when its last frame is there, for the first state (Eq. 6) is made of all its frames.
+A block's prediction is known when its last frame has arrived: the first state (Eq. 6) is made of all its frames.
 """
 
 import contextlib
@@ -29,21 +29,21 @@ from data_prep.video.sources import find_source, is_endless
 from experiments.runs.protocol import Protocol
 from experiments.runs.trained import TrainedModel
 
-_FIRST = 12  # frames of a pipe or a camera, by which its rate is checked
+_FIRST = 12  # frames of a pipe or a camera that are used to check its rate
 
 
 @dataclass(frozen=True)
 class BlockPrediction:
-    """What the model says of one block.
+    """Prediction of one block.
 
     Attributes:
       number: of the block, from 0.
       first: the block's first frame, among those that features are made of.
       seconds: when in the video its first frame begins and its last one ends.
-      probabilities: ŷ of the block, `<float>[C]`; in the released protocol with one label, 1 for the class it says.
+      probabilities: ŷ of the block, `<float>[C]`; in the released protocol with one label, 1 for the predicted class.
       so_far: of the clip up to here, `<float64>[C]`.
-      attention: l_t, `<float32>[T, K²]`, where asked for and there.
-      counts: false for a last block that the video leaves unfinished, which is for pictures alone.
+      attention: l_t, `<float32>[T, K²]`, if requested and available.
+      counts: false for an unfinished last block, which is used only for pictures.
     """
 
     number: int
@@ -57,7 +57,7 @@ class BlockPrediction:
 
 @dataclass(frozen=True)
 class ClipPrediction:
-    """What the model says of a whole clip.
+    """Prediction of a whole clip.
 
     Attributes:
       probabilities: `<float64>[C]`, the mean over the blocks.
@@ -65,7 +65,7 @@ class ClipPrediction:
       num_frames: decoded ones.
       seconds: until the last of them ends.
       padded: whether the clip is shorter than one block, so that its last frame was repeated.
-      cut_short: the reason why the clip's rest is missing, "" for a whole one.
+      cut_short: the reason why the rest of the clip is missing, "" for a whole one.
       stopped: whether the user ended it.
     """
 
@@ -104,7 +104,7 @@ class ClipPredictor:
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
       frame_batch: frames per call of the network.
       image_fps: how many pictures are a second, where a clip is a folder of pictures.
-      keep_attention: whether blocks shall have their attention, and the clip's rest a block too.
+      keep_attention: whether blocks have their attention, and the frames after the last block a block, too.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class ClipPredictor:
 
 
 class ClipStream(contextlib.AbstractContextManager):
-    """One clip, open: its blocks as they become known, and what they say together.
+    """An open clip: its blocks as they become known, and their combined prediction.
 
     Args:
       predictor: of the model.
@@ -185,7 +185,7 @@ class ClipStream(contextlib.AbstractContextManager):
         what the container and the first frames say.
       num_frames_expected: how many frames the clip should have; 0 where that cannot be known.
       num_frames: decoded so far.
-      fps: frames of a second that have features.
+      fps: frames per second that have features.
       skip: of these, every skip-th is in a block.
       result: the ClipPrediction, after the last block; None where the user stopped before the first frame.
 
@@ -195,7 +195,7 @@ class ClipStream(contextlib.AbstractContextManager):
 
     def __init__(self, predictor: ClipPredictor, name: str, stop: threading.Event):
         self._predictor, self.name, self._stop = predictor, name, stop
-        self._abandoned = False  # A thread that waits for a pipe has to hear of it.
+        self._abandoned = False  # It must reach a thread that waits for a pipe.
         self.result = None
 
     def __enter__(self):
@@ -239,7 +239,7 @@ class ClipStream(contextlib.AbstractContextManager):
         small = Pictures(self._predictor.network.input_size, "bgr24")
         batch, tick = self._predictor.frame_batch, self._frames.tick
         pictures, rows, seconds, shown, num_rows, told = [], [], [], [], 0, 0
-        # The rate of what has no end may turn out to vary, and the rows are then chosen by their times.
+        # The rate of a stream may turn out to vary; the rows are then chosen by their times.
         fps_if_uneven = self._predictor.extraction_fps if self.is_endless and self._sampling.every > 1 else None
         frames = (((frame, ticks), ticks) for frame, ticks in self._timed)
         for (frame, ticks), own in take(frames, tick, self._sampling, fps_if_uneven):
@@ -263,10 +263,14 @@ class ClipStream(contextlib.AbstractContextManager):
         yield _Chunk(np.stack(pictures) if pictures else None, rows, num_rows, seconds, shown)
 
     def _features(self, chunk: _Chunk) -> tuple[_Chunk, Sequence[np.ndarray]]:
-        return chunk, self._predictor.features(chunk.pictures) if chunk.rows else []
+        try:
+            return chunk, self._predictor.features(chunk.pictures) if chunk.rows else []
+        except BaseException:
+            self._abandoned = True  # Before `map_ahead` waits for the thread that reads.
+            raise
 
     def blocks(self, show: Callable | None = None, size: Callable | None = None) -> Iterator[BlockPrediction]:
-        """Yields every block once its last frame is there. It can be done once, and `close` ends it early.
+        """Yields every block once its last frame has arrived. It can be iterated once, and `close` ends it early.
 
         Args:
           show: called for every decoded frame, before the blocks that end with it, with the number of the row that is
@@ -339,9 +343,9 @@ class ClipStream(contextlib.AbstractContextManager):
 
 
 def _found(frames: WholeFrames, first: list) -> VideoProbe:
-    """Returns what is known of a source that may have no end, when its first frames, and their times, are there.
+    """Returns what is known of a source that may have no end, from its first frames and their times.
 
-    These say its rate where it varies already, or is another than the container's by more than a quarter.
+    These determine its rate if it varies already, or differs from the container's by more than a quarter.
     """
     times = FrameTimes(np.array([ticks for _, ticks in first], np.int64), frames.tick, frames.said_fps)
     said, measured = frames.said_fps or times.fps, times.measured_fps

@@ -33,7 +33,7 @@ class TextReport:
             + (" (a clip's numbers are its blocks' votes)" if votes else "")
         )
         if model.recipe["random"]:
-            _print("NOTE: the network is RANDOM: this shows how things work, not how well")
+            _print("NOTE: the network is RANDOM: these are trial outputs, not results")
 
     def begin(self, stream: ClipStream):
         found = stream.found
@@ -61,11 +61,11 @@ class TextReport:
             details.append("features of a RANDOM network")
         _print(f"  whole clip: {self._describe(result.probabilities)}  ({'; '.join(details)})")
 
-    def film(self, path):
-        _print(f"  film: {path}")
+    def overlay(self, path):
+        _print(f"  overlay: {path}")
 
     def failure(self, name: str, error: Exception):
-        pass  # The line on the standard error says it.
+        pass  # It is printed on the standard error.
 
     def _describe(self, probabilities) -> str:
         return most_probable(self._predictor.model.class_names, probabilities, self._top)
@@ -113,7 +113,7 @@ class JsonReport:
             stride=self._predictor.stride,
         )
 
-    def film(self, path):
+    def overlay(self, path):
         pass
 
     def failure(self, name: str, error: Exception):

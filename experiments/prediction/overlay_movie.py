@@ -1,4 +1,4 @@
-"""A clip under its attention, with what the model says of it at the moment, as a film that is made while it comes."""
+"""Writes a clip with its attention and predictions to an MP4 while decoding."""
 
 import contextlib
 import io
@@ -17,13 +17,13 @@ MIN_HEIGHT, MAX_HEIGHT = 240, 480  # pixels: a line of text must be readable, an
 MIN_WIDTH, MAX_WIDTH = 160, 1920
 
 _LIGHT, _SHADE = (255, 255, 255), 0.35
-_QUALITY = 95  # of the JPEGs, well above that of the film
+_QUALITY = 95  # of the JPEGs, well above that of the MP4
 
 
-def film_size(height: int, width: int) -> tuple[int, int]:
-    """Returns the film's (height, width) for frames of such: the same between the bounds, and even, for encoders.
+def overlay_size(height: int, width: int) -> tuple[int, int]:
+    """Returns the overlay's (height, width) for frames of this size: clipped to the bounds, and even, for encoders.
 
-    The shape is kept, but for clips that are far longer than high, or the reverse: they are squeezed.
+    The aspect ratio is kept, except for clips whose aspect ratio is extreme: they are squeezed.
     """
     new = min(max(height, MIN_HEIGHT), MAX_HEIGHT)
     return 2 * round(new / 2), 2 * round(min(max(width * new / height, MIN_WIDTH), MAX_WIDTH) / 2)
@@ -32,29 +32,29 @@ def film_size(height: int, width: int) -> tuple[int, int]:
 class OverlayMovie(contextlib.AbstractContextManager):
     """Writes every frame of a clip, under the attention of the first block that contains it.
 
-    In that block most of the frames before have been seen, and no frame has to wait for another: where blocks begin
-    at every frame, a frame is under the last step of the block that ends with it, or, among the first T, under its
-    own step of the first block. Frames between two that are in a block are under the attention of the one before;
-    those between two blocks, where the stride is longer than a block, are shown as they are.
+    That block has seen most of the frames before. At stride 1, a frame is shown under the last step of the block that
+    ends with it; the first T frames are shown under their own step of the first block. Frames between two sampled
+    frames of a block are shown under the attention of the earlier one. If the stride is longer than a block, frames
+    between two blocks are shown without attention.
 
-    At a low rate a block spans hundreds of frames, which wait for it as JPEG: of T·skip rows of 480×854 pixels
-    some 0.1 MB each. A film that cannot be written is given up, and what comes is let go.
+    At a low rate a block spans hundreds of frames, which wait for it as JPEGs: T·skip rows of 480×854 pixels, about
+    0.1 MB each. If writing fails, the error is stored and waiting frames are dropped.
 
     Args:
       path: of the MP4.
       fps: of the clip.
-      skip: rows, which are frames that have features, for one that is in a block.
-      stride: rows for the start of a block.
-      timed: whether every frame is shown when it is in the clip, and not 1/fps after the one before.
+      skip: the distance, in rows (frames that have features), of two frames of a block.
+      stride: the distance, in rows, of the starts of two blocks.
+      timed: whether frames keep their times in the clip, and are not 1/fps apart.
       describe: a function of probabilities `<float>[C]` that returns a short text.
-      note: a text that every picture has, "" for none.
+      note: a text on every picture, "" for none.
 
     Attributes:
-      failure: the InputError that says why there is no film, else None.
+      failure: the InputError if writing failed, else None.
     """
 
     def __init__(self, path, *, fps: float, skip: int, stride: int, describe, note: str = "", timed: bool = False):
-        self._film = Mp4(path, fps)
+        self._mp4 = Mp4(path, fps)
         self._skip, self._stride, self._timed = skip, stride, timed
         self._describe, self._note = describe, note
         self._waiting: deque[tuple[int, float, bytes]] = deque()
@@ -64,7 +64,7 @@ class OverlayMovie(contextlib.AbstractContextManager):
 
     def __enter__(self):
         with self._giving_up():
-            self._open.enter_context(self._film)
+            self._open.enter_context(self._mp4)
         return self
 
     def __exit__(self, kind, *error):
@@ -75,7 +75,7 @@ class OverlayMovie(contextlib.AbstractContextManager):
 
     @contextlib.contextmanager
     def _giving_up(self):
-        """Where the film fails, keeps why, and nothing else of it."""
+        """If writing fails, stores the error and drops waiting frames."""
         try:
             yield
         except InputError as error:
@@ -87,29 +87,29 @@ class OverlayMovie(contextlib.AbstractContextManager):
         """Takes the next decoded frame, which waits for its block.
 
         Args:
-          row: the last one that is made of this frame or one before.
+          row: the last row made of this frame or an earlier one.
           seconds: when the frame is shown.
           picture: `<uint8>[height, width, 3]`, RGB.
         """
         if self.failure:
             return
         self._waiting.append((row, seconds, _to_jpeg(picture)))
-        self._film_known()
+        self._write_known()
 
     def add_block(self, block: BlockPrediction):
         """Takes the next block."""
         self._block = block
-        self._film_known()
+        self._write_known()
 
-    def _film_known(self):
-        """Films the frames that are not in a later block for the first time."""
+    def _write_known(self):
+        """Writes the waiting frames whose block is known."""
         if self._block:
             known = max(self._seen(), self._block.first + self._stride)
             with self._giving_up():
                 self._add(sum(row < known for row, _, _ in self._waiting))
 
     def _seen(self) -> int:
-        """The frame after the last that the block says something of."""
+        """The row after the last one that the block covers."""
         return self._block.first + len(self._block.attention) * self._skip
 
     def _add(self, count: int):
@@ -122,8 +122,8 @@ class OverlayMovie(contextlib.AbstractContextManager):
                 l = block.attention[(row - block.first) // self._skip]
                 picture = overlay(picture, upsample_attention(l, picture.shape[:2]))
                 lines.insert(0, f"now: {self._describe(block.probabilities)}")
-            picture = _lettered(picture, [*lines, *([self._note] if self._note else [])])
-            self._film.add(picture, seconds if self._timed else None)
+            picture = _with_text(picture, [*lines, *([self._note] if self._note else [])])
+            self._mp4.add(picture, seconds if self._timed else None)
 
 
 def _to_jpeg(picture: np.ndarray) -> bytes:
@@ -132,7 +132,7 @@ def _to_jpeg(picture: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _lettered(picture: np.ndarray, lines: list[str]) -> Image.Image:
+def _with_text(picture: np.ndarray, lines: list[str]) -> Image.Image:
     """Writes lines over a picture's lower edge, which is darkened there."""
     height, width = picture.shape[:2]
     size = max(11, height // 20)

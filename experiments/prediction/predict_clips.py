@@ -20,11 +20,11 @@ from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
 from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
 from experiments.prediction.output import JsonReport, TextReport, most_probable
-from experiments.prediction.overlay_movie import OverlayMovie, film_size
+from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
 from experiments.runs import trained
 from experiments.runs.file_names import file_stem
 
-_FILM_CLASSES = 2  # that a film's line names
+_OVERLAY_CLASSES = 2  # named in an overlay's line of text
 
 
 def predict(
@@ -45,16 +45,15 @@ def predict(
 ) -> int:
     """Predicts videos, one after the other, and prints what is found as soon as it is known.
 
-    Told to stop (SIGINT, which is Ctrl-C, or SIGTERM), it ends with the current clip's result so far; told again, at
-    once.
+    On SIGINT (Ctrl-C) or SIGTERM it ends with the current clip's result so far; on the second signal, at once.
 
     Args:
       workdir: of the run.
       names: what the user named, see `list_clips`.
       checkpoint: "best" or "latest".
-      network, network_options: what the user says of the network; None is that of the run's features, see `load_again`.
+      network, network_options: the user's choice of the network; None is that of the run's features, see `load_again`.
       stride, protocol, frame_batch: see `ClipPredictor`.
-      overlay: where films go, see `film_paths`; None makes none.
+      overlay: where overlays go, see `overlay_paths`; None makes none.
       as_json, top, seconds: see `JsonReport`, `TextReport`.
 
     Returns:
@@ -65,12 +64,12 @@ def predict(
     """
     check_image_fps(image_fps)
     clips = list_clips(names)
-    films = film_paths(overlay, clips) if overlay else {}
+    paths = overlay_paths(overlay, clips) if overlay else {}
     model = trained.load(workdir, checkpoint)
     if overlay:
         model.require_attention()
     found = matching_network(model, network, network_options)
-    _make_folders(overlay, films)
+    _make_folders(overlay, paths)
     predictor = ClipPredictor(
         model,
         found,
@@ -85,7 +84,7 @@ def predict(
     with told_to_stop() as stop:
         for clip in clips:
             try:
-                _predict_clip(predictor, clip, report, stop, films.get(clip))
+                _predict_clip(predictor, clip, report, stop, paths.get(clip))
             except InputError as error:
                 print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
                 report.failure(clip, error)
@@ -95,15 +94,15 @@ def predict(
     return status
 
 
-def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.Event, film):
+def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.Event, path):
     check_name(clip, "the clip")
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(ClipStream(predictor, clip, stop))
         report.begin(stream)
-        movie = stack.enter_context(_open_film(predictor, stream, film)) if film else None
-        found = stream.blocks(movie.add_frame, film_size) if film else stream.blocks()
+        movie = stack.enter_context(_open_overlay(predictor, stream, path)) if path else None
+        found = stream.blocks(movie.add_frame, overlay_size) if path else stream.blocks()
         for block in _with_progress(stream, stack.enter_context(contextlib.closing(found))):
-            if film:
+            if path:
                 movie.add_block(block)
             if block.counts:
                 report.block(stream, block)
@@ -111,14 +110,14 @@ def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.E
         print(f"{printable(clip)}: stopped before its first frame", file=sys.stderr)
         return
     report.clip(stream, stream.result)
-    if film and movie.failure:
+    if path and movie.failure:
         raise movie.failure
-    if film:
-        report.film(film)
+    if path:
+        report.overlay(path)
 
 
 def list_clips(names) -> list[str]:
-    """Returns the clips that a user means: of a folder all its video files, also in folders below, sorted; else
+    """Returns the clips that a user names: for a folder all its video files, in subfolders too, sorted; else
     the name. A folder of numbered pictures is one clip.
 
     Raises:
@@ -147,32 +146,30 @@ def _is_special(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
-def film_paths(overlay: str, clips) -> dict[str, Path]:
-    """Returns each clip's film: the file `overlay` if it ends in .mp4, else a file in the folder of that name.
+def overlay_paths(overlay: str, clips) -> dict[str, Path]:
+    """Returns the path of each clip's overlay: `overlay` if it ends in .mp4, else a file in the folder of that name.
 
     Raises:
-      InputError: for one file and several clips, and where the film would be written over a clip.
+      InputError: for one file and several clips, and where an overlay would replace a clip.
     """
     if overlay.lower().endswith(".mp4"):
         if len(clips) > 1:
-            raise InputError(
-                f"overlay={overlay}: one film, and {len(clips)} clips; name a folder (without .mp4) for their films"
-            )
-        films = {clips[0]: Path(overlay)}
+            raise InputError(f"overlay={overlay}: one file for {len(clips)} clips; name a folder (without .mp4)")
+        paths = {clips[0]: Path(overlay)}
     else:
         common = os.path.commonpath([os.path.dirname(os.path.abspath(clip)) for clip in clips])
         names = ["standard_input" if clip == "-" else os.path.relpath(os.path.abspath(clip), common) for clip in clips]
         stems = [file_stem(name, names) for name in names]
-        films = {clip: Path(overlay) / f"{stem}.mp4" for clip, stem in zip(clips, stems, strict=True)}
-    for film in films.values():
+        paths = {clip: Path(overlay) / f"{stem}.mp4" for clip, stem in zip(clips, stems, strict=True)}
+    for path in paths.values():
         for clip in clips:
-            if film.exists() and os.path.exists(clip) and os.path.samefile(film, clip):
+            if path.exists() and os.path.exists(clip) and os.path.samefile(path, clip):
                 raise InputError(f"overlay={overlay}: would be written over the clip {clip}; name another place")
-    return films
+    return paths
 
 
-def _make_folders(overlay: str | None, films: dict[str, Path]):
-    for folder in {film.parent for film in films.values()}:
+def _make_folders(overlay: str | None, paths: dict[str, Path]):
+    for folder in {path.parent for path in paths.values()}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -182,7 +179,7 @@ def _make_folders(overlay: str | None, films: dict[str, Path]):
 def matching_network(
     model: trained.TrainedModel, name: str | None = None, options: dict[str, str] | None = None
 ) -> Network:
-    """Returns the network that a run's features were made with, and notes on the standard error what differs slightly.
+    """Returns the network that made a run's features. Prints small differences on the standard error.
 
     Raises:
       InputError: where the network that is found is another one, or the features came from elsewhere.
@@ -191,7 +188,7 @@ def matching_network(
     if "extraction_fps" not in recipe:
         raise InputError(
             f"{model.workdir}: its features ({recipe['network']}) were not made by data_prep.extract_features, "
-            "so no frame of a video can be given the like"
+            "so frames of a video cannot get such features"
         )
     try:
         network = load_again(recipe, name, options)
@@ -232,7 +229,7 @@ def told_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _open_film(predictor: ClipPredictor, stream: ClipStream, path) -> OverlayMovie:
+def _open_overlay(predictor: ClipPredictor, stream: ClipStream, path) -> OverlayMovie:
     model = predictor.model
     return OverlayMovie(
         path,
@@ -240,13 +237,13 @@ def _open_film(predictor: ClipPredictor, stream: ClipStream, path) -> OverlayMov
         skip=stream.skip,
         stride=predictor.stride,
         timed=stream.is_endless or stream.found.fastest_fps is not None,
-        describe=lambda probabilities: most_probable(model.class_names, probabilities, _FILM_CLASSES),
+        describe=lambda probabilities: most_probable(model.class_names, probabilities, _OVERLAY_CLASSES),
         note="features of a RANDOM network" if model.recipe["random"] else "",
     )
 
 
 def _with_progress(stream: ClipStream, blocks) -> Iterator[BlockPrediction]:
-    """Shows how far it is where the end is known and the lines about blocks do not show it on the same terminal."""
+    """Shows progress where the length is known, unless the lines about blocks show it on the same terminal."""
     if not stream.num_frames_expected or sys.stdout.isatty():
         yield from blocks
         return

@@ -68,7 +68,7 @@ class Autosave:
         """
         try:
             self._may_interrupt = True
-            if self._watching and self._stop:  # Asked since the last step.
+            if self._watching and self._stop:  # Requested since the last step.
                 raise _Interrupted
             yield
         except _Interrupted:
@@ -78,7 +78,7 @@ class Autosave:
             self._may_interrupt = False
 
     def due(self, step: int, last: bool) -> bool:
-        """Returns whether to save after this step. Every process must ask after every step.
+        """Returns whether to save after this step. Every process must call it after every step.
 
         Args:
           step: its number.

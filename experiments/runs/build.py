@@ -1,4 +1,4 @@
-"""From a configuration to what it names: model, objective, optimiser."""
+"""Builds the model, objective and optimiser that a configuration names."""
 
 import ml_dtypes
 import numpy as np
@@ -15,12 +15,12 @@ def build_model(config: RunConfig, num_classes: int, multi_label: bool):
 
 
 def feature_dtype(config: ModelConfig) -> np.dtype:
-    """Returns the type in which a model wants its features."""
+    """Returns the dtype of a model's input features."""
     return np.dtype(ml_dtypes.bfloat16 if config.compute_dtype == "bfloat16" else np.float32)
 
 
 def build_objective(config: RunConfig, multi_label: bool):
-    """Returns what the configured model is trained for: Eq. 7, or the released program's cost."""
+    """Returns the objective of the configured model: Eq. 7, or the released program's cost."""
     objective = MODELS[config.model.model].objective
     return objective(config.objective.attention_penalty, config.objective.weight_decay, multi_label)
 

@@ -1,6 +1,6 @@
-"""What a run is: frozen dataclasses that the flags fill and that the work folder keeps as JSON.
+"""The configuration of a run: frozen dataclasses that the flags fill and that the work folder stores as JSON.
 
-Each field is a flag of the same name. A run can be repeated from its `config.json` alone.
+Each field is a flag of the same name. `config.json` alone is enough to repeat a run.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ class DataConfig:
     validation_fraction: float = option(
         0.15, "Share of the training part that is held out to choose the best epoch; 0: none.", minimum=0, maximum=0.9
     )
-    split_seed: int = option(-1, "Of the held-out share; -1: as --seed.", minimum=-1)
+    split_seed: int = option(-1, "Seed of the held-out share; -1: as --seed.", minimum=-1)
     folds: int = option(
-        0, "Cut the training part into this many folds, by group, and hold one out instead; 0: don't.", minimum=0
+        0, "Cut the training part into this many folds, by group, and hold one out instead; 0: no folds.", minimum=0
     )
     fold: int = option(0, "Which of the --folds is held out, from 0.", minimum=0)
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
@@ -54,14 +54,14 @@ class ModelConfig:
     num_layers: int = option(3, "LSTM layers; the released model always has one.", minimum=1)
     dropout: float = option(
         0.5,
-        "Dropout rate on non-recurrent connections; the released model knows 0 and 0.5.",
+        "Dropout rate on non-recurrent connections; the released model has only 0 and 0.5.",
         minimum=0,
         maximum=0.99,
     )
     init_layers: int = option(1, "Layers of the perceptrons that give the first state (Eq. 6).", minimum=1)
     compute_dtype: str = option(
         "float32",
-        "Number type of features and matrix products; the rest stays float32.",
+        "Dtype of features and matrix products; the rest stays float32.",
         choices=["float32", "bfloat16"],
     )
 
@@ -92,10 +92,10 @@ class TrainingConfig:
     """How it is trained."""
 
     batch_size: int = option(128, "Blocks in a batch.", minimum=1)
-    epochs: int = option(15, "Times that every block is seen.", minimum=1)
+    epochs: int = option(15, "Passes over all blocks.", minimum=1)
     optimizer: str = option(
         "adam",
-        "adam is the paper's; the others are the released program's, of which only sgd heeds the learning rate.",
+        "adam is the paper's; the others are the released program's, of which only sgd uses the learning rate.",
         choices=["adam", *(f"released_{name}" for name in released.OPTIMIZERS)],
     )
     learning_rate: float = option(2e-4, "Step size.", minimum=0)
@@ -109,7 +109,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """On what it runs, and how often it saves. A run may resume with other values: no number depends on them."""
+    """Devices, memory and saving. A run may resume with other values: no result depends on them."""
 
     parallel: str = option(
         "auto",
@@ -127,7 +127,7 @@ class RuntimeConfig:
         choices=["auto", "plain", "fast"],
     )
     save_seconds: float = option(
-        60.0, "Seconds of work between two checkpoints within an epoch: what a crash can cost.", minimum=0
+        60.0, "Seconds of work between two checkpoints within an epoch: the most that a crash loses.", minimum=0
     )
     tensorboard: bool = option(
         False, "Whether to write each epoch's numbers to WORKDIR/tensorboard too; needs tensorboardX."
@@ -178,10 +178,10 @@ def with_flags(config: RunConfig, **values) -> RunConfig:
 def read_config(workdir) -> RunConfig:
     """Returns the configuration that a run left in its work folder.
 
-    An entry that is missing means the flag's default: the run is of a version that did not have the flag yet.
+    A missing entry has the flag's default: the run is of a version without that flag.
 
     Raises:
-      InputError: where there is none, or it has an entry that this version does not know, or a value that is none.
+      InputError: where there is none, or it has an unknown entry or an invalid value.
     """
     path = Path(workdir) / "config.json"
     try:

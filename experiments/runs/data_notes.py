@@ -1,4 +1,4 @@
-"""What to know of the clips before a model is trained on them: what cannot be learnt, and which score flatters."""
+"""Notes on the clips before training: classes that cannot be learnt, and held-out scores that are too high."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ NEAR = 0.75
 """Clips whose features are more alike than this are near copies.
 
 Their likeness is the cosine between their mean features (over frames and cells), after the mean of the training clips
-is taken off. Measured with GoogLeNet, held-out clips with a near copy where groups are unknown, and where whole groups
+is subtracted. Measured with GoogLeNet, held-out clips with a near copy where groups are unknown, and where whole groups
 are held out: Weizmann with mirror images 100 % and 0 %, fights cut from the same videos 42 to 53 % and 0 %, JHMDB 40 to
 45 % and 1 %.
 """
 MANY = 0.25
-"""The share of near copies among held-out clips from which on they are spoken of."""
+"""Training warns if at least this share of held-out clips are near copies."""
 
 _FRAMES = 4  # of a clip
 _CLIPS = 256, 2048  # compared at most: held-out ones, training ones
@@ -23,7 +23,7 @@ _CLIPS_IN_RECORDS = 32, 256  # A record is read whole.
 
 
 def notes_on(file: FeaturesFile, training: Sequence[int], held_out: Sequence[int]) -> list[str]:
-    """Returns a line for everything that a user should know before training.
+    """Returns one line for each note that a user needs before training.
 
     Args:
       file: the features.
@@ -32,7 +32,7 @@ def notes_on(file: FeaturesFile, training: Sequence[int], held_out: Sequence[int
     """
     notes = []
     if len(file.class_names) == 1:
-        notes.append(f"one class only, {file.class_names[0]}: there is nothing to tell apart")
+        notes.append(f"one class only, {file.class_names[0]}: there is nothing to classify")
     in_training = np.any(file.labels[np.asarray(training)], axis=0)
     absent = [name for name, there in zip(file.class_names, in_training, strict=True) if not there]
     if absent:
@@ -50,7 +50,7 @@ def notes_on(file: FeaturesFile, training: Sequence[int], held_out: Sequence[int
 def near_copies(file: FeaturesFile, training: Sequence[int], held_out: Sequence[int]) -> float:
     """Returns the share of held-out clips that have a near copy among the training clips; see `NEAR`.
 
-    Of large data sets, some clips are looked at, evenly spread.
+    Of large data sets, evenly spread clips are compared.
     """
     most_new, most_known = _CLIPS if isinstance(file.features, np.ndarray) else _CLIPS_IN_RECORDS
     known = _mean_features(file, _some(training, most_known))

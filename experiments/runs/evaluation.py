@@ -1,4 +1,4 @@
-"""A model's predictions on videos, and the scores they get (section 4.2)."""
+"""A model's predictions on videos, and their scores (section 4.2)."""
 
 import csv
 from pathlib import Path
@@ -31,7 +31,7 @@ def evaluate(
     data_dir=None,
     output=None,
 ):
-    """Evaluates a run on one part of a features file, and writes down what comes out.
+    """Evaluates a run on one part of a features file, and writes the results.
 
     Args:
       workdir: of the run.
@@ -108,7 +108,7 @@ def evaluate(
 
 
 def write_predictions(path, file, found: VideoPredictions):
-    """Writes one line a video: its name, group, labels, the most probable class, and the probability of every class."""
+    """Writes one line per video: name, group, labels, the most probable class, and the probability of every class."""
     rows = []
     for video, p, num_blocks in zip(found.video, found.predictions, found.num_blocks, strict=True):
         best = int(np.argmax(p))

@@ -63,7 +63,7 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
 
 
 def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
-    """Writes a run's predictor to the file `output`, and what it is to `output`.json, both atomically.
+    """Writes a run's predictor to the file `output` and its description to `output`.json, both atomically.
 
     The file is `jax.export`'s, for batches of any size, and for CPUs, CUDA GPUs and TPUs.
 
@@ -73,7 +73,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
       checkpoint: "best" or "latest".
 
     Returns:
-      What the JSON file says.
+      The contents of the JSON file.
 
     Raises:
       InputError: where there is no run, or no folder for the file.

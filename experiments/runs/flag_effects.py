@@ -1,8 +1,8 @@
-"""Flags without effect are refused by name: who gives one expects something of it.
+"""Flags without effect are refused, because the user expects one.
 
-What counts is a flag on the command line itself whose value is not the default. The lines of a flag file are exempt,
-for a file such as configs/hmdb51.cfg is shared by all models; so are configurations that were made in Python or read
-from a `config.json`. Tables and sweeps set some flags themselves: these are refused for them, see `set_by`.
+This applies to flags on the command line itself whose value is not the default. The lines of a flag file are exempt,
+because all models share a file such as configs/hmdb51.cfg; so are configurations that were made in Python or read from
+a `config.json`. Tables and sweeps set some flags themselves: these are refused for them, see `set_by`.
 """
 
 import sys
@@ -18,7 +18,7 @@ _FIXED_RATES = ("released_adam", "released_rmsprop", "released_adadelta")
 
 
 def without_effect(config: RunConfig) -> dict[str, str]:
-    """Returns the flags that change nothing of a run, and for each of them the end of a sentence that says why."""
+    """Returns the flags that do not change a run, and for each of them the end of a sentence that says why."""
     data, model, optimizer = config.data, config.model.model, config.training.optimizer
     found = {}
     for name in _OF_MODELS - MODELS[model].flags:
@@ -32,7 +32,7 @@ def without_effect(config: RunConfig) -> dict[str, str]:
         for name in ("validation_fraction", "split_seed"):
             found[name] = f"has no effect with folds={data.folds}: a fold is held out, and no seed draws it"
     else:
-        found["fold"] = "of how many? --folds must say"
+        found["fold"] = "needs --folds, the number of folds"
         if not data.validation_fraction:
             found["split_seed"] = "has no effect with validation_fraction=0: nothing is held out"
     return found
@@ -41,11 +41,11 @@ def without_effect(config: RunConfig) -> dict[str, str]:
 def refuse_without_effect(
     config: RunConfig, runs: Iterable[RunConfig], names: Iterable[str], set_by: dict[str, str] | None = None
 ):
-    """Refuses flags that change nothing.
+    """Refuses flags without effect.
 
     Args:
       config: what the flags say.
-      runs: the configurations that come of it. A flag is refused that has no effect on any of them.
+      runs: the configurations that result. A flag is refused if it has no effect on any of them.
       names: of the flags that the user gave.
       set_by: flags that the program sets itself, and for each the end of a sentence that says so.
 

@@ -19,7 +19,7 @@ def options(config_class) -> list[dataclasses.Field]:
 
 
 def define_flags(*config_classes, flag_values=flags.FLAGS):
-    """Defines one flag a field, with the field's default, help and bounds."""
+    """Defines one flag per field, with the field's default, help and bounds."""
     for config_class in config_classes:
         for f in options(config_class):
             bounds = {"lower_bound": f.metadata["minimum"], "upper_bound": f.metadata["maximum"]}

@@ -1,4 +1,4 @@
-"""Where a model looks, measured: its attention inside boxes that are known, beside those of uniform attention."""
+"""Localisation: a model's attention inside known boxes, compared with uniform attention."""
 
 import functools
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ MEASURES = ("mass", "area", "pointing", "pointing_chance")
 
 
 class Localisation:
-    """Collects what the attention of a model has to do with the boxes of a file, batch by batch.
+    """Measures the attention inside the boxes of a file, batch by batch.
 
-    Of a frame that several blocks see, or one block several times, the mean over these counts; of a clip, the mean over
-    its frames that have a box and that a block sees; in the end, the mean over the clips. So every clip counts once,
-    as in the metrics, whatever its length and the stride.
+    A frame counts with its mean over the blocks (and steps) that see it; a clip with the mean over its frames that have
+    a box and that a block sees; the result is the mean over the clips. So every clip counts once, as in the metrics,
+    whatever its length and the stride.
 
     Args:
       path: a boxes file, see `data_prep.datasets.boxes`. Its frames are those of the clips, also where
@@ -78,12 +78,12 @@ class Localisation:
         np.add.at(self._times, rows, 1)
 
     def scores(self) -> dict:
-        """Returns what was found, when all blocks were added.
+        """Returns the scores, when all blocks were added.
 
-        `mass` of the attention lies in the boxes, which are `area` of the frame, and what uniform attention has there;
-        `ratio` is the quotient. `pointing` is the share of the frames whose most attended cell is a hit, see
-        `pointing_game`, `pointing_chance` that of a random cell. `num_clips` and `num_frames` have a box; beside them
-        `clips_without_box` of all clips, and `frames_without_box` of those clips, were left out.
+        `mass`: share of the attention inside the boxes; `area`: share of the frame they cover, which equals the mass of
+        uniform attention; `ratio` is the quotient. `pointing` is the share of the frames whose most attended cell is a
+        hit, see `pointing_game`, `pointing_chance` that of a random cell. `num_clips` and `num_frames` have a box;
+        beside them `clips_without_box` of all clips, and `frames_without_box` of those clips, were left out.
         """
         by_clip = self._by_clip()
         means = np.mean([values for _, _, _, values in by_clip], axis=0)
@@ -98,7 +98,7 @@ class Localisation:
         }
 
     def write(self, path):
-        """Writes one line a clip that has boxes."""
+        """Writes one line per clip that has boxes."""
         rows = [
             [name, boxed, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
             for name, boxed, _, values in self._by_clip()
@@ -120,7 +120,7 @@ class Localisation:
 
 
 def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
-    """Prints which boxes can belong to no row, for a path may be misspelt and frames be counted from 1."""
+    """Prints boxes that fit no row: a path may be misspelt, or frames may be counted from 1."""
     video_of = {name: video for video, name in enumerate(file.names)}
     if unknown := sorted(boxes.keys() - video_of.keys()):
         first = printable(unknown[0])

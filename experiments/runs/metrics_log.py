@@ -1,4 +1,4 @@
-"""What a run tells: one JSON line an epoch in `metrics.jsonl`, and the same for people on the console."""
+"""The log of a run: one JSON line per epoch in `metrics.jsonl`, and the same in words on the console."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from experiments.runs.tensorboard_log import TensorBoardLog
 
 
 class MetricsLog:
-    """`metrics.jsonl` of a run. Of several processes the first writes it, for all of them share the folder.
+    """`metrics.jsonl` of a run. Of several processes only the first writes it, as all of them share the folder.
 
     Args:
       path: the file.

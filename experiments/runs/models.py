@@ -1,4 +1,4 @@
-"""The models that a run can have. A new one is a class and an entry here: every program then knows it."""
+"""The models that a run can have. A new one is a class and an entry here; every program then accepts it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -19,10 +19,11 @@ class Model:
     Attributes:
       name: as `--model` and `config.json` have it.
       title: for tables, reports and the quickstart.
-      module: the class of the Flax module. Attributes that are called like a flag have that flag's value.
-      products: a function of a `RunConfig` and the shapes of the features, see `flops`.
+      module: the class of the Flax module. Attributes that have a flag's name get that flag's value.
+      products: a function of a `RunConfig` and the shapes of the features, see `flops`. Without one, `benchmark` and
+        `compile_for` print no share of the product rate.
       options: a function of a `RunConfig` that returns the module's other attributes.
-      translated: the flags that `options` heeds.
+      translated: the flags that `options` reads.
       objective: the class of what it is trained for.
       sums_over_batch: whether that is a sum over the batch, as the released program's cost is, and not a mean.
       has_attention: whether it has a location softmax.
@@ -31,7 +32,7 @@ class Model:
     name: str
     title: str
     module: type[nn.Module]
-    products: Callable[..., flops.Products | None]
+    products: Callable[..., flops.Products | None] = lambda config, shapes: None
     options: Callable[..., dict] = lambda config: {}
     translated: tuple[str, ...] = ()
     objective: type = PaperObjective
@@ -40,7 +41,7 @@ class Model:
 
     @property
     def flags(self) -> set[str]:
-        """Names among which are all flags of model and objective that have an effect."""
+        """A superset of the flags of model and objective that have an effect."""
         penalty = {"attention_penalty"} if self.has_attention else set()
         return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay"} | penalty
 
@@ -54,7 +55,7 @@ class Model:
 def _released_options(config) -> dict:
     dropout = config.model.dropout
     if dropout not in (0, 0.5):
-        raise InputError(f"dropout={dropout:g}: the released model knows 0 and 0.5 only")
+        raise InputError(f"dropout={dropout:g}: the released model has only 0 and 0.5")
     return {"n_layers_init": config.model.init_layers, "use_dropout": dropout > 0}
 
 

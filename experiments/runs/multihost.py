@@ -1,7 +1,7 @@
-"""Training by several processes, on one machine or on the hosts of a pod: finding each other, and ending together.
+"""Training by several processes, on one machine or on the hosts of a pod: how they connect, and how they end together.
 
 JAX ends a process whose peers are gone by aborting it, which no Python code can catch. So the process that the user
-starts trains in a child, watches it, and says what happened and how to resume.
+starts trains in a child process, watches it, and prints what happened and how to resume.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ import traceback
 
 from absl import flags
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, one_line
 
 flags.disclaim_key_flags()
 
-_PARENT = "ATTENTION_AR_PARENT"  # In the child's environment: the pipe that ends with its parent.
+_PARENT = "ATTENTION_AR_PARENT"  # In the child's environment: the pipe that closes with its parent.
 
 
 def define_flags():
@@ -33,7 +33,7 @@ def define_flags():
     flags.DEFINE_integer("num_processes", None, "How many processes there are.", lower_bound=1)
     flags.DEFINE_integer("process_id", None, "This process's number, from 0.", lower_bound=0)
     flags.DEFINE_integer(
-        "heartbeat_seconds", 20, "How long a process may be silent before the others give it up and end.", lower_bound=1
+        "heartbeat_seconds", 20, "How long a process may be silent before the others end.", lower_bound=1
     )
     flags.DEFINE_integer("connect_seconds", 120, "How long to wait for the other processes.", lower_bound=1)
 
@@ -75,7 +75,7 @@ def run_together(module: str, workdir, train):
 
 
 def _check_flags():
-    """Refuses flags that cannot be meant."""
+    """Refuses inconsistent flags."""
     f = flags.FLAGS
     names = ("coordinator_address", "num_processes", "process_id")
     given = [name for name in names if f[name].value is not None]
@@ -91,11 +91,11 @@ def _check_flags():
 
 
 def _join():
-    """Meets the other processes; nothing has touched a device before."""
+    """Connects to the other processes; no device has been used before."""
     import jax
 
     f = flags.FLAGS
-    faulthandler.disable()  # Where JAX aborts, the parent says what happened; a list of stacks says less.
+    faulthandler.disable()  # If JAX aborts, the parent prints what happened; stack traces would not help.
     if f.process_id:
         _find_coordinator(f.coordinator_address, f.connect_seconds)
     try:
@@ -108,12 +108,11 @@ def _join():
         )
     except (RuntimeError, ValueError) as error:
         where = f.coordinator_address or "the cluster's"
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"coordinator_address={where}: the processes did not meet ({reason})") from None
+        raise InputError(f"coordinator_address={where}: the processes did not meet ({one_line(error)})") from None
 
 
 def _find_coordinator(address: str, seconds: float):
-    """Waits until process 0 listens: JAX itself would end a process whose patience is over by an abort."""
+    """Waits until process 0 listens: on a timeout, JAX itself would abort the process."""
     host, _, port = address.rpartition(":")
     until = time.monotonic() + seconds
     while True:
@@ -130,7 +129,7 @@ def _find_coordinator(address: str, seconds: float):
 
 
 def _watch(module, workdir) -> int:
-    """Runs the program again as a child, and says why it ended if it was not of its own will."""
+    """Runs the program again as a child process, and prints why it ended if it was killed or aborted."""
     childs_end, our_end = os.pipe()
     environment = {**os.environ, _PARENT: str(childs_end)}
     child = subprocess.Popen([sys.executable, "-m", module, *sys.argv[1:]], env=environment, pass_fds=[childs_end])
@@ -166,7 +165,7 @@ def _how_to_resume(workdir) -> str:
 
 
 def _end_with_parent(pipe: int):
-    """Ends this process when its parent is gone, however that went."""
+    """Ends this process when its parent has ended, for whatever reason."""
 
     def wait():
         os.read(pipe, 1)  # Returns when the other end, which the parent alone has, is closed.

@@ -1,4 +1,4 @@
-"""A model ready to predict batches of blocks on the devices there are."""
+"""A model that predicts batches of blocks on the available devices."""
 
 import functools
 
@@ -10,7 +10,7 @@ SCORED = ("predictions", "cross_entropy", "entropy", "movement", "largest_mass")
 
 
 class Predictor:
-    """`steps.eval_step` of one model, compiled for whatever results are asked for.
+    """`steps.eval_step` of one model, compiled for the requested results.
 
     Attributes:
       per_frame: whether the prediction at a step depends on that step's frame alone.

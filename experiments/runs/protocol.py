@@ -1,4 +1,4 @@
-"""From steps to blocks, from blocks to videos, from videos to a score: the paper's way and the released program's."""
+"""From steps to blocks, to videos, to a score, in the paper's protocol and the released program's."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from attention_ar import metrics, released
 
 @dataclass(frozen=True)
 class Protocol:
-    """How predictions are put together and scored.
+    """How predictions are combined and scored.
 
     Attributes:
       name: "paper": means over all steps and over the blocks (section 4.2). "released", as the authors' program does: a
-        block says the class that is most probable over its last steps, and a video the class that most of its blocks
-        say; with several labels, means over the last steps and over the blocks, and videos of equal score do not share
-        a rank. See `attention_ar.released.evaluation`.
+        block predicts the class that is most probable over its last steps, and a video the class that most of its
+        blocks predict; with several labels, means over the last steps and over the blocks, and videos of equal score do
+        not share a rank. See `attention_ar.released.evaluation`.
       last_n: the steps at the block's end that count in the released protocol.
     """
 
@@ -35,7 +35,7 @@ class Protocol:
           multi_label: whether a clip may have several labels.
 
         Returns:
-          `<float>[B, C]`; in the released protocol with one label, 1 for the class that the block says and 0 for the
+          `<float>[B, C]`; in the released protocol with one label, 1 for the predicted class and 0 for the
           others.
         """
         if self.name == "paper":
@@ -52,7 +52,7 @@ class Protocol:
         return metrics.video_predictions(block_predictions, block_video, num_videos)
 
     def scores(self, predictions, labels, multi_label: bool) -> dict:
-        """Returns the paper's score, `score_name` saying which entry it is, and what stands beside it.
+        """Returns the paper's score (`score_name` names its entry) and further scores.
 
         Args:
           predictions: of videos, `<float>[N, C]`.

@@ -1,4 +1,4 @@
-"""What the quickstart does, step by step."""
+"""The quickstart, step by step."""
 
 import os
 import threading
@@ -28,10 +28,10 @@ PATIENCE = 10.0  # seconds for a download of 28 MB
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the quickstart is; these take a few minutes on two cores.
+    """Sizes of the quickstart; these take a few minutes on two cores.
 
     Attributes:
-      clips: see `write_synthetic_clips`. Many looks with few clips each: what is learnt must hold for looks never seen.
+      clips: see `write_synthetic_clips`. Many looks with few clips each: the model must generalise to unseen looks.
       data, model: flags that are not at their default.
       training: see `TrainingConfig`.
     """
@@ -51,14 +51,15 @@ def quickstart(
     sizes: Sizes | None = None,
     now_doing: Callable[[str], None] = lambda what: None,
 ) -> dict:
-    """Draws clips, extracts features, trains and compares two models; leaves `summary.md` in the work folder.
+    """Makes synthetic clips, extracts features, trains and compares two models; writes `summary.md` into the work
+    folder.
 
     Args:
-      workdir: for everything that is made. What an interrupted run has made there is used again.
+      workdir: for all output. The output of an interrupted run is reused.
       network: a key of `data_prep.networks.registry.KINDS`, or "auto", see `choose_network`.
       options: of the network, see `load_network`.
       sizes: how large everything is.
-      now_doing: is told what comes next, see `signs_of_life`.
+      now_doing: is called with the next activity, see `signs_of_life`.
 
     Returns:
       The test scores of each model under its name, see `evaluate`; those of soft attention have `localisation`.
@@ -72,7 +73,7 @@ def quickstart(
     of_features = f"{title_of(found.recipe)}, {'×'.join(map(str, found.feature_shape))} numbers a frame"
     print(f"features: {of_features}", flush=True)
     if found.is_random:
-        print("NOTE: the network is RANDOM. This shows how things work, not how well.", flush=True)
+        print("NOTE: the network is RANDOM. These are trial outputs, not results.", flush=True)
     if begun and begun["network"] != found.recipe["network"]:
         raise InputError(
             f"{features}: made with another network than {found.recipe['network']}; name another --workdir"
@@ -108,7 +109,7 @@ def quickstart(
 
 
 def begun_recipe(features: Path) -> dict | None:
-    """Returns the recipe of a features file, also of one in the making; None where there is neither."""
+    """Returns the recipe of a features file, finished or unfinished; None if there is neither."""
     if features.exists():
         return open_features(features).recipe
     plan = begun_plan(features)
@@ -116,11 +117,11 @@ def begun_recipe(features: Path) -> dict | None:
 
 
 def choose_network(options: dict[str, str], begun: dict | None = None) -> Network:
-    """Returns GoogLeNet where it is at hand or comes within seconds, else EfficientNet-Lite0, and says why.
+    """Returns GoogLeNet if it is local or downloaded within seconds, else EfficientNet-Lite0, and prints why.
 
     Args:
-      options: of GoogLeNet; with any, or where $ATTENTION_AR_GOOGLENET names a file, it is GoogLeNet.
-      begun: the recipe of features that are there already; their network is the one.
+      options: of GoogLeNet; with any, or if $ATTENTION_AR_GOOGLENET names a file, it is GoogLeNet.
+      begun: the recipe of existing features, whose network is used.
     """
     if begun and kind_of(begun):
         return load_again(begun, options=options)
@@ -139,15 +140,15 @@ def choose_network(options: dict[str, str], begun: dict | None = None) -> Networ
     # A thread, because looking up the name of a server that is out of reach may take minutes.
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
-    thread.join(PATIENCE + 5)  # The weights may be there just in time, and have to be read.
+    thread.join(PATIENCE + 5)  # The weights may arrive just in time, and must still be read.
     if found and isinstance(found[0], Network):
         return found[0]
-    print(f"NOTE: {found[0] if found else 'no GoogLeNet is at hand, and none comes'}")
+    print(f"NOTE: {found[0] if found else 'no GoogLeNet is found or downloaded in time'}")
     return load_network("efficientnet_lite0")
 
 
 def summarise(scores: dict, of_features: str, is_random: bool, pictures: list[Path], seconds: float) -> str:
-    """Returns the summary as Markdown. What should have come out and did not is said."""
+    """Returns the summary as Markdown. It names unexpected results."""
     num_classes = len(scores["soft_attention"]["class_names"])
     num_videos = scores["soft_attention"]["num_videos"]
     chance = 1 / num_classes

@@ -20,7 +20,7 @@ from experiments.runs import trained
 from experiments.runs.build import build_optimizer
 from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, read_config
 
-NEVER_SCORED = -np.inf  # If training resumes from here, any epoch of its own counts as better.
+NEVER_SCORED = -np.inf  # If training resumes from here, any later epoch counts as better.
 
 
 def import_checkpoint(
@@ -42,7 +42,7 @@ def import_checkpoint(
       workdir: a folder without a run.
       features: the features file of its data set.
       num_steps, fps, stride: how videos are cut into blocks; the program's `maxlen`, `fps` and `testing_stride`.
-      last_n, temperature_inverse, use_dropout: see `ReleasedAttentionLSTM`; the checkpoint does not tell them.
+      last_n, temperature_inverse, use_dropout: see `ReleasedAttentionLSTM`; the checkpoint does not store them.
 
     Returns:
       The run's configuration.
@@ -99,7 +99,7 @@ def export_checkpoint(workdir, path, checkpoint: str = "best") -> RunConfig:
       checkpoint: "best" or "latest".
 
     Returns:
-      The run's configuration; their program keeps its own options beside a checkpoint, and wants to be told these.
+      The run's configuration; their program stores its options beside a checkpoint and needs these.
 
     Raises:
       InputError: for a run of another model, one on another grid than 7×7, or where the file exists.
@@ -108,7 +108,7 @@ def export_checkpoint(workdir, path, checkpoint: str = "best") -> RunConfig:
         raise InputError(f"{path}: exists already; name another file, or delete it")
     model = read_config(workdir).model.model
     if model != "released":
-        raise InputError(f"{workdir}: holds a run of model={model}; only model=released can be said in their format")
+        raise InputError(f"{workdir}: holds a run of model={model}; only model=released can be stored in their format")
     run = trained.load(workdir, checkpoint)
     _require_grid(workdir, run.feature_shape[:2])
     try:
@@ -125,7 +125,7 @@ def _require_fit(model, num_classes: int, num_maps: int, features, file):
         f"{theirs} {what} (the features file {ours})"
         for what, theirs, ours in (
             ("classes", num_classes, len(file.class_names)),
-            ("maps a cell", num_maps, file.features.shape[3]),
+            ("channels a cell", num_maps, file.features.shape[3]),
         )
         if theirs != ours
     ]

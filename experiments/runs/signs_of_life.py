@@ -1,4 +1,4 @@
-"""Lines for a user who waits: what is at work, whenever nothing else was printed for some seconds."""
+"""Progress lines for a waiting user: the current activity, after some seconds without other output."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ _QUIET_SECONDS = 4.0
 
 
 class _Noting:
-    """A text stream that notes when something was last written to it."""
+    """A text stream that stores the time of the last write."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -26,10 +26,10 @@ class _Noting:
 
 @contextlib.contextmanager
 def signs_of_life(what: str = "at work", quiet_seconds: float = _QUIET_SECONDS) -> Iterator[Callable[[str], None]]:
-    """Says on the standard error what is at work, whenever both standard streams were quiet for `quiet_seconds`.
+    """Prints the current activity on the standard error whenever both standard streams were quiet for `quiet_seconds`.
 
     Yields:
-      A function that is told what is at work from now on.
+      A function that sets the current activity.
     """
     doing, over = [what, time.monotonic()], threading.Event()
 

@@ -15,7 +15,7 @@ PLACE = ("epoch", "step")
 
 
 class TensorBoardLog:
-    """One event file in a folder. It holds each epoch once, however often the run was stopped.
+    """One event file in a folder. It has each epoch once, however often the run was interrupted.
 
     Args:
       folder: event files that are there are replaced.
@@ -56,7 +56,7 @@ def scalars(line: dict) -> dict[str, float]:
     """Returns the numbers of an epoch by TensorBoard's names: "training/loss", "held_out/attention/entropy", ...
 
     Args:
-      line: of `metrics.jsonl`. What only counts, such as `num_videos`, is left out.
+      line: of `metrics.jsonl`. Plain counts, such as `num_videos`, are left out.
     """
     found = {}
     for name, value in line.items():

@@ -36,7 +36,7 @@ class Position:
       epoch: from 1.
       batches: of this epoch that are done.
       sums: of the loss and its parts over the blocks of these.
-      seconds: that they took.
+      seconds: their duration.
     """
 
     epoch: int
@@ -45,7 +45,7 @@ class Position:
     seconds: float = 0.0
 
     def add(self, batch: Batch, metrics, sums_over_batch: bool):
-        """Counts one more batch, with what `train_step` said of it; waits for that step to end.
+        """Counts one more batch, with the metrics of `train_step`; waits for that step to end.
 
         Raises:
           StepNotFiniteError: where the loss or a gradient is no finite number.
@@ -107,7 +107,7 @@ def train_epoch(
             if not progress.n:
                 progress.update(position.batches * len(batch.block))
             state, metrics = train_step(state, batch.arrays)
-            # What the step before says is read while this one computes.
+            # The metrics of the step before are read while this one computes.
             if running is not None:
                 position.add(*running, sums_over_batch)
             running = batch, metrics

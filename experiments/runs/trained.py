@@ -1,4 +1,4 @@
-"""A trained model, as it is taken from its work folder."""
+"""A trained model, loaded from its work folder."""
 
 import dataclasses
 import hashlib
@@ -22,7 +22,7 @@ from experiments.runs.split import split_of_run
 
 
 def feature_metadata(file: FeaturesFile) -> dict:
-    """Returns what a checkpoint keeps of the features that its model was trained on."""
+    """Returns the facts about the features that a checkpoint stores."""
     return {
         "class_names": list(file.class_names),
         "multi_label": file.multi_label,
@@ -35,7 +35,7 @@ def feature_metadata(file: FeaturesFile) -> dict:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with its parameters and what they were trained on.
+    """A model with its parameters and the facts about its training data.
 
     Attributes:
       workdir: its folder.
@@ -78,13 +78,13 @@ class TrainedModel:
         Labels come back in the order of this model's classes, and what its training held out as "validation".
 
         Raises:
-          InputError: where the features are of another recipe or shape, or have classes that the model does not know,
-            or several labels where it knows one.
+          InputError: where the features are of another recipe or shape, or have classes that the model does not have,
+            or several labels where it has one.
         """
         file = open_features(path or self.config.data.features)
         require_same_recipe(self.recipe, file.recipe)
         if file.recipe["random"]:
-            print("NOTE: these features are of a RANDOM network: they show how things work, not how well")
+            print("NOTE: these features are of a RANDOM network: these are trial outputs, not results")
         found = list(file.features.shape[1:])
         if found != self.feature_shape:
             raise InputError(f"features of shape {found} a frame: this model has weights for {self.feature_shape}")
@@ -100,7 +100,7 @@ class TrainedModel:
         if file.split_id == self.split_id:
             splits = split_of_run(file, self.config)
         else:
-            print("NOTE: these features have another split than those of the training: see that no clip is in both")
+            print("NOTE: these features have another split than those of the training: check that no clip is in both")
         return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
 
 
@@ -113,7 +113,7 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
     workdir = Path(workdir)
     config = read_config(workdir)
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-        metadata = checkpoints.about(checkpoint)
+        metadata = checkpoints.metadata(checkpoint)
         model = build_model(config, len(metadata["class_names"]), metadata["multi_label"])
         objective = build_objective(config, metadata["multi_label"])
         side, _, num_maps = metadata["feature_shape"]

@@ -55,7 +55,7 @@ def train(config: RunConfig, workdir, notes: bool = True) -> dict:
 
     Raises:
       InputError: for bad configurations and files, where the loss is no longer a finite number, and while another
-        program is at work in `workdir`.
+        program writes into `workdir`.
     """
     with work_folder(workdir):
         return _train(config, Path(workdir), notes)
@@ -70,7 +70,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     file = open_features(config.data.features)
     config = with_flags(config, features=absolute_path(config.data.features))
     if file.recipe["random"]:
-        say("NOTE: these features are of the RANDOM network; what is learnt from them is for trying things only")
+        say("NOTE: these features are of the RANDOM network; the run is only a trial")
     training_videos, held_out_videos = choose_videos(file, config)
     data = config.data
     blocks, held_out = (
@@ -85,7 +85,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     if short:
         say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
 
-    # Whatever was not held out for it, the attention's health is watched on some of the training part.
+    # If nothing is held out, the attention's health is measured on some blocks of the training part.
     some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
 
     # Model.
@@ -116,7 +116,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                 say(f"NOTE: {note}")
             state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
         else:
-            saved = checkpoints.about()
+            saved = checkpoints.metadata()
             require_same_run(saved, metadata, checkpoints.directory)
             example = jax.ShapeDtypeStruct(shape, np.float32)
             state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
@@ -173,7 +173,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                 scores = watched.scores(file.labels[watched.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
                 score = scores[scores["score_name"]] if held_out else -line["loss"]
-                log.write(line)  # Before the checkpoint: what the log alone has is dropped when a run resumes.
+                log.write(line)  # Before the checkpoint: lines that only the log has are dropped when a run resumes.
                 score = score if np.isfinite(score) else -np.inf
                 checkpoints.save(
                     state, {**metadata, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
@@ -182,9 +182,9 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                 over = is_over(position.epoch, line, config.training)
                 position = Position(position.epoch + 1)
 
-        # What is left for users.
+        # Output for users.
         checkpoints.wait()
-        best = checkpoints.about("best")
+        best = checkpoints.metadata("best")
         params = checkpoints.params(parallel.abstract(state.params), "best")
         if is_main():
             export_params(workdir / "params.npz", params)
@@ -206,7 +206,7 @@ def say(text: str):
 def require_same_flags(workdir: Path, config: RunConfig):
     """Refuses a work folder that holds another run.
 
-    `epochs`, where the features are, what it runs on and flags without effect may differ.
+    `epochs`, the path of the features, the runtime and flags without effect may differ.
     """
     if (workdir / "config.json").exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
@@ -218,7 +218,7 @@ def require_same_flags(workdir: Path, config: RunConfig):
 
 
 def run_metadata(file, blocks: Blocks, config: RunConfig) -> dict:
-    """Returns what every checkpoint says, beside where in training it is."""
+    """Returns the metadata of every checkpoint, without the position in training."""
     return {
         **feature_metadata(file),
         "recipe_sha256": recipe_hash(file.recipe),
@@ -277,7 +277,7 @@ def describe_position(saved: dict) -> str:
 
 
 def not_finite(step: int, cause: str, checkpoints) -> InputError:
-    """Says why training stopped, and from where it can resume."""
+    """The error line: why training stopped, and from where it can resume."""
     checkpoints.wait()
     last = checkpoints.step()
     saved = "none was saved" if last is None else os.path.join(checkpoints.directory, str(last))

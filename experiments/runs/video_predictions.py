@@ -18,7 +18,7 @@ HEALTH = ("entropy", "movement", "largest_mass")
 
 @dataclass(frozen=True)
 class VideoPredictions:
-    """What a model says of some videos of a features file.
+    """A model's predictions for some videos of a features file.
 
     Attributes:
       video: the videos' indices in the file, `<int64>[N]`.
@@ -26,7 +26,7 @@ class VideoPredictions:
       num_blocks: blocks of each video, `<int64>[N]`.
       cross_entropy: the first term of Eq. 7, mean over all blocks, in nats.
       attention_health: means over all blocks of the `attention_health` numbers; empty for a model without attention.
-      protocol: by which they came about.
+      protocol: of the predictions.
     """
 
     video: np.ndarray
@@ -37,7 +37,7 @@ class VideoPredictions:
     protocol: Protocol
 
     def scores(self, labels, multi_label: bool) -> dict:
-        """Returns the paper's score (`score_name` says which entry it is) and those beside it.
+        """Returns the paper's score (`score_name` names its entry) and further scores.
 
         Args:
           labels: of these videos, `[N, C]`.
@@ -52,10 +52,10 @@ class VideoPredictions:
 
 
 class NotFiniteError(InputError):
-    """Predictions that are no finite numbers, and the videos that are to blame, if any is."""
+    """Raised for predictions that are not finite, with the videos that caused it, if known."""
 
     def __init__(self, file, videos):
-        """Looks for the cause.
+        """Finds the cause.
 
         Args:
           file: the FeaturesFile.
@@ -81,23 +81,23 @@ def predict_blocks(
     watch_attention=None,
     keep_steps: bool = False,
 ) -> dict:
-    """Runs the model over blocks, in full batches whatever videos they are of.
+    """Runs the model over blocks, in full batches that span videos.
 
     Args:
       predictor: of the model.
       params: the model's parameters.
       store: the feature store of the blocks, see `data_prep.loading.feature_stores`.
       blocks: which blocks.
-      batch_size: B; as many more as make it divisible by the number of devices.
+      batch_size: B; rounded up to a multiple of the number of devices.
       protocol: how steps make the prediction of a block.
       keep_attention: whether l_t is returned too.
-      watch_attention: a function that is shown the attention of each batch and need not keep it: it takes the blocks'
-        rows `<int64>[n, T]` and l_t `<float32>[n, T, K²]`.
+      watch_attention: a function that is called with the attention of each batch: the blocks' rows `<int64>[n, T]` and
+        l_t `<float32>[n, T, K²]`.
       keep_steps: whether ŷ_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, where asked for, `attention` `<float32>[num_blocks, T, K²]` and
+      `attention_health` numbers and, if requested, `attention` `<float32>[num_blocks, T, K²]` and
       `step_predictions` `<float32>[num_blocks, T, C]`.
     """
     keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention or watch_attention else []))

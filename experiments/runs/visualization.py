@@ -16,12 +16,12 @@ from experiments.runs import trained
 from experiments.runs.file_names import file_stem
 from experiments.runs.video_predictions import HEALTH, label_of, mean_health, predict_blocks, predict_videos, videos_of
 
-MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip in full size would fill the memory
+MAX_HEIGHT = 480  # pixels; pictures are smaller, and a long clip at full size would fill the memory
 
 
 @dataclass(frozen=True)
 class Glimpses:
-    """A model's view of one clip.
+    """A clip with a model's predictions and attention.
 
     Attributes:
       name: the clip's name in the features file.
@@ -56,7 +56,7 @@ class Glimpses:
 
 @dataclass(frozen=True)
 class Watched:
-    """What a model makes of one clip, at every frame that it sees.
+    """A model's predictions for one clip, at every frame that it sees.
 
     Attributes:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
@@ -86,7 +86,7 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
       data_dir: the folder that has the clip; by default the one it was extracted from.
 
     Raises:
-      InputError: where the clip is not where it was.
+      InputError: the clip is not on disk.
     """
     (watched,) = watch(model, file, [video], batch_size=1)
     frames, seconds = _decode(file, video, watched.frames, data_dir)
@@ -194,7 +194,7 @@ def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray 
 
 
 def at_most(frame, height: int) -> np.ndarray:
-    """Returns a frame `<uint8>[H, W, 3]`, made smaller where it is higher than that."""
+    """Returns a frame `<uint8>[H, W, 3]`, downscaled to at most that height."""
     if frame.shape[0] <= height:
         return frame
     size = (round(frame.shape[1] * height / frame.shape[0]), height)
@@ -202,7 +202,7 @@ def at_most(frame, height: int) -> np.ndarray:
 
 
 def most_confident(found, labels, right: bool, count: int) -> list[int]:
-    """Returns the positions of the videos that were classified rightly (or wrongly) with the greatest probability."""
+    """Returns the positions of the most confident correctly (or wrongly) classified videos."""
     best = np.argmax(found.predictions, axis=1)
     hit = labels[np.arange(len(best)), best] > 0
     order = np.argsort(-found.predictions.max(axis=1), kind="stable")

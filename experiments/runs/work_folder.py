@@ -1,4 +1,4 @@
-"""A work folder has one program at a time that writes into it."""
+"""Locks a work folder: one program at a time writes into it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def work_folder(workdir) -> Iterator[None]:
     """Holds a work folder until the block ends. Of processes that train together, process 0 holds it for all.
 
     Raises:
-      InputError: on all processes, where another program is at work in the folder.
+      InputError: on all processes, another program holds the folder.
     """
     refused = None
     with contextlib.ExitStack() as stack:
@@ -29,7 +29,7 @@ def work_folder(workdir) -> Iterator[None]:
         if jax.process_count() > 1:
             is_refused = multihost_utils.broadcast_one_to_all(np.int32(refused is not None))
             if is_refused and refused is None:
-                refused = InputError(f"{workdir}: process 0 cannot have it; see what it says")
+                refused = InputError(f"{workdir}: process 0 could not lock the folder; see its message")
         if refused:
             raise refused
         yield

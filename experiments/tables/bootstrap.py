@@ -1,4 +1,4 @@
-"""Whether one model is better than another on the same clips, or whether the choice of clips could have made it so."""
+"""Paired bootstrap: whether a difference between two models on the same clips may be due to the choice of clips."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Difference:
 def paired_bootstrap(
     scores: Callable, ours, theirs, labels, groups: Sequence[str], *, draws: int = 2000, seed: int = 0
 ) -> Difference:
-    """Draws the test clips again, with replacement, and scores both models on each draw (Efron 1979).
+    """Resamples the test clips with replacement and scores both models on each sample (Efron 1979).
 
     Paired: both see the same clips. Whole groups are drawn, since clips of one group look alike and succeed or fail
     together; a clip of unknown group is a group of its own. The score of a model is its mean over the seeds, so that
@@ -36,7 +36,7 @@ def paired_bootstrap(
       ours, theirs: the two models' predictions with each seed, `<float>[seeds, N, C]`.
       labels: `[N, C]`.
       groups: N groups, "" where unknown.
-      draws: how often.
+      draws: how many samples.
       seed: of the draws.
     """
     groups = [group or f"\0{clip}" for clip, group in enumerate(groups)]

@@ -1,4 +1,4 @@
-"""The models of the paper's Table 1, each trained with several seeds on one data set, and what their scores say."""
+"""The rows of the paper's Table 1, each trained with several seeds on one data set, and comparisons of their scores."""
 
 import statistics
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from experiments.tables.trials import Trial, run_trial
 
 @dataclass(frozen=True)
 class Row:
-    """One model of the tables.
+    """One row of the tables.
 
     Attributes:
       name: of its folder.
@@ -52,14 +52,14 @@ BASELINE = "average_pool"
 
 @dataclass
 class Comparison:
-    """What is known so far of some rows on one data set.
+    """The results so far of some rows on one data set.
 
     Attributes:
-      config: what all trials have in common.
+      config: the part that all trials share.
       file: the FeaturesFile.
       num_seeds: seeds 0, 1, … of every row.
       trials: of each row, by seed as they are done; of one that was trained again on everything, these scores.
-      remarks: what a reader should know of single trials.
+      remarks: on single trials.
     """
 
     config: RunConfig
@@ -105,15 +105,15 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
 
     Args:
       workdir: trials are in its folder `cells`; those that are done are not run again.
-      config: what all trials have in common; its model, λ and seed are not looked at. Each seed draws another held-out
+      config: the part that all trials share; its model, λ and seed are ignored. Each seed draws another held-out
         share, unless `split_seed` fixes it.
       rows: names of `ROWS`.
       num_seeds: how many seeds.
-      retrain: whether what is evaluated is not the best epoch but, as the author did, a model that is trained again on
+      retrain: whether to evaluate, instead of the best epoch and as the author did, a model that is trained again on
         everything down to that epoch's training cost; see `retrain_to_cost`.
 
     Yields:
-      What is known, each time a trial is done.
+      The results so far, each time a trial is done.
 
     Raises:
       InputError: where the features file has no test part, and see `run_trial`.

@@ -1,4 +1,4 @@
-"""What the tables say of a comparison: scores, differences, and the protocol by which they came about."""
+"""The text of a comparison in the tables: scores, differences, and their protocol."""
 
 import statistics
 
@@ -14,7 +14,7 @@ PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "
 
 
 def protocol(comparison: Comparison, row: str) -> list[str]:
-    """Returns how a row's numbers came about, in the columns of `PROTOCOL`."""
+    """Returns the protocol of a row, in the columns of `PROTOCOL`."""
     file, config = comparison.file, comparison.config
     training, held_out = choose_videos(file, config)
     done, wanted = len(comparison.trials.get(row, [])), comparison.num_seeds
@@ -81,12 +81,12 @@ def data_title(comparison: Comparison) -> str:
 
 
 def score_title(comparison: Comparison) -> str:
-    """Returns what the scores are."""
+    """Returns the name of the score."""
     return "mAP, %" if comparison.file.multi_label else "accuracy, %"
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """Returns what a reader must know before believing the numbers."""
+    """Returns warnings about the numbers."""
     random = ["**The features are of a RANDOM network.**"] if comparison.file.recipe["random"] else []
     return random + comparison.remarks
 
@@ -110,7 +110,7 @@ def row_data(comparison: Comparison, row: str) -> dict:
 
 
 def metadata(comparison: Comparison) -> dict:
-    """Returns what all rows have in common, for JSON."""
+    """Returns the facts that all rows share, for JSON."""
     set_by_row = ("model", "attention_penalty", "seed")
     return {
         "features": comparison.config.data.features,

@@ -23,7 +23,7 @@ from experiments.tables.trials import Trial, run_trial
 
 @dataclass(frozen=True)
 class PointResult:
-    """What came of one point of the grid.
+    """The results of one point of the grid.
 
     Attributes:
       point: its flags.
@@ -79,7 +79,7 @@ class PointResult:
 
     @property
     def score_name(self) -> str:
-        """What the scores are."""
+        """The name of the score."""
         return self.trials[0][0].best["held_out"]["score_name"]
 
     @property
@@ -99,7 +99,7 @@ class Sweep:
     """A cross-validation, as far as it is done.
 
     Attributes:
-      config: what all points have in common.
+      config: the part that all points share.
       file: the FeaturesFile.
       grid: values of each flag of the grid.
       num_seeds: seeds 0, 1, … on every fold.
@@ -137,15 +137,15 @@ def cross_validate(
 
     Args:
       workdir: runs are in its folder `points`; those that are done are not run again.
-      config: what all points have in common; its held-out part and seed are not looked at.
+      config: the part that all points share; its held-out part and seed are ignored.
       grid: see `grid.parse_grid`.
       folds: into how many folds the training part is cut, see `data_prep.datasets.splits.hold_out_fold`.
       num_seeds: how many seeds on each fold.
       keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none. Without them, more
-        epochs begin at the first one again.
+        epochs start again at the first one.
 
     Yields:
-      What is known, each time a point is done.
+      The results so far, each time a point is done.
 
     Raises:
       InputError: where the training part cannot be cut into so many folds, and see `run_trial`.
@@ -157,7 +157,7 @@ def cross_validate(
     config = with_flags(config, **{name: default[name] for name in SET_BY_SWEEP})
     config = with_flags(config, features=absolute_path(config.data.features), folds=folds)
     configs = [with_flags(config, **point) for point in points(grid)]
-    for each in configs:  # What is wrong with one of them is said before hours have passed.
+    for each in configs:  # An error in one of them is raised before any training.
         build_model(each, len(file.class_names), file.multi_label)
         data = each.data
         for videos in choose_videos(file, each):

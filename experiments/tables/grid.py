@@ -13,7 +13,7 @@ from experiments.runs.flag_effects import refuse_without_effect
 
 SET_BY_SWEEP = ("validation_fraction", "split_seed", "folds", "fold", "seed")
 FIXED = {"features", *SET_BY_SWEEP, *(f.name for f in dataclasses.fields(RuntimeConfig))}
-"""Flags that cannot be in a grid: they are the sweep's own, or nothing depends on them."""
+"""Flags that cannot be in a grid: they are the sweep's own, or no result depends on them."""
 
 
 def parse_grid(texts) -> dict[str, list]:
@@ -23,8 +23,8 @@ def parse_grid(texts) -> dict[str, list]:
       texts: of the form name=value,value,…; every value is read, and its bounds looked at, as the flag itself would.
 
     Raises:
-      InputError: for what is no such text, an unknown flag or one that cannot be varied, a value that it does not take,
-        and what is given twice.
+      InputError: for a malformed text, an unknown flag or one that cannot be varied, an invalid value,
+        and duplicates.
     """
     known = flags.FlagValues()
     define_run_flags(known)
@@ -59,7 +59,7 @@ def refuse_flags_without_effect(config: RunConfig, grid: dict[str, list], names:
     """Refuses a flag of the grid that has no effect at one of its points, and one that has none at any of them.
 
     Args:
-      config: what all points have in common.
+      config: the part that all points share.
       grid: see `parse_grid`.
       names: of the flags that the user gave.
 

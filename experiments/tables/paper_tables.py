@@ -1,4 +1,4 @@
-"""The paper's Tables 1 and 2, with our numbers beside the published ones. Both are written anew after every trial."""
+"""The paper's Tables 1 and 2, with our numbers beside the published ones. Both are rewritten after every trial."""
 
 import dataclasses
 from pathlib import Path
@@ -30,7 +30,7 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
     """Makes Table 1 of one data set.
 
     Args:
-      workdir: for `table1.md`, `.csv` and `.json`, and the folder `cells`. What is done there is not done again.
+      workdir: for `table1.md`, `.csv` and `.json`, and the folder `cells`. Finished trials there are not repeated.
       config, num_seeds, retrain: see `comparison.compare`.
       rows: names of `comparison.ROWS`.
 
@@ -114,12 +114,12 @@ def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Pa
         for sees, method, figures, how in sorted(published + ours, key=lambda line: order.index(line[0]))
     ]
     notes = [
-        "The published figures are those of the paper's Table 2. Ours are of the test part: mean ± sample standard "
+        "The published numbers are those of the paper's Table 2. Ours are of the test part: mean ± sample standard "
         f"deviation over the seeds, and in brackets each. {evaluated_text(comparison, retrain)} The λ in bold was best "
         "on what is held out of the training part; test has no say in it.",
     ]
     if other:
-        notes.append("These clips are not all of HMDB-51 or Hollywood2: the published figures are of other clips.")
+        notes.append("These clips are not all of HMDB-51 or Hollywood2: the published numbers are of other clips.")
     data = {**metadata(comparison), "chosen": chosen, "rows": {row: row_data(comparison, row) for row in ATTENTION}}
     data["published"] = [{"sees": sees, "method": method, **figures} for sees, method, figures in TABLE_2]
     header = ["what it sees", "method", *columns.values(), *PROTOCOL]

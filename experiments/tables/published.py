@@ -1,4 +1,4 @@
-"""What the paper's tables say, in per cent: accuracy, and mean average precision on Hollywood2."""
+"""The numbers of the paper's tables, in per cent: accuracy, and mean average precision on Hollywood2."""
 
 TITLES = {"ucf11": "UCF-11", "hmdb51": "HMDB-51", "hollywood2": "Hollywood2"}
 
@@ -41,13 +41,13 @@ TABLE_2 = (
     ("with optical flow", "traditional + stacked Fisher vectors", {"hmdb51": 66.8}),
     ("with object responses", "objects + traditional + stacked Fisher vectors", {"hmdb51": 71.3, "hollywood2": 66.4}),
 )
-"""What the methods see, their names, and their figures by data set; the sources are in the paper's references."""
+"""The methods' inputs, their names, and their numbers by data set; the sources are in the paper's references."""
 
 
 def dataset_of(split_id: str) -> str | None:
     """Returns which of the paper's data sets a split is of, whole and as the paper splits it, or None.
 
-    The paper's HMDB-51 is split 1, by its author's word.
+    The paper's HMDB-51 is split 1, as its author has stated.
     """
     dataset, *rest = split_id.split("-")
     whole = dataset in TITLES and not any(word.startswith("without") for word in rest)

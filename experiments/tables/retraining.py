@@ -16,9 +16,9 @@ class Retraining:
     Attributes:
       trial: its run.
       cost: that was noted: mean loss per block over an epoch of training.
-      epochs: that it was trained for.
-      lowest_cost: of these, which is that of the epoch that counts.
-      most_epochs: that it might have been trained for.
+      epochs: trained.
+      lowest_cost: over these epochs; its epoch is the one that is evaluated.
+      most_epochs: the limit.
     """
 
     trial: Trial
@@ -33,7 +33,7 @@ class Retraining:
         return self.lowest_cost <= self.cost
 
     def describe(self) -> str:
-        """Returns what came of it, as one line."""
+        """Returns the result as one line."""
         end = f"{self.trial.folder}: trained on the whole training part, {self.epochs} epochs,"
         if self.reached:
             return f"{end} down to a cost of {self.lowest_cost:.4g} (noted: {self.cost:.4g})"
@@ -62,13 +62,13 @@ def retrain_to_cost(config: RunConfig, first: Trial, split: str | None = None) -
 
 def retrain(config: RunConfig, cost: float, folder, split: str | None = None) -> Retraining:
     """Trains a model on the whole training part, its validation part included, until the training cost is not above a
-    given one; or for `config.training.epochs`. What is done is not done again.
+    given one; or for `config.training.epochs`. Finished work is not repeated.
 
     Args:
       config: of the model.
       cost: mean loss per block over an epoch, as `loss` in `metrics.jsonl`.
       folder: the work folder.
-      split: on which to evaluate what comes out, see `trials.run_trial`.
+      split: on which to evaluate the result, see `trials.run_trial`.
     """
     everything = {"validation_fraction": 0.0, "split_seed": -1, "folds": 0, "fold": 0, "stop_at_cost": cost}
     trial = run_trial(folder, with_flags(config, **everything), open_features(config.data.features), split, notes=False)

@@ -1,4 +1,4 @@
-"""A sweep as a table, written anew after every point, and its best point trained again on everything."""
+"""A sweep as a table, rewritten after every point, and its best point trained again on everything."""
 
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def difference_text(differences) -> str:
 
 
 def protocol(found: Sweep, result: PointResult) -> dict[str, str]:
-    """Returns how a point's numbers came about, by column; a column of a flag has its name."""
+    """Returns the protocol of a point, by column; a column of a flag has its name."""
     data, training = result.config.data, result.config.training
     return {
         "split": found.file.split_id,

@@ -1,4 +1,4 @@
-"""What the programs of the two tables share: their flags, and how they end."""
+"""The flags of the two tables' programs, and their common end."""
 
 from absl import flags
 

@@ -1,7 +1,7 @@
 """Trials of tables and of sweeps: one configuration each, trained and, where it is wanted, evaluated.
 
-A trial is an ordinary work folder, which every other program takes. What is done is not done again: `cell.json`,
-written last, says of what. (The names of files and folders are those of older versions, whose folders resume.)
+A trial is an ordinary work folder, which every other program reads. Finished trials are not repeated: `cell.json`,
+which is written last, names what they depend on. Names are kept from older versions so that their folders still resume.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ from experiments.runs.training import train
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one configuration.
+    """The result of one configuration.
 
     Attributes:
       folder: its work folder.
       best: the line of `metrics.jsonl` about the best epoch.
-      scores: on the split that was asked for, see `evaluation.evaluate`; None where none was.
+      scores: on the requested split, see `evaluation.evaluate`; None without one.
       seconds: of its epochs' training steps, compiling included.
     """
 
@@ -41,7 +41,7 @@ class Trial:
 
 
 def run_trial(folder, config: RunConfig, file, split: str | None = "test", notes: bool = True) -> Trial:
-    """Trains a configuration and evaluates it, or resumes that, or finds it done.
+    """Trains and evaluates a configuration, resumes that, or reads the finished result.
 
     Args:
       folder: the work folder of this trial.
@@ -67,7 +67,7 @@ def run_trial(folder, config: RunConfig, file, split: str | None = "test", notes
         write_json(path, found)
     if split and not (found.get("split") == split and predictions.exists()):
         scores, evaluation, _ = evaluate(folder, features=config.data.features, split=split)
-        # A copy: whoever evaluates this run in another way, later, does not change the table.
+        # A copy: a later evaluation of this run does not change the table.
         write_whole(predictions, (evaluation / "predictions.csv").read_bytes())
         found = {**found, "split": split, "scores": scores}
         write_json(path, found)
@@ -76,10 +76,10 @@ def run_trial(folder, config: RunConfig, file, split: str | None = "test", notes
 
 
 def identity_of(flags: dict, features: dict) -> dict:
-    """Returns what a trial's numbers depend on.
+    """Returns everything that a trial's numbers depend on.
 
-    Not where the features are, nor on what it runs. A flag at its default is left out, so that a trial of a version
-    that did not have the flag yet is still known.
+    The path of the features and the runtime are not among it. A flag at its default is left out, so that a trial of a
+    version without that flag is still recognised.
 
     Args:
       flags: their values by name, all of them or those that are not at their default.
@@ -97,9 +97,9 @@ def as_json(value):
 
 
 def read_trial(path: Path) -> dict:
-    """Returns what `cell.json` says, nothing where there is none that can be read: the trial is then run again."""
+    """Returns the contents of `cell.json`, nothing if it cannot be read: the trial then runs again."""
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
-        return found | {"identity": identity_of(**found["identity"])}  # Older versions wrote down all flags.
+        return found | {"identity": identity_of(**found["identity"])}  # Older versions wrote all flags.
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

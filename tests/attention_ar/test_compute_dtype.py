@@ -1,4 +1,4 @@
-"""Number types: bfloat16 products with everything else in float32, and features of any type."""
+"""Dtypes: bfloat16 products with everything else in float32, and features of any type."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The layers against small cases worked by hand, and the whole network's shapes, names and number types."""
+"""The layers against small cases worked by hand, and the whole network's shapes, names and dtypes."""
 
 import jax
 import jax.numpy as jnp

@@ -79,13 +79,13 @@ def test_a_figure(workdir):
         draw_figure("5", [workdir / "soft_attention"], glimpse="16,0", output=workdir / "figure5")
 
 
-def test_film_of_a_prediction_which_repeats_the_evaluation(workdir, vit, clip, capsys):
-    film = workdir / "film.mp4"
+def test_overlay_of_a_prediction_which_repeats_the_evaluation(workdir, vit, clip, capsys):
+    overlay = workdir / "overlay.mp4"
     run = workdir / "soft_attention"
-    status = predict(run, [clip], network_options={"onnx": str(vit)}, overlay=str(film), stride=3, as_json=True)
+    status = predict(run, [clip], network_options={"onnx": str(vit)}, overlay=str(overlay), stride=3, as_json=True)
     assert status == 0
     (of_clip,) = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if line["type"] == "clip"]
-    with av.open(str(film)) as container:
+    with av.open(str(overlay)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 9
     names, stored = read_predictions(run / "evaluation" / "test" / "predictions.csv")
     (row,) = [row for name, row in zip(names, stored, strict=True) if name.endswith("wave_03_01.mp4")]

@@ -1,4 +1,4 @@
-// Curves over the epochs. All of them share one cursor: what is pointed at in one is read off in every other.
+// Curves over the epochs. They share one cursor: pointing at an epoch in one shows its values in all.
 
 const HEIGHT = 196, LEFT = 54, RIGHT = 12, TOP = 22, BOTTOM = 34;
 
@@ -85,7 +85,7 @@ class Chart {
     this.show(this.chosen);
   }
 
-  /** Reads all curves off at the epoch of that index. */
+  /** Shows the values of all curves at the epoch of that index. */
   show(index) {
     this.chosen = index;
     const said = this.series.map(({ name, values }) => `${name} ${this.format(values[index])}`);
@@ -119,7 +119,7 @@ class Chart {
   }
 }
 
-/** A step of 1, 2 or 5 times a power of ten, of which about `count` make the range. */
+/** A step of 1, 2 or 5 times a power of ten that divides the range into about `count` parts. */
 function niceStep(range, count) {
   const rough = range / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -134,7 +134,7 @@ function sample(style) {
   );
 }
 
-/** What the epochs' lines say, as curves: those of learning, and those of the attention's health. */
+/** The epochs' lines as curves: those of learning, and those of the attention's health. */
 function curves(report) {
   const lines = report.epochs;
   const epochs = lines.map((line) => line.epoch);

@@ -1,4 +1,4 @@
-// One clip of the gallery: its frames, the attention over them, and what the model says at each.
+// One clip of the gallery: its frames, the attention over them, and the predictions at each.
 
 const DIM = 0.2; // the share of the frame in the picture; the rest is white where the model looks, as in experiments/overlay.py
 const TOP_CLASSES = 5;
@@ -101,7 +101,7 @@ class Clip {
     return `${this.data.name}: ${this.label}, ${verdict}, confidence ${percent(this.confidence, 0)}`;
   }
 
-  /** The course of the prediction: of the class that was said and, where it is another, of the clip's own. */
+  /** The prediction over time: of the predicted class and, if it differs, of the clip's own. */
   spark() {
     const own = this.data.labels.filter((label) => label !== this.data.predicted).slice(0, 1);
     this.drawn = [this.data.predicted, ...(this.data.right ? [] : own)];
@@ -131,7 +131,7 @@ class Clip {
     );
   }
 
-  /** Decodes the frames when the clip comes into view, and lets go of them when it leaves. */
+  /** Decodes the frames when the clip comes into view, and frees them when it leaves. */
   see(visible) {
     this.visible = visible;
     if (!visible) {
@@ -160,7 +160,7 @@ class Clip {
     this.play(!this.playing);
   }
 
-  /** Goes on by so many seconds; behind the last frame comes the first. */
+  /** Advances by so many seconds; the first frame follows the last. */
   advance(seconds) {
     const length = this.count / this.data.fps;
     this.time = (this.time + seconds) % length;
@@ -188,7 +188,7 @@ class Clip {
     if (this.visible) this.paint();
   }
 
-  /** What the model says at a frame. */
+  /** The prediction at a frame. */
   now(n) {
     let best = 0;
     this.report.classes.forEach((_, index) => {
@@ -197,7 +197,7 @@ class Clip {
     return [make("b", {}, this.report.classes[best]), ` ${percent(this.probability(n, best), 0)}`];
   }
 
-  /** Shows another view. The canvas has its size at once: nothing may move on the page when frames are decoded. */
+  /** Shows another view. The canvas has its size at once, so that the layout does not shift when frames are decoded. */
   show(view) {
     this.view = view;
     const { width, height, missing } = this.data;
@@ -232,7 +232,7 @@ class Clip {
     context.globalAlpha = 1;
   }
 
-  /** The white that lies over the shown frame, as a canvas. */
+  /** The white overlay of the shown frame, as a canvas. */
   white() {
     const { width, height } = this.data, { spread } = this.report;
     const enlarged = enlarge(this.cells(this.shown), spread[height], spread[width]);

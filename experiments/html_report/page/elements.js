@@ -1,6 +1,6 @@
 "use strict";
 
-// Elements and numbers. Whatever is said in them is text: nothing here or elsewhere in the page parses markup.
+// Elements and numbers. All contents are text: nothing here or elsewhere in the page parses markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -24,12 +24,12 @@ function furnish(element, attributes, children) {
   return element;
 }
 
-/** A number that is a share, for people: 0.917 is "91.7 %". */
+/** A share as text: 0.917 is "91.7 %". */
 function percent(share, digits = 1) {
   return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`;
 }
 
-/** A number with as many digits as it is worth: three that count. */
+/** A number with three significant digits. */
 function short(value) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";
@@ -48,7 +48,7 @@ function bar(share) {
   return make("span", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
-/** Bytes that were written as base64. */
+/** Decodes base64 to bytes. */
 function bytes(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }

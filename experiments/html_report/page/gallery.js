@@ -116,7 +116,7 @@ class Gallery {
     this.tools[tool].lastChild.value = value;
   }
 
-  /** Limits the gallery to clips of one class that were taken for one class; "" is any. */
+  /** Limits the gallery to clips of one class with one predicted class; "" is any. */
   filter(label, predicted) {
     this.set("label", label);
     this.set("predicted", predicted);
@@ -162,7 +162,7 @@ class Gallery {
     for (const clip of this.clips) clip.play(on);
   }
 
-  /** Keeps an eye on which clips are in view, and on what should move. */
+  /** Tracks which clips are in view and which of them play. */
   watch() {
     this.cards.addEventListener("playing", () => {
       this.playing = this.clips.some((clip) => clip.playing);
@@ -178,7 +178,7 @@ class Gallery {
     this.calm.addEventListener("change", () => this.calm.matches && this.setPlaying(false));
   }
 
-  /** Turns the pages of the clips that play and are in view; stops by itself when there is none. */
+  /** Advances the clips that play and are in view; stops when there is none. */
   start() {
     if (this.turning) return;
     this.turning = true;
@@ -238,7 +238,7 @@ class Gallery {
   }
 }
 
-/** A choice with its name over it. */
+/** A labelled select element. */
 function select(name, options, value, change) {
   const choice = make(
     "select", { name: name.toLowerCase().replaceAll(" ", "-"), change },

@@ -6,7 +6,7 @@ function isMany(report) {
   return report.classes.length > FEW_CLASSES;
 }
 
-/** One row a class: how many videos there are, and how many of them were recognised, or the average precision. */
+/** One row per class: number of videos, and number of correct ones or the average precision. */
 function classTable(report) {
   const head = report.multi_label
     ? ["class", "clips", "average precision"]

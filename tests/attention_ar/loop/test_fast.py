@@ -88,7 +88,9 @@ def test_a_weight_matrix_is_no_array(weights, states, inputs, use):
     def natural(weights, state, x):
         return state, use(weights["top"], state) if use is not list else list(weights["top"])
 
-    with pytest.raises(TypeError, match=r"shape \[2, 3\] is no array in .* fast time loop.*use product\(W, v\) for"):
+    with pytest.raises(
+        TypeError, match=r"shape \[2, 3\]: the fast time loop supports only product\(W, v\), i.e. W.T @ v; else use"
+    ):
         fast_loop(natural, weights, states, inputs)
 
 

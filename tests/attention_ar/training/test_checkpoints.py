@@ -46,7 +46,7 @@ def test_a_work_folder_of_any_name_keeps_its_checkpoints(tmp_path, monkeypatch, 
     with Checkpoints(folder, create=False) as checkpoints:
         assert checkpoints.state(state).step == 5 and checkpoints.state(state, "best").step == 3
         assert checkpoints.params(state.params)["a"].tolist() == [0.0, 1.0]
-        assert checkpoints.about("latest") == {"epoch": 5}
+        assert checkpoints.metadata("latest") == {"epoch": 5}
         assert checkpoints.last_whole() == str(tmp_path / name / "checkpoints" / "5")
     assert sorted(os.listdir(tmp_path / name / "checkpoints")) == ["3", "5"]
     assert set(os.listdir(tmp_path)) == {name, "elsewhere"}

@@ -160,7 +160,7 @@ def test_latest_and_best_are_kept_and_restored_to_the_bit(tmp_path):
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["2", "4"]
     with Checkpoints(tmp_path / "c", create=False) as checkpoints:
         assert (checkpoints.step("latest"), checkpoints.step("best")) == (4, 2)
-        assert checkpoints.about("best") == {"score": 0.9}
+        assert checkpoints.metadata("best") == {"score": 0.9}
         like = jax.eval_shape(lambda s: s, state)
         for which, number in (("latest", 4), ("best", 2)):
             found = checkpoints.state(like, which)
@@ -215,7 +215,7 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path):
         Checkpoints(tmp_path / "empty", create=False) as checkpoints,
         pytest.raises(ar.InputError, match="holds no checkpoint; train first"),
     ):
-        checkpoints.about()
+        checkpoints.metadata()
     with pytest.raises(ar.InputError, match="'latest' or 'best'"), Checkpoints(tmp_path / "empty") as checkpoints:
         checkpoints.step("first")
 

@@ -17,6 +17,7 @@ def define_flags():
     flags.DEFINE_string("features", None, "")
     flags.DEFINE_multi_string("workdir", [], "")
     flags.DEFINE_integer("count", 1, "")
+    flags.DEFINE_string("note", "", "")
     flags.DEFINE_string("coordinator_address", None, "")
 
 def main(arguments):
@@ -71,6 +72,12 @@ def test_what_is_no_address(text):
     command_line._refuse_address(text, "", may_be_on_bucket=False)
 
 
+def test_an_empty_flag_does_not_mean_this_folder():
+    assert refused("--features=") == "error: --features=: is empty; give it a value, or leave it out"
+    assert refused("--output=") == "error: --output=: is empty; give it a value, or leave it out"
+    assert said("--note=") == "here None"  # empty by default
+
+
 def test_what_a_terminal_cannot_show_is_escaped():
     assert said("--output=挥手", PYTHONIOENCODING="ascii") == r"\u6325\u624b None"
 
@@ -116,7 +123,7 @@ def test_a_device_that_is_not_there(platform):
     program = PROGRAM.replace("f = flags.FLAGS", "import jax; jax.devices()")
     line = refused(program=program, JAX_PLATFORMS=platform)
     assert line.startswith(f"error: JAX_PLATFORMS={platform}: JAX finds no such device here")
-    assert line.endswith("; unset it, or say cpu")
+    assert line.endswith("; unset it, or set it to cpu")
 
 
 def test_a_mistake_in_a_program_is_not_blamed_on_the_device():

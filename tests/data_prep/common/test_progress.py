@@ -32,3 +32,7 @@ def test_a_line_every_4_seconds_in_the_first_minute_and_then_every_30(monkeypatc
 )
 def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch, capsys, total, done, counts, line):
     assert printed(monkeypatch, capsys, [0, 3, 40], total, done, counts) == [line]
+
+
+def test_a_job_that_has_done_nothing_yet_says_nothing(monkeypatch, capsys):
+    assert printed(monkeypatch, capsys, [0, 40], 1000, 200, [0]) == []

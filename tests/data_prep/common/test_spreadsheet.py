@@ -45,6 +45,8 @@ def read(tmp_path, data: bytes):
         text().replace("wave/a.mp4", '"wave/a.mp4"').replace(",run", ', "run"').encode(),
         text().rstrip("\n").encode(),
         ("\n\n" + text()).encode(),
+        (text() + "Path,label , group\n").encode(),
+        (text(";", ";\n") + "path;label;group;\n").encode(),
     ],
 )
 def test_whatever_has_one_reading_is_read(tmp_path, data):

@@ -86,8 +86,9 @@ def test_index_with_groups_and_no_split_tests_on_whole_groups(folder):
     assert found.splits.count("test") in (2, 4)  # 3 would be 30 %
 
 
-def test_index_of_paths_and_labels_alone(folder, caplog):
-    write_index(folder, "label,path", *(f"run,run/{i}.mp4" for i in range(10)))
+@pytest.mark.parametrize(("columns", "end"), [("label,path", ""), ("label,path,group,split", ",,")])
+def test_index_of_paths_and_labels_alone(folder, caplog, columns, end):
+    write_index(folder, columns, *(f"run,run/{i}.mp4{end}" for i in range(10)))
     with caplog.at_level(logging.WARNING):
         assert list_clips("folder", folder).splits.count("test") == 3
     assert "groups are unknown" in caplog.text
@@ -115,14 +116,14 @@ def test_index_of_paths_and_labels_alone(folder, caplog):
         (["path,label", "run/../../a.mp4,run"], "leaves the folder"),
         (["path,label", "/etc/passwd,run"], "leaves the folder"),
         (["path,label,split", "run/0.mp4,run,trian"], "line 2: split 'trian' is unknown"),
-        (["path,label,split", "run/0.mp4,run,"], "line 2: split '' is unknown"),
+        (["path,label,split", "run/0.mp4,run,train", "run/1.mp4,run,"], "line 3: split '' is unknown"),
         (["path,label", "run/0.mp4,r\0un"], "line 2: holds a zero byte"),
         (["path,label", 'run/0.mp4,"run'], "line 2: not readable as a table"),
         (["path,label", "C:\\clips\\0.mp4,run"], "line 2: .* leaves the folder"),
         (["path,label", "..\\secret.mp4,run"], "line 2: .* leaves the folder"),
         (
             ["path,label,group,split", "run/0.mp4,run,ann,train", "run/1.mp4,run,ann,test", "run/2.mp4,run,bob,test"],
-            r"two sides of the split: ann \(test and train\)",
+            r"two parts of the split: ann \(test and train\)",
         ),
     ],
 )
@@ -175,13 +176,20 @@ def test_folders_named_after_a_split_are_one(tmp_path, caplog, words, layout):
     }
     with caplog.at_level(logging.WARNING):
         assert found_in(touch(tmp_path, *names)) == names
-    assert f"the folders {', '.join(sorted(words))} are taken for the split: " in caplog.text
+    assert f"the folders {', '.join(sorted(words))} are read as the split: " in caplog.text
     assert list_clips("folder", tmp_path).class_names == ("run", "wave")
 
 
-def test_a_split_above_the_classes_within_the_folder_of_an_archive(tmp_path):
-    touch(tmp_path, "clips/train/run/1.mp4", "clips/test/run/2.mp4")
+@pytest.mark.parametrize("top", ["clips", "clips/clips"])
+def test_a_split_above_the_classes_within_the_folder_of_an_archive(tmp_path, top):
+    touch(tmp_path, f"{top}/train/run/1.mp4", f"{top}/test/run/2.mp4")
     assert found_in(tmp_path) == {"train/run/1.mp4": ("run", "train"), "test/run/2.mp4": ("run", "test")}
+
+
+def test_an_index_in_capitals_within_the_folder_of_an_archive(tmp_path):
+    touch(tmp_path, "clips/run/1.mp4", "clips/run/2.mp4")
+    (tmp_path / "clips" / "Index.CSV").write_text("path,label,split\nrun/2.mp4,wave,test\n")
+    assert found_in(tmp_path) == {"run/2.mp4": ("wave", "test")}
 
 
 def test_a_training_part_alone_is_one(tmp_path):
@@ -207,7 +215,7 @@ def test_a_training_part_alone_is_one(tmp_path):
         (["train/1.jpg", "train/2.jpg", "test/1.jpg", "test/2.jpg"], "holds the clip .* directly"),
         (
             ["run/test/1.mp4", "run/p2/1.mp4", "wave/1.mp4"],
-            "the folder run/test may be the test part of the class run, or a folder of its clips like any other, for ",
+            "the folder run/test may be the test part of the class run, or a folder of its clips like any other, ",
         ),
     ],
 )
@@ -222,9 +230,9 @@ def test_what_is_left_out_is_said_once(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert set(found_in(tmp_path)) == {"run/1.mp4", "wave/1.mp4"}
     assert (
-        "2 files are no clips and are left out: fall/a.mxf, run/notes.txt; fall holds no clip and is no" in caplog.text
+        "2 files are not clips and are ignored: fall/a.mxf, run/notes.txt; fall holds no clip and is not" in caplog.text
     )
-    assert "1 clips are left out, for they lie in no class folder: stray.mp4" in caplog.text
+    assert "1 clips are ignored because they are not in a class folder: stray.mp4" in caplog.text
     assert "._1" not in caplog.text and "README" not in caplog.text
 
 
@@ -267,7 +275,7 @@ def test_folders_of_pictures_are_clips(tmp_path, caplog):
         found = list_clips("folder", tmp_path, image_fps=30)
     assert [clip.path for clip in found.clips] == ["run/one", "run/two", "wave/four.mp4", "wave/three"]
     assert found.image_fps == 30 and list_clips("folder", tmp_path).image_fps == 25
-    assert "3 clips are folders of pictures, taken for 30 a second; --image_fps says otherwise" in caplog.text
+    assert "3 clips are folders of pictures, read at 30 per second; --image_fps changes that" in caplog.text
     assert "pictures are missing in 1 clips" in caplog.text and "run/two between 000002.jpg and 000005" in caplog.text
 
 
@@ -287,7 +295,7 @@ def test_a_mac_and_other_systems_write_one_name(tmp_path, caplog):
     touch(tmp_path, f"{nfc}/3.mp4")
     with caplog.at_level(logging.WARNING):
         assert list_clips("folder", tmp_path).class_names == (nfc, "run")
-    assert f"{nfc} is written in 2 Unicode forms, which are taken for one class" in caplog.text
+    assert f"{nfc} is written in 2 Unicode forms, which are read as one class" in caplog.text
 
 
 def test_class_names_that_look_alike_are_said(tmp_path, caplog):
@@ -311,7 +319,7 @@ def test_classes_that_cannot_be_learnt_are_said_once(tmp_path, caplog):
     (tmp_path / "test/wave/3.mp4").unlink()
     with caplog.at_level(logging.WARNING):
         list_clips("folder", tmp_path)
-    assert caplog.text.count("one class only, run: there is nothing to tell apart") == 1
+    assert caplog.text.count("one class only, run: there is nothing to classify") == 1
 
 
 def test_names_that_are_not_utf8_are_refused(tmp_path):

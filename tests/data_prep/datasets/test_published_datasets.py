@@ -174,7 +174,7 @@ def test_an_empty_folder_is_told_what_it_should_hold(tmp_path, dataset):
 def test_unknown_splits(miniature):
     with pytest.raises(InputError, match="split=4: HMDB-51 has the splits 1, 2, 3"):
         list_clips("hmdb51", miniature("hmdb51"), split="4")
-    with pytest.raises(InputError, match="split=1: UCF-11 has one split; leave this away"):
+    with pytest.raises(InputError, match="split=1: UCF-11 has one split; omit --split"):
         list_clips("ucf11", miniature("ucf11"), split="1")
 
 

@@ -185,5 +185,5 @@ def test_what_a_run_holds_out():
     folds = [hold_out_part(Parts, folds=3, fold=fold, fraction=0) for fold in range(3)]
     assert sorted(cut.index("validation") for cut in folds) == [0, 2, 4]
     assert all(cut[6:] == ["test", "test"] and cut.count("validation") == 2 for cut in folds)
-    with pytest.raises(InputError, match="fold=1: of how many"):
+    with pytest.raises(InputError, match="fold=1: needs --folds"):
         hold_out_part(Parts, fold=1)

@@ -1,4 +1,4 @@
-"""The drawn clips: real video files, boxes that fit, and nothing but the action that gives the class away."""
+"""The synthetic clips: real video files, boxes that fit, and nothing but the action that gives the class away."""
 
 import csv
 

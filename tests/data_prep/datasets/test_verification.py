@@ -94,7 +94,7 @@ def test_every_fault_is_found_with_its_reason(faulty, tmp_path):
     assert rows["wave/12.avi"]["reason"] == "has the frames of run/copy.avi"
     assert rows["run/cut.avi"]["reason"].startswith("cut short: ") and rows["run/cut.avi"]["frames"] != "60"
     assert rows["run/slow.avi"]["fps"] == "0.04"
-    assert rows["run/zero.avi"]["reason"] == "the file tells no possible frame rate"
+    assert rows["run/zero.avi"]["reason"] == "the file gives no possible frame rate"
     sound = rows["wave/sound.mkv"]
     assert [sound[name] for name in ("frames", "fps", "width", "height")] == ["20", "25", "32", "32"]
 
@@ -121,7 +121,7 @@ def test_sound_clips_end_with_status_0(tiny_clip, tmp_path):
 
 
 def test_wrong_arguments(tmp_path, check_splits):
-    say = "error: say either one folder of clips, or --data_dir=DIR and --dataset\n"
+    say = "error: give either one folder of clips, or --data_dir=DIR and --dataset\n"
     assert run("verify_videos", cwd=tmp_path).stderr == say
     assert check_splits() == ("--data_dir: must name the data set's folder", [])
     with pytest.raises(InputError, match="nowhere: no such folder"):
@@ -201,8 +201,8 @@ def leaking(tmp_path, tiny_clip):
 
 def test_a_leak_of_content_is_refused(leaking, check_splits):
     result, printed = check_splits(data_dir=str(leaking))
-    leak = "the same frames on two sides: run/a.avi (train), wave/d.avi (test)"
-    assert result == f"1 leaks between the sides of the split; the first: {leak}"
+    leak = "the same frames in two parts: run/a.avi (train), wave/d.avi (test)"
+    assert result == f"1 leaks between the parts of the split; the first: {leak}"
     assert printed[:6] == [
         "class   train  test",
         "run         1     1",
@@ -212,24 +212,24 @@ def test_a_leak_of_content_is_refused(leaking, check_splits):
         f"2 classes; split {list_clips('folder', leaking).split_id}",
     ]
     result, printed = check_splits(data_dir=str(leaking), contents=False)
-    assert result == 0 and printed[-1] == "no clip of one side is on another (groups compared)"
+    assert result == 0 and printed[-1] == "no clip of one part is in another (groups compared)"
 
 
 def test_a_group_on_both_sides_is_refused(leaking, check_splits):
     index = leaking / "index.csv"
     index.write_text(index.read_text().replace("ben,test", "ann,test", 1))
     result, _ = check_splits(data_dir=str(leaking))
-    assert result.startswith("groups on two sides of the split: ann (test and train)")
+    assert result.startswith("groups in two parts of the split: ann (test and train)")
 
 
 def test_missing_clips_are_named_and_counted(leaking, check_splits):
     (leaking / "run/c.avi").unlink()
     result, _ = check_splits(data_dir=str(leaking))
-    assert result == f"{leaking}: 1 of 4 clips are missing: run/c.avi; --allow_missing goes on without them"
+    assert result == f"{leaking}: 1 of 4 clips are missing: run/c.avi; --allow_missing continues without them"
     result, printed = check_splits(data_dir=str(leaking), allow_missing=True, contents=False)
     assert result == 0
     assert printed[:5] == [
-        "1 of 4 clips are MISSING on disk; going on with 3",
+        "1 of 4 clips are MISSING on disk; continuing with 3",
         "class   train  test  missing",
         "run         1     0        1",
         "wave        1     1        0",
@@ -248,9 +248,9 @@ def test_in_the_official_lists_leaks_are_reported(miniature, tmp_path):
     found = run("check_splits", "--dataset=hmdb51", f"--data_dir={folder}", "--allow_missing")
     assert found.returncode == 0, found.stderr
     printed = found.stdout.splitlines()
-    assert printed[0] == "4947 of 5100 clips are MISSING on disk; going on with 153"
+    assert printed[0] == "4947 of 5100 clips are MISSING on disk; continuing with 153"
     assert printed[2].split() == ["brush_hair", "2", "1", "97"]
-    assert f"the same frames on two sides: {one} (train), {two} (test)" in printed
+    assert f"the same frames in two parts: {one} (train), {two} (test)" in printed
     assert printed[-1] == "1 leaks, which the official lists have; the split may be used as it is"
 
 
@@ -267,4 +267,4 @@ def test_what_validation_will_be(miniature):
     line = validation_line(list_clips("ucf101", miniature("ucf101"), allow_missing=True))
     assert line == "training will hold out 101 of the 202 train clips as validation (1 whole groups)"
     line = validation_line(list_clips("hollywood2", miniature("hollywood2"), allow_missing=True))
-    assert line.endswith("of the 48 train clips as validation (class by class, for groups are unknown)")
+    assert line.endswith("of the 48 train clips as validation (class by class, as groups are unknown)")

@@ -234,7 +234,8 @@ def test_without_libarchive_or_tools_the_packages_are_named(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     write_rar(tmp_path / "clips.rar", CONTENT)
     with pytest.raises(
-        InputError, match=r"apt-get install libarchive13.*unrar.*7zip-rar; on Debian in non-free\) is not installed"
+        InputError,
+        match=r"libarchive13.*is not installed\); install `unrar`.*7zip-rar; on Debian in non-free\) and try again",
     ):
         unpack_archives(tmp_path)
     assert os.listdir(tmp_path) == ["clips.rar"]
@@ -421,3 +422,9 @@ def test_names_that_give_no_folder_or_the_same_one(tmp_path):
     with pytest.raises(InputError, match=r"would be unpacked to .*x, as x\.(zip|tar) is; rename or remove one"):
         unpack_archives(tmp_path)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_file_whose_name_is_not_utf8_keeps_no_archive_packed(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.txt")).touch()
+    write_zip(tmp_path / "a.zip", CONTENT)
+    assert unpack_archives(tmp_path) == [tmp_path / "a"]

@@ -33,7 +33,7 @@ class Server:
 
     Attributes:
       body, etag: what it serves, and under which version.
-      ranges: whether it goes on in the middle.
+      ranges: whether it resumes in the middle.
       cuts: after how many bytes it breaks off each of the next answers.
       seconds_per_chunk: how slow it is.
       asked: (address, Range, first status) of every request.

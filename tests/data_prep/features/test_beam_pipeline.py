@@ -180,7 +180,7 @@ def test_nothing_usable(tmp_path, clips):
         def __call__(self, frames):
             raise RuntimeError("no")
 
-    with pytest.raises(InputError, match=r"not one frame could be had of 8 clips; see .*dead_letters.csv"):
+    with pytest.raises(InputError, match=r"no frame of 8 clips could be read; see .*dead_letters.csv"):
         extract_with_beam(clips, Broken, tmp_path, "drift_googlenet", tries=1)
 
 

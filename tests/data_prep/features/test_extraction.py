@@ -12,7 +12,7 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.datasets.registry import list_clips
 from data_prep.features import extraction
-from data_prep.features.extraction import check_output, extract
+from data_prep.features.extraction import check_output, extract, parse_fps
 from data_prep.features.opening import open_features
 from data_prep.networks.network import Network
 from data_prep.video.frames import read_frames
@@ -113,7 +113,7 @@ def test_nothing_usable_leaves_no_file(fake_network, tmp_path):
     (tmp_path / "bad" / "run").mkdir(parents=True)
     for index in range(3):
         (tmp_path / "bad" / "run" / f"{index}.mp4").touch()
-    with pytest.raises(InputError, match=r"not one frame could be had of 3 clips; see .*skipped.csv"):
+    with pytest.raises(InputError, match=r"no frame of 3 clips could be read; see .*skipped.csv"):
         extract(list_clips("folder", tmp_path / "bad"), fake_network, tmp_path / "features.h5")
     assert sorted(os.listdir(tmp_path)) == ["bad", "skipped.csv"]
     assert len(read_skipped(tmp_path)) == 3
@@ -162,21 +162,27 @@ def test_program(data_dir, tmp_path, run_main, capsys):
     assert "RANDOM" in printed and f"features.h5: {sum(LENGTHS)} frames of 8 clips in " in printed
     assert run_main(**arguments) == 0
     assert "is already complete" in capsys.readouterr().out
-    with pytest.raises(InputError, match="fps=fast: must be a number"):
+    with pytest.raises(InputError, match="fps=fast: must be a positive number"):
         run_main(**arguments, fps="fast")
-    with pytest.raises(InputError, match="fps=-3: must be a positive number"):
-        run_main(**arguments, fps="-3")
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "fast", ""])
+def test_a_rate_that_cannot_be(text):
+    with pytest.raises(InputError, match=f"^fps={text}: must be a positive number of frames per second, or native$"):
+        parse_fps(text)
 
 
 def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsys):
     arguments = dict(dataset="hmdb51", data_dir=str(miniature("hmdb51")), output=str(tmp_path / "features.h5"))
-    with pytest.raises(InputError, match=r"4947 of 5100 clips are missing: .* and 4897 more; --allow_missing goes on"):
+    with pytest.raises(
+        InputError, match=r"4947 of 5100 clips are missing: .* and 4897 more; --allow_missing continues"
+    ):
         run_main(**arguments)
     assert run_main(**arguments, split="2", allow_missing=True) == 0
     file = open_features(tmp_path / "features.h5")
     assert file.split_id.startswith("hmdb51-official2-") and len(file.class_names) == 51
     printed = capsys.readouterr().out
-    assert f"clips are MISSING on disk; going on with {len(file.names)}\n" in printed
+    assert f"clips are MISSING on disk; continuing with {len(file.names)}\n" in printed
     assert run_main(**arguments, split="2", allow_missing=True) == 0
     assert "is already complete" in capsys.readouterr().out
 

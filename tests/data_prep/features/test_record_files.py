@@ -270,7 +270,7 @@ def test_a_killed_export_goes_on(exported, tmp_path, monkeypatch):
         with pytest.raises(_Stopped):
             export_records(*arguments)
     begun = tmp_path / "ucf11_googlenet" / "1.0.0"
-    with pytest.raises(InputError, match="is not finished; the command that began it goes on"):
+    with pytest.raises(InputError, match="is not finished; run the command that began it"):
         open_features(begun)
     other = dataclasses.replace(contents, split_id="another")
     with pytest.raises(InputError, match="was begun from another features file"):

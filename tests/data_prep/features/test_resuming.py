@@ -177,7 +177,7 @@ def test_a_full_disk_is_one_line_and_no_loss(clips, fake_network, tmp_path, whol
 
     with monkeypatch.context() as patch:
         patch.setattr(partial_features.os, "fsync", full)
-        with pytest.raises(InputError, match=r"No space left on device.*the same command goes on"):
+        with pytest.raises(InputError, match=r"No space left on device.*run the same command to resume"):
             extract(clips, fake_network, output, frame_batch=8)
     extract(clips, fake_network, output, frame_batch=8)
     assert content(output) == whole

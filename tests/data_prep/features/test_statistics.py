@@ -32,7 +32,7 @@ def test_statistics_by_hand():
         num_maps=3,
         cell_means=[[0.0, 4.0], [0.0, 0.0]],
     )
-    assert str(found) == "mean 1.000, 91.7 % zeros, 1 of 3 maps dead, cells' means 0.00 to 4.00"
+    assert str(found) == "mean 1.000, 91.7 % zeros, 1 of 3 channels dead, cells' means 0.00 to 4.00"
 
 
 def test_numbers_that_are_not_finite_are_counted():
@@ -87,14 +87,14 @@ def test_report(tmp_path, capsys):
     rows[..., :2] = 4
     statistics.report(Contents(rows, np.array([20])), tmp_path / "my.features.h5")
     assert capsys.readouterr().out == (
-        "features of 8 frames: mean 0.800, 80.0 % zeros, 8 of 10 maps dead, cells' means 0.80 to 0.80\n"
+        "features of 8 frames: mean 0.800, 80.0 % zeros, 8 of 10 channels dead, cells' means 0.80 to 0.80\n"
         "that is as expected of bvlc_googlenet\n"
     )
     kept = json.loads((tmp_path / "my.features.statistics.json").read_text())
     assert (kept["num_frames"], kept["dead_maps"], kept["cell_means"], kept["unexpected"]) == (8, 8, [[0.8]], [])
     statistics.report(Contents(rows / 2, np.array([20])), tmp_path)
     printed = capsys.readouterr().out
-    assert "NOTE: unlike real video through bvlc_googlenet: mean 0.4 instead of 0.5 to 0.95. Drawn clips" in printed
+    assert "NOTE: unlike real video through bvlc_googlenet: mean 0.4 instead of 0.5 to 0.95. Synthetic clips" in printed
     assert json.loads((tmp_path / "statistics.json").read_text())["unexpected"] == ["mean 0.4 instead of 0.5 to 0.95"]
 
 

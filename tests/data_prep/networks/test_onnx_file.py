@@ -152,7 +152,7 @@ def test_frames_of_another_size_than_is_said(tmp_path, vit):
         ("onnx_mean", "1,2", "onnx_mean=1,2: must be three numbers by commas, one a channel, like 0.485,0.456,0.406"),
         ("onnx_mean", "a,b,c", "onnx_mean=a,b,c: must be three numbers"),
         ("onnx_std", "1,nan,1", "onnx_std=1,nan,1: must be three numbers"),
-        ("onnx_std", "1,0,1", "onnx_std=1,0,1: none may be 0, for it is divided by"),
+        ("onnx_std", "1,0,1", "onnx_std=1,0,1: none may be 0, as they are divisors"),
         ("onnx_colour", "yuv", "onnx_colour=yuv: must be rgb or bgr"),
         ("onnx_size", "-3", "onnx_size=-3: must be a number of pixels, such as 224"),
         ("onnx", "nothing.onnx", "nothing.onnx: the ONNX file cannot be read (No such file or directory)"),
@@ -177,6 +177,29 @@ def test_files_that_are_no_networks(tmp_path, vit):
     onnx.save_model(model, path, save_as_external_data=True, location="beside.bin", size_threshold=100)
     (tmp_path / "beside.bin").unlink()
     assert "in other files; one file with everything is needed" in error_of(onnx=path)
+
+
+def outside(name):
+    """A tensor whose bytes are those of a file beside the ONNX file, or anywhere on the disk."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="beside.bin")
+    return tensor
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_constant_is_in_no_other_file(tmp_path, monkeypatch, within):
+    """onnxruntime would look for it in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "beside.bin").write_bytes(np.ones(3, np.float32).tobytes())
+    node = helper.make_node("Constant", [], ["c"], value=outside("secret"))
+    if within:
+        branch = helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("c", TensorProto.FLOAT, [3])])
+        node = helper.make_node("If", ["yes"], ["c"], then_branch=branch, else_branch=branch)
+    path = write_graph(tmp_path / "a.onnx", [("Relu", ["x"], ["y"])], [("yes", np.array(True))])
+    model = onnx.load(path)
+    model.graph.node.append(node)
+    path.write_bytes(model.SerializeToString())
+    assert error_of(onnx=path).startswith(f"{path}: keeps secret")
 
 
 def test_without_onnxruntime_its_package_is_named(vit, monkeypatch):

@@ -226,7 +226,7 @@ def test_no_file(tmp_path, name, reason):
     assert error_of(load_googlenet, tmp_path / name) == (
         f"{tmp_path / name}: GoogLeNet cannot be read ({reason}); take --network=efficientnet_lite0, which needs no "
         "download; or name GoogLeNet's file with --googlenet=PATH or in $ATTENTION_AR_GOOGLENET; or take "
-        "--network=random, for trying things"
+        "--network=random, for trials"
     )
 
 
@@ -288,7 +288,7 @@ def test_the_next_mirror_is_taken(tmp_path, server, first):
 def test_a_broken_download_leaves_nothing(tmp_path, server, page):
     target = tmp_path / "net.onnx"
     message = error_of(download, target, [server + page], SHA256, len(BODY))
-    assert message.startswith(f"no GoogLeNet in {tmp_path}, and none to be had ({server}{page}: ")
+    assert message.startswith(f"no GoogLeNet in {tmp_path}, and no download ({server}{page}: ")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -280,5 +280,5 @@ def test_as_a_user_types_it(tmp_path):
     assert (tmp_path / "back/test_filename.txt").read_bytes() == (T191 / "test_filename.txt").read_bytes()
     wrong = convert("--features=f.h5", "--from_released=back", "--output=g.h5")
     assert wrong.returncode == 1 and wrong.stdout == ""
-    assert wrong.stderr.startswith("error: say either --from_released=DIR --output=FILE")
+    assert wrong.stderr.startswith("error: give either --from_released=DIR --output=FILE")
     assert wrong.stderr.count("\n") == 1

@@ -161,7 +161,7 @@ def test_nothing_is_replaced_by_what_cannot_be_written(tmp_path, videos, message
 
 
 def test_features_of_two_kinds(tmp_path):
-    with pytest.raises(InputError, match="b: 3 feature maps; must be 2 as before"):
+    with pytest.raises(InputError, match="b: 3 channels; must be 2 as before"):
         write_released_dataset(tmp_path, "train", [("a", 0, [cubes(1, 0)]), ("b", 0, [np.zeros((1, 49, 3))])])
     with pytest.raises(InputError, match=r"a: features of shape \[1, 7, 7, 2\]; must be \[frames, 49, D\]"):
         write_released_dataset(tmp_path, "train", [("a", 0, [np.zeros((1, 7, 7, 2))])])

@@ -1,3 +1,4 @@
+import errno
 import os
 import select
 import struct
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
+from data_prep.video import decoding
 from data_prep.video.frames import Pictures, VideoError, WholeFrames, read_frames, upright_size
 from data_prep.video.probe import probe
 from data_prep.video.sources import Camera, Pipe, find_source, open_video
@@ -207,6 +209,10 @@ def _folder(path, tools):
     path.mkdir()
 
 
+def _pipe_of_a_system(path, tools):
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -219,6 +225,7 @@ def _folder(path, tools):
         (_play_list, "not a video file"),
         (_missing, "no such file"),
         (_folder, "a folder"),
+        (_pipe_of_a_system, "a pipe, a socket or a device, where a file is needed"),
     ],
 )
 def test_unreadable_files_say_why(tmp_path, write_video, write_sound, cut, capfd, make, reason):
@@ -314,7 +321,7 @@ def test_pipes_without_a_video_say_why(tmp_path, write_video):
             WholeFrames(_pipe(data)) as frames,
         ):
             list(frames)
-    with path.open("rb") as file, WholeFrames(Pipe(file.fileno(), "redirected", lambda: False)) as frames:
+    with WholeFrames(Pipe(os.open(path, os.O_RDONLY), "redirected", lambda: False)) as frames:
         assert len(list(frames)) == 30
 
 
@@ -371,6 +378,17 @@ def test_a_named_pipe_waits_for_a_writer_until_it_is_told_to_stop(tmp_path, writ
     assert frames.cut_short is None
 
 
+def test_a_pipe_is_closed_in_the_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    before = os.listdir("/dev/fd")
+    with (
+        pytest.raises(VideoError, match="nothing came through it"),
+        WholeFrames(find_source(str(tmp_path / "pipe"), lambda: True)),
+    ):
+        pass
+    assert os.listdir("/dev/fd") == before
+
+
 def test_what_a_name_means(tmp_path, monkeypatch):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -383,3 +401,35 @@ def test_what_a_name_means(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(VideoError, match="terminal"):
         find_source("-", lambda: False)
+
+
+def test_the_first_fault_is_the_reason(write_video, tmp_path, monkeypatch):
+    """One packet that cannot be decoded, and then a file that cannot be read on."""
+
+    class Torn:
+        def __init__(self, container):
+            self._container = container
+
+        def __getattr__(self, name):
+            return getattr(self._container, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._container.close()
+
+        def demux(self, stream):
+            for number, packet in enumerate(self._container.demux(stream)):
+                if number == 9:
+                    raise av.error.InvalidDataError(errno.EINVAL, "torn")
+                if number == 5:
+                    packet = av.Packet(b"damaged")
+                    packet.stream = stream
+                yield packet
+
+    path = write_video(tmp_path / "a.mp4", num_frames=12)
+    monkeypatch.setattr(decoding, "open_video", lambda source: Torn(av.open(os.fspath(source))))
+    reader = read_frames(path)
+    list(reader)
+    assert "torn" not in reader.cut_short and "Invalid data" in reader.cut_short

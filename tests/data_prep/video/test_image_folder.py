@@ -1,4 +1,5 @@
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -84,6 +85,20 @@ def test_a_picture_that_cannot_be_decoded_ends_the_clip(folder, broken):
 def test_a_first_picture_that_cannot_be_decoded_is_a_lost_clip(folder):
     (folder / "1.png").write_bytes(b"no picture")
     with pytest.raises(VideoError, match=r"1.png cannot be decoded \(no picture\)"):
+        probe(folder)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_too_large_a_picture_is_refused_whatever_another_thread_does_to_the_warnings(folder, monkeypatch):
+    open_picture = Image.open
+
+    def open_beside_another_thread(*arguments, **options):
+        warnings.simplefilter("ignore")
+        return open_picture(*arguments, **options)
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr(Image, "open", open_beside_another_thread)
+    with pytest.raises(VideoError, match=r"1.png cannot be decoded \(64×48 pixels are too many\)"):
         probe(folder)
 
 

@@ -65,7 +65,7 @@ def test_other_matrices_are_noted(tmp_path, write_video, set_matrix, patched, ma
     path = set_matrix(write_video(tmp_path / "clip.mp4", 3, lambda _: patched), *matrix)
     reader = read_frames(path, size=None)
     np.testing.assert_allclose(next(reader)[0].astype(int), patched, atol=25)
-    assert reader.notes() == "it is turned by no quarter turn, and shown as it is stored"
+    assert reader.notes() == "its rotation is not a multiple of 90°; it is shown as it is stored"
 
 
 def test_a_mirrored_picture_in_matroska(tmp_path, patched):
@@ -324,7 +324,6 @@ def test_a_pipe_gives_no_false_alarm(tmp_path, write_video, drifting_picture, co
         threading.Thread(target=send, args=(write, sent)).start()
         with WholeFrames(Pipe(read, "pipe", lambda: False)) as frames:
             number = len(list(frames))
-        os.close(read)
         assert (number == 12) == (reason is None)
         assert frames.cut_short is None if reason is None else frames.cut_short.startswith(reason)
 

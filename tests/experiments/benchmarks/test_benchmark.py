@@ -1,5 +1,6 @@
 """The benchmark: its arithmetic with contenders whose timings are given, and a whole run at toy size."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,10 +11,11 @@ from typing import ClassVar
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.benchmarks import framework, report
+from experiments.benchmarks import evaluation, framework, report, train_step
 from experiments.benchmarks.framework import Contender
 from experiments.benchmarks.machine import parse_cores
 from experiments.benchmarks.settings import Settings
+from experiments.runs.models import MODELS, Model
 
 SIZES = {"num_steps": 3, "num_cells": 4, "input_dim": 8, "hidden_dim": 8, "num_layers": 2, "product_size": 16}
 TOY = {"batch_sizes": "2", "rounds": 2, "seconds": 0, "torch": "false", **SIZES}
@@ -104,6 +106,18 @@ def test_flops_of_the_paper_sizes():
     data = 30 * 2 * 49 * 1024 + 6 * 2 * 1024 * 512
     assert Settings().products().forward == 30 * step + data
     assert Settings().products().training == 3 * 30 * step + 2 * data
+
+
+@pytest.mark.slow
+def test_a_model_without_counted_products_is_timed(monkeypatch):
+    entry = dataclasses.replace(MODELS["softmax_regression"], products=Model("", "", None).products)
+    monkeypatch.setitem(MODELS, "softmax_regression", entry)
+    settings = Settings(model="softmax_regression", num_steps=2, num_cells=4, input_dim=3)
+    assert settings.products() is None
+    for build in (train_step.build_ours, evaluation.build_evaluation):
+        workload = build(settings, 2, "float32")
+        workload.run()
+        assert (workload.amount, workload.flops) == (2, None)
 
 
 def test_cores_and_sizes_are_checked():

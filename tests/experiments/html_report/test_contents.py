@@ -70,7 +70,7 @@ def test_what_was_held_out_is_counted_by_whatever_rule(small_run, write_tiny):
     own = write_tiny(splits=["validation"] * 6 + ["train"] * 6 + ["test"] * 6)
     assert said(own) == "test of tiny; held out of training: 6 of 12 training clips"
     other = write_tiny(split_id="other")
-    assert said(other) == "test of other; training was on tiny: see that no clip is in both"
+    assert said(other) == "test of other; training was on tiny: check that no clip is in both"
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_clips_carry_frames_attention_and_steps(hostile_report, small_run):
     clips = hostile_report.contents["clips"]
     for clip, picture in zip(clips, hostile_report.pictures, strict=True):
         if clip["missing"]:
-            assert picture is None and "the clip is not there; --data_dir must name" in clip["missing"]
+            assert picture is None and "the clip is missing; --data_dir must name" in clip["missing"]
             continue
         video = file.names.index(clip["name"])
         expected = glimpse_clip(model, file, video, np.array(clip["probabilities"]), hostile_report.data_dir)

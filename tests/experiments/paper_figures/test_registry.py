@@ -42,7 +42,7 @@ def test_what_a_figure_chooses(right, count, changes, expected):
 def test_where_there_are_not_enough_it_says_so_and_takes_the_least_sure():
     found, remark = choose(SURVEY, LABELS, False, 4, Figure(""))
     assert found == [3, 5, 2, 1]
-    expected = "2 clips of 6 wrongly classified, 4 wanted; instead, the rightly classified that it is the least sure of"
+    expected = "2 clips of 6 wrongly classified, 4 wanted; instead, the least confident correctly classified"
     assert remark == expected
     survey = dataclasses.replace(SURVEY, predictions=LABELS * 0.9)
     assert choose(survey, LABELS, False, 1, Figure(""))[1].startswith("no clips of 6 wrongly classified, 1 wanted")
@@ -81,12 +81,12 @@ def test_several_runs_take_turns(small_run, other_run, clips, tmp_path, pixels):
     [
         ("2", {}, "figure=2: that is the drawing of the model; there are 1, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
         ("12", {}, "figure=12: no such figure; there are 1, 3,"),
-        ("1", {"glimpse": "1,1"}, "glimpse=1,1: figure 1 has no use for it; it is of figure 5"),
+        ("1", {"glimpse": "1,1"}, "glimpse=1,1: figure 1 does not take it; figure 5 does"),
         ("5", {}, "figure 5 needs --glimpse=row,col"),
         ("3", {}, "figure 3 compares attention penalties, and all runs given have λ = 0"),
         ("1", {"clips": ["nothing.avi"]}, "nothing.avi: no clip of that name"),
         ("1", {"clips": ["x"] * 13}, "13 clips named: at most 12"),
-        ("1", {"data_dir": "/nowhere"}, "the clip is not there; --data_dir must name the folder"),
+        ("1", {"data_dir": "/nowhere"}, "the clip is missing; --data_dir must name the folder"),
     ],
 )
 def test_what_cannot_be_drawn(small_run, tmp_path, figure, options, message):

@@ -100,7 +100,7 @@ def test_every_quantity_is_compared():
         "gradient",
         "parameters after each update of adam",
         "block starts",
-        "batches: numbers at some cells and maps",
+        "batches: numbers at some cells and channels",
         "single examples: sums",
         "votes",
         "accuracy",
@@ -182,7 +182,9 @@ def test_where_it_is_right_no_deviation_is_named(name):
         compiles("o151_adam", ".npz", "trace__ff_logit_W", one_more(1e-3), "parameters after each update of adam"),
         compiles("o151_adam", "_f64.npz", "costs", one_more(1e-3), "cost along adam"),
         compiles("d163_stride1_fps6", ".npz", "frame_indices", one_more(), "block starts"),
-        compiles("d163_stride1_fps6", ".npz", "batch_probes", one_more(), "batches: numbers at some cells and maps"),
+        compiles(
+            "d163_stride1_fps6", ".npz", "batch_probes", one_more(), "batches: numbers at some cells and channels"
+        ),
         compiles("d163_stride1_fps6", ".npz", "single_fresh_off0_y", one_more(), "single examples: labels"),
         compiles("d171_train_shuffled_bs8", ".npz", "batch_y", one_more(), "batches: labels"),
         compiles("d171_train_shuffled_bs8", ".npz", "labels", one_more(), "labels of the blocks"),

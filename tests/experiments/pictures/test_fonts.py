@@ -1,4 +1,4 @@
-"""Class names in any script and of any length, in films, filmstrips and confusion matrices."""
+"""Class names in any script and of any length, in videos, filmstrips and confusion matrices."""
 
 import logging
 from pathlib import Path

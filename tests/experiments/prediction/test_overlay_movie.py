@@ -1,4 +1,4 @@
-"""Which attention a frame is shown under, read back from films."""
+"""Which attention a frame is shown under, read back from overlays."""
 
 import os
 import tracemalloc
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.prediction.clip_stream import BlockPrediction
-from experiments.prediction.overlay_movie import OverlayMovie, film_size
+from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
 
 
 def block(first, attention, number=0):
@@ -42,7 +42,7 @@ def test_frames_are_under_the_first_block_that_has_them(tmp_path, every, skip, s
     attention = np.eye(49)[np.arange(40).reshape(4, 10)[:, :3]]  # Block b looks at cells 10·b, 10·b + 1, 10·b + 2.
     dark = np.zeros((240, 320, 3), np.uint8)
     waiting = []
-    path = tmp_path / "film.mp4"
+    path = tmp_path / "overlay.mp4"
     with OverlayMovie(path, fps=5, skip=skip, stride=stride, describe=lambda p: "") as movie:
         known = 0
         for number in range(len(expected)):
@@ -54,16 +54,16 @@ def test_frames_are_under_the_first_block_that_has_them(tmp_path, every, skip, s
     assert known == len(starts)
     assert brightest_cells(path) == expected
     assert max(waiting) <= every * (2 * skip + 1)  # No frame waits for more than its block.
-    assert os.listdir(tmp_path) == ["film.mp4"]
+    assert os.listdir(tmp_path) == ["overlay.mp4"]
 
 
-def test_a_films_size():
-    assert film_size(240, 320) == (240, 320)
-    assert film_size(145, 181) == (240, 300)  # a line of text must be readable
-    assert film_size(1080, 1920) == (480, 854)
-    assert film_size(16, 4096) == (240, 1920)  # wider than encoders like
-    assert film_size(4096, 16) == (480, 160)  # too narrow for text
-    assert film_size(255, 341)[0] % 2 == film_size(255, 341)[1] % 2 == 0
+def test_an_overlays_size():
+    assert overlay_size(240, 320) == (240, 320)
+    assert overlay_size(145, 181) == (240, 300)  # a line of text must be readable
+    assert overlay_size(1080, 1920) == (480, 854)
+    assert overlay_size(16, 4096) == (240, 1920)  # wider than encoders like
+    assert overlay_size(4096, 16) == (480, 160)  # too narrow for text
+    assert overlay_size(255, 341)[0] % 2 == overlay_size(255, 341)[1] % 2 == 0
 
 
 def test_frames_that_wait_take_little_memory(tmp_path):
@@ -72,7 +72,7 @@ def test_frames_that_wait_take_little_memory(tmp_path):
     picture = np.stack([128 + 100 * np.sin(x / 40), 128 + 100 * np.cos(y / 30), (x + y) / 6], -1).astype(np.uint8)
     tracemalloc.start()
     try:
-        with OverlayMovie(tmp_path / "film.mp4", fps=25, skip=25, stride=1, describe=lambda p: "") as movie:
+        with OverlayMovie(tmp_path / "overlay.mp4", fps=25, skip=25, stride=1, describe=lambda p: "") as movie:
             before = tracemalloc.get_traced_memory()[0]
             for number in range(20):
                 movie.add_frame(number, number / 25, picture.copy())
@@ -80,16 +80,16 @@ def test_frames_that_wait_take_little_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert held < 20 * picture.nbytes / 5
-    with av.open(str(tmp_path / "film.mp4")) as container:
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(shown) == 20 and np.abs(shown[10].astype(int) - picture).mean() < 4
 
 
-def test_a_film_that_fails_is_given_up(tmp_path):
+def test_an_overlay_that_fails_is_given_up(tmp_path):
     """Whether it cannot be begun, encoded or moved to its place; what comes after is not kept."""
     picture = np.zeros((240, 320, 3), np.uint8)
     (tmp_path / "taken.mp4").mkdir()
-    for name, frames in (("none/film.mp4", [picture]), ("odd.mp4", [picture[:, 1:]] * 2), ("taken.mp4", [picture])):
+    for name, frames in (("none/overlay.mp4", [picture]), ("odd.mp4", [picture[:, 1:]] * 2), ("taken.mp4", [picture])):
         with OverlayMovie(tmp_path / name, fps=5, skip=1, stride=3, describe=lambda p: "") as movie:
             for number, frame in enumerate(frames):
                 movie.add_frame(number, number / 5, frame)

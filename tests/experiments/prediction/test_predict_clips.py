@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 import tracemalloc
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -29,7 +30,7 @@ from data_prep.video.frames import frame_times, read_frames
 from experiments.pictures.mp4 import Mp4
 from experiments.prediction import predict_clips
 from experiments.prediction.clip_stream import ClipPredictor, ClipStream
-from experiments.prediction.predict_clips import film_paths, list_clips, predict
+from experiments.prediction.predict_clips import list_clips, overlay_paths, predict
 from experiments.runs import trained
 from experiments.runs.build import build_model
 from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
@@ -57,10 +58,10 @@ class FakeNetwork:
 def write_clip(path, num_frames):
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(num_frames).integers(0, 256, (6, 8, 3), np.uint8)
-    with Mp4(path, 25) as film:
+    with Mp4(path, 25) as overlay:
         for n in range(num_frames):
             cells = np.roll(noise, n // 2, axis=1) * (0.6 + 0.4 * np.sin(n / 5))
-            film.add(Image.fromarray(cells.astype(np.uint8)).resize((64, 48), Image.Resampling.NEAREST))
+            overlay.add(Image.fromarray(cells.astype(np.uint8)).resize((64, 48), Image.Resampling.NEAREST))
     return path
 
 
@@ -261,6 +262,25 @@ def test_a_pipe_is_like_the_file_and_needs_no_end(predictor, clips, pipe, monkey
     assert not piped.result.stopped
 
 
+def test_a_network_that_fails_does_not_wait_for_a_silent_pipe(predictor, pipe, tmp_path):
+    class Failing(FakeNetwork):
+        def __call__(self, frames):
+            time.sleep(0.5)  # By then all that was sent is decoded, and the pipe is waited for.
+            raise MemoryError("no room")
+
+    predictor.network, stop = Failing(), threading.Event()
+    watchdog = threading.Timer(10, stop.set)
+    watchdog.start()
+    data = write_clip(tmp_path / "a.mp4", 20).read_bytes()
+    with (
+        ClipStream(predictor, pipe(data, keep_open=True), stop) as stream,
+        pytest.raises(MemoryError, match="no room"),
+    ):
+        list(stream.blocks())
+    watchdog.cancel()
+    assert not stop.is_set()
+
+
 def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsys, tmp_path):
     calls = []
 
@@ -274,13 +294,13 @@ def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsy
     network.network = Interrupting()
     handler = signal.getsignal(signal.SIGINT)
     long = write_clip(tmp_path / "long.mp4", 120)
-    films = tmp_path / "films"
-    assert predict(attention_run, [str(long), str(clips)], as_json=True, overlay=str(films)) == 0
+    overlays = tmp_path / "overlays"
+    assert predict(attention_run, [str(long), str(clips)], as_json=True, overlay=str(overlays)) == 0
     assert signal.getsignal(signal.SIGINT) is handler
     (clip,) = [line for line in said(capsys) if line["type"] == "clip"]
     assert clip["stopped"] and clip["cut_short"] == "" and 1 <= clip["num_blocks"] < 20
-    (film,) = films.iterdir()
-    with av.open(str(film)) as container:
+    (overlay,) = overlays.iterdir()
+    with av.open(str(overlay)) as container:
         assert sum(1 for _ in container.decode(video=0)) == clip["num_frames"] < 120
 
 
@@ -333,10 +353,10 @@ def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, c
 
 def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys):
     network.network.recipe["random"] = False
-    film = tmp_path / "new" / "film.mp4"
-    assert predict(attention_run, [str(clips / "run/a.mp4")], overlay=str(film)) == 0
-    assert capsys.readouterr().out.endswith(f"  film: {film}\n")
-    with av.open(str(film)) as container:
+    overlay = tmp_path / "new" / "overlay.mp4"
+    assert predict(attention_run, [str(clips / "run/a.mp4")], overlay=str(overlay)) == 0
+    assert capsys.readouterr().out.endswith(f"  overlay: {overlay}\n")
+    with av.open(str(overlay)) as container:
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == 25
     assert len(pictures) == 41 and pictures[0].shape == (240, 320, 3)
@@ -344,17 +364,17 @@ def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys
     assert all((picture[-34:] > 200).any() and np.median(picture[-34:]) < 120 for picture in pictures)  # the text
 
 
-def test_a_film_that_fails_takes_no_prediction_with_it(attention_run, network, clips, tmp_path, capsys):
-    film = tmp_path / "film.mp4"
-    film.mkdir()
+def test_an_overlay_that_fails_takes_no_prediction_with_it(attention_run, network, clips, tmp_path, capsys):
+    overlay = tmp_path / "overlay.mp4"
+    overlay.mkdir()
     names = [str(clips / "run/b.mp4")]
-    assert predict(attention_run, names, overlay=str(film), as_json=True) == 1
+    assert predict(attention_run, names, overlay=str(overlay), as_json=True) == 1
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["type"] for line in lines] == ["block", "clip", "error"]
-    assert err.splitlines()[-1].startswith(f"error: {film}: cannot be written (Is a directory)")
+    assert err.splitlines()[-1].startswith(f"error: {overlay}: cannot be written (Is a directory)")
     assert err.count("error") == 1
-    assert predict(attention_run, names, overlay=str(film)) == 1
+    assert predict(attention_run, names, overlay=str(overlay)) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("  whole clip: ")
 
@@ -365,11 +385,11 @@ def test_a_random_network_is_said_everywhere(attention_run, load, network, clips
     monkeypatch.setattr(predict_clips.trained, "load", lambda *_: model)
     network.network = FakeNetwork(random=True)
     clip = str(clips / "run/b.mp4")
-    assert predict(attention_run, [clip], overlay=str(tmp_path / "film.mp4")) == 0
+    assert predict(attention_run, [clip], overlay=str(tmp_path / "overlay.mp4")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("NOTE: the network is RANDOM")
     assert "; features of a RANDOM network)" in lines[4] and len(lines) == 6
-    with av.open(str(tmp_path / "film.mp4")) as container:
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="gray")
     assert all((picture[240 - 18 * n : 258 - 18 * n] > 180).any() for n in (1, 2, 3))  # One line more than usual.
     assert np.median(picture[186:]) < 120
@@ -377,30 +397,30 @@ def test_a_random_network_is_said_everywhere(attention_run, load, network, clips
     assert [line["random_network"] for line in said(capsys)] == [True, True]
 
 
-def test_a_film_that_cannot_be_is_said_before_anything_is_done(attention_run, make_run, network, clips, tmp_path):
+def test_an_overlay_that_cannot_be_is_said_before_anything_is_done(attention_run, make_run, network, clips, tmp_path):
     a, c = str(clips / "run/a.mp4"), str(clips / "jump/c.mp4")
-    with pytest.raises(InputError, match="one film, and 2 clips; name a folder"):
-        film_paths("out.mp4", [a, c])
+    with pytest.raises(InputError, match="one file for 2 clips; name a folder"):
+        overlay_paths("out.mp4", [a, c])
     with pytest.raises(InputError, match="would be written over the clip"):
-        film_paths(a, [a])
+        overlay_paths(a, [a])
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"the folder .*/file cannot be made"):
-        predict(attention_run, [a], overlay=str(tmp_path / "file" / "film.mp4"))
-    films = film_paths(str(tmp_path / "films"), [a, c, f"{clips}/run_a.mp4"])
-    assert [film.name for film in films.values()] == [
+        predict(attention_run, [a], overlay=str(tmp_path / "file" / "overlay.mp4"))
+    overlays = overlay_paths(str(tmp_path / "overlays"), [a, c, f"{clips}/run_a.mp4"])
+    assert [overlay.name for overlay in overlays.values()] == [
         "run_a_mp4_9ef4fecd.mp4",
         "jump_c_mp4.mp4",
         "run_a_mp4_d47445e7.mp4",
     ]
     deep = [f"{clips}/{'ä' * 90}{n}/{'x' * 90}.mp4" for n in "yz"]
-    names = [film.name for film in film_paths("films", deep).values()]
+    names = [path.name for path in overlay_paths("overlays", deep).values()]
     assert len(set(names)) == 2 and all(len(f"{name}.01234567.partial".encode()) <= 143 for name in names)
-    assert names[0].startswith("ä" * 10) and names == [film.name for film in film_paths("films", deep).values()]
+    assert names[0].startswith("ä" * 10) and names == [path.name for path in overlay_paths("overlays", deep).values()]
     pooled = make_run(FakeNetwork(), "average_pool", num_steps=4, fps=10.0)
     with pytest.raises(InputError, match="model=average_pool has no attention to show"):
-        predict(pooled, [a], overlay=str(tmp_path / "film.mp4"))
+        predict(pooled, [a], overlay=str(tmp_path / "overlay.mp4"))
     assert predict(pooled, [c], stride=20) == 0  # Without one it is a model like others.
-    assert not (tmp_path / "film.mp4").exists()
+    assert not (tmp_path / "overlay.mp4").exists()
 
 
 def test_which_clips_are_meant(clips, tmp_path):
@@ -520,7 +540,7 @@ def times_in_seconds(path):
 
 
 def test_pictures_are_as_a_player_shows_them(attention_run, network, clips, tmp_path, capsys):
-    """A front camera's clip with oblong pixels: mirrored and stretched."""
+    """A front camera's clip with non-square pixels: mirrored and stretched."""
     path = tmp_path / "mirrored.mp4"
     picture = np.full((48, 64, 3), 20, np.uint8)
     picture[:, :16] = 230

@@ -131,7 +131,7 @@ def test_values_out_of_bounds_are_refused(flag):
 
 def test_released_dropout_is_all_or_nothing():
     assert not build_model(parse("--model=released", "--dropout=0"), 3, False).use_dropout
-    with pytest.raises(InputError, match=r"dropout=0\.3: the released model knows 0 and 0\.5 only"):
+    with pytest.raises(InputError, match=r"dropout=0\.3: the released model has only 0 and 0\.5"):
         build_model(parse("--model=released", "--dropout=0.3"), 3, False)
 
 

@@ -85,7 +85,7 @@ def test_classes_that_cannot_be_learnt(scenes):
     file = scenes([0, 1, 2, 3])
     assert notes_on(file, [0, 2], []) == ["classes without a clip to train on, which no model can learn: wave"]
     single = dataclasses.replace(file, class_names=["run"], labels=np.ones((4, 1), np.uint8))
-    assert notes_on(single, TRAINING, []) == ["one class only, run: there is nothing to tell apart"]
+    assert notes_on(single, TRAINING, []) == ["one class only, run: there is nothing to classify"]
 
 
 def test_a_run_that_resumes_does_not_say_them_again(tiny_features, tmp_path, monkeypatch, capsys):

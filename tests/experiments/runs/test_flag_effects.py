@@ -45,7 +45,7 @@ def refuse(*arguments):
             "--model=softmax_regression --time_loop=plain",
             "time_loop=plain: has no effect with model=softmax_regression; it is for model=average_pool or max_pool",
         ),
-        ("--fold=1", "fold=1: of how many? --folds must say"),
+        ("--fold=1", "fold=1: needs --folds, the number of folds"),
         ("--folds=3 --validation_fraction=0.3", "validation_fraction=0.3: has no effect with folds=3"),
         ("--folds=3 --split_seed=1", "split_seed=1: has no effect with folds=3"),
         ("--validation_fraction=0 --split_seed=1", "split_seed=1: has no effect with validation_fraction=0"),

@@ -202,7 +202,7 @@ def test_told_to_stop_it_saves_and_ends_well_and_killed_it_goes_on(start, tiny_f
     process.wait()
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
         assert checkpoints.step() >= before + 10
-        assert {"epoch", "flags", "random", "recipe_sha256", "split_id", "class_names"} <= checkpoints.about().keys()
+        assert {"epoch", "flags", "random", "recipe_sha256", "split_id", "class_names"} <= checkpoints.metadata().keys()
 
 
 def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(start, tiny_features, tmp_path):
@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing_that_was_saved(start, tiny_fe
     saved = last_whole(workdir / "checkpoints")
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
         assert checkpoints.step() == int(os.path.basename(saved)) > 0
-        assert checkpoints.about()["class_names"] == ["jump", "run", "wave"]
+        assert checkpoints.metadata()["class_names"] == ["jump", "run", "wave"]
 
 
 def test_a_checkpoint_that_cannot_be_written_is_an_input_error(tiny_features, tmp_path, monkeypatch):

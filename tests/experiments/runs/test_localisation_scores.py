@@ -159,7 +159,7 @@ def test_what_fits_nothing_is_said(clips, write_tiny, write_boxes, capsys):
         Localisation(write_boxes([TEST_CLIPS[1], 0, *box]), file, blocks)
     with pytest.raises(InputError, match="line 2: the box leaves the frame; must lie within 0 and 320 across and 240"):
         Localisation(write_boxes([TEST_CLIPS[0], 0, 0, 0, 321, 4]), file, blocks)
-    with pytest.raises(InputError, match=r"clip 4 \(#1\).avi: the clip is not there; --data_dir must name the folder"):
+    with pytest.raises(InputError, match=r"clip 4 \(#1\).avi: the clip is missing; --data_dir must name the folder"):
         Localisation(boxes, file, blocks, data_dir=clips / "drawn")
 
 

@@ -125,7 +125,7 @@ def test_bad_requests_for_pictures(workdir, tmp_path):
     cases = [
         ({"clips": ["nothing.mp4"]}, "nothing.mp4: no clip of that name"),
         ({"clips": ["_03_01.mp4"]}, "_03_01.mp4: 4 clips of that name"),
-        ({"data_dir": tmp_path}, "the clip is not there; --data_dir must name"),
+        ({"data_dir": tmp_path}, "the clip is missing; --data_dir must name"),
     ]
     for arguments, message in cases:
         with pytest.raises(InputError, match=message):
@@ -184,7 +184,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(nothing_at_hand, monkey
     monkeypatch.setattr("experiments.runs.quickstart.load_googlenet", lambda seconds: answer.wait(60))
     monkeypatch.setattr("experiments.runs.quickstart.PATIENCE", -4.9)
     assert choose_network({}).recipe["network"] == "efficientnet_lite0"
-    assert "NOTE: no GoogLeNet is at hand, and none comes\n" in capsys.readouterr().out
+    assert "NOTE: no GoogLeNet is found or downloaded in time\n" in capsys.readouterr().out
     answer.set()
 
 

@@ -209,7 +209,10 @@ def test_features_that_do_not_fit(t191, other_features, tmp_path):
     file = open_features(t191.parent / "features.h5")
     three_classes = np.eye(3, dtype=np.uint8)[np.argmax(file.labels, axis=1) % 3]
     for changes, message in (
-        ({"features": file.features[..., :8]}, r"has 32 maps a cell \(the features file 8\); must be the features it"),
+        (
+            {"features": file.features[..., :8]},
+            r"has 32 channels a cell \(the features file 8\); must be the features it",
+        ),
         (
             {"labels": three_classes, "class_names": ["a", "b", "c"]},
             r"model_t191.npz: has 4 classes \(the features file 3\); must .* --class_names can name classes that no",
@@ -276,4 +279,4 @@ def test_as_a_user_types_it(t191, tmp_path):
     exported = say("experiments.import_released", "--workdir=run", "--export=model.npz")
     assert "model.npz: tell their program maxlen=6, fps=30.0, last_n=6" in exported.stdout, exported.stderr
     wrong = say("experiments.import_released", "--workdir=run", "--export=b.npz", "--last_n=6")
-    assert wrong.returncode == 1 and wrong.stderr.startswith("error: say either --workdir --model --features")
+    assert wrong.returncode == 1 and wrong.stderr.startswith("error: give either --workdir --model --features")

@@ -177,7 +177,7 @@ def test_table_2_has_the_published_figures_and_a_held_out_lambda(known, tmp_path
 
 def test_table_2_of_other_clips_says_that_they_are_others(known, tmp_path):
     paths = write_table2(tmp_path / "table2", known())
-    assert "published figures are of other clips" in paths[0].read_text(encoding="utf-8")
+    assert "published numbers are of other clips" in paths[0].read_text(encoding="utf-8")
     row = rows_of(paths[1])["**ours, soft attention, λ = 1**"]
     assert row["jump, run, wave: accuracy, %"] == "83.33 ± 0.00 (83.3 83.3)" and row["HMDB-51, accuracy %"] == "–"
     assert len(TABLE_2) == 9
