@@ -11,7 +11,7 @@ Without a named clip, the figure chooses one of the split. White regions are whe
 
 from absl import flags
 
-from data_prep.common.command_line import printable, run
+from data_prep.common.command_line import printable, refuse_flags, run
 from experiments.runs import trained_run_flags
 from experiments.runs.flags import values_of
 
@@ -42,6 +42,8 @@ def define_flags():
 
 
 def main(arguments):
+    if arguments:
+        refuse_flags("split", because="where clips are named")
     from experiments.paper_figures.registry import draw_figure
 
     paths, remarks = draw_figure(
