@@ -13,7 +13,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from attention_ar.errors import InputError
-from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.named_params import export_params
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.common.files import write_json
