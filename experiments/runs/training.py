@@ -70,24 +70,16 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     # Data.
     file = open_features(config.data.features)
     config = with_flags(config, features=absolute_path(config.data.features))
-    if file.recipe["random"]:
-        say("NOTE: these features are of the RANDOM network; the run is only a trial")
     training_videos, held_out_videos = choose_videos(file, config)
     data = config.data
     blocks, held_out = (
         cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
         for videos in (training_videos, held_out_videos)
     )
-    say(
-        f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
-        f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
-    )
-    short = blocks.num_padded()
-    if short:
-        say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+    describe_data(file, training_videos, held_out_videos, blocks, held_out)
 
     # If nothing is held out, the attention's health is measured on some blocks of the training part.
-    some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
+    watched = held_out or Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
 
     # Model.
     parallel = choose(config.runtime.parallel)
@@ -111,19 +103,10 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         # Where to resume.
         require_agreement({**metadata, "flags": None, "checkpoint": checkpoints.step()})
-        position, over = Position(1), False
-        if checkpoints.step() is None:
-            for note in notes_on(file, training_videos, held_out_videos) if notes and is_main() else ():
+        if notes and is_main() and checkpoints.step() is None:
+            for note in notes_on(file, training_videos, held_out_videos):
                 say(f"NOTE: {note}")
-            state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
-        else:
-            saved = checkpoints.metadata()
-            require_same_run(saved, metadata, checkpoints.directory)
-            example = jax.ShapeDtypeStruct(shape, np.float32)
-            state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
-            position = where_to_resume(saved)
-            over = is_over(position.epoch - 1, saved.get("metrics", {}), config.training)
-            say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
+        state, position, over = begin_or_resume(checkpoints, init, shape, parallel, metadata, config.training)
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
@@ -143,13 +126,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
             while not over:
                 order = epoch_order(blocks.video, config.training.seed, position.epoch)
                 loaded = load_batches(
-                    store,
-                    blocks,
-                    order,
-                    batch_size,
-                    parallel,
-                    first=position.batches,
-                    share_frames=model.per_frame,
+                    store, blocks, order, batch_size, parallel, first=position.batches, share_frames=model.per_frame
                 )
                 try:
                     with contextlib.closing(loaded) as batches:
@@ -165,20 +142,19 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                     line = position.line(int(state.step), len(blocks))
                     params = parallel.replicate(state.params)
                     with autosave.between_steps(state, position):
-                        watched = predict_videos(predictor, params, store, held_out or some, batch_size)
+                        found = predict_videos(predictor, params, store, watched, batch_size)
                 except StepNotFiniteError as error:
                     cause = NotFiniteError(file, np.unique(blocks.video[error.block])).cause
                     raise not_finite(error.step, cause, checkpoints) from None
                 except NotFiniteError as error:
                     raise not_finite(line["step"], error.cause, checkpoints) from None
-                scores = watched.scores(file.labels[watched.video], file.multi_label)
+                scores = found.scores(file.labels[found.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
-                score = scores[scores["score_name"]] if held_out else -line["loss"]
                 log.write(line)  # Before the checkpoint: lines that only the log has are dropped when a run resumes.
+                score = scores[scores["score_name"]] if held_out else -line["loss"]
                 score = score if np.isfinite(score) else -np.inf
-                checkpoints.save(
-                    state, {**metadata, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
-                )
+                saved = {**metadata, "epoch": position.epoch, "metrics": line}
+                checkpoints.save(state, saved, score, scores["cross_entropy"])
                 say(describe_epoch(line, config.training.epochs, num_cells))
                 over = is_over(position.epoch, line, config.training)
                 position = Position(position.epoch + 1)
@@ -191,6 +167,45 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
             export_params(workdir / "params.npz", params)
     say(f"best epoch: {best['epoch']}; the run is in {workdir}")
     return best["metrics"]
+
+
+def describe_data(file, training_videos, held_out_videos, blocks: Blocks, held_out: Blocks):
+    """Prints what is trained on, and what is special about it."""
+    if file.recipe["random"]:
+        say("NOTE: these features are of the RANDOM network; the run is only a trial")
+    say(
+        f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {blocks.rows.shape[1]} frames), "
+        f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
+    )
+    if short := blocks.num_padded():
+        say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+
+
+def begin_or_resume(checkpoints: Checkpoints, init, shape, parallel, metadata: dict, training: TrainingConfig):
+    """Returns the TrainState and the Position from which training continues, and whether it is over.
+
+    Args:
+      checkpoints: of the run.
+      init: a function of a key and features that makes the first TrainState.
+      shape: of features of one block, `[1, T, K², D]`.
+      parallel: on which devices, see `choose`.
+      metadata: see `run_metadata`.
+      training: of the run.
+
+    Raises:
+      InputError: where the checkpoint is of another run.
+    """
+    if checkpoints.step() is None:
+        state = jax.jit(init)(jax.random.key(training.seed), np.zeros(shape, np.float32))
+        return parallel.replicate(state), Position(1), False
+    saved = checkpoints.metadata()
+    require_same_run(saved, metadata, checkpoints.directory)
+    example = jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct(shape, np.float32))
+    state, position = checkpoints.state(parallel.abstract(example)), where_to_resume(saved)
+    over = is_over(position.epoch - 1, saved.get("metrics", {}), training)
+    workdir = os.path.dirname(checkpoints.directory)
+    say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
+    return state, position, over
 
 
 def is_main() -> bool:
