@@ -39,6 +39,7 @@ def main(arguments):
         folder, paths = clip_list.data_dir, [clip.path for clip in clip_list.clips]
         missing = [clip.path for clip in clip_list.missing]
     else:
+        command_line.refuse_flags("dataset", "split", because="without --data_dir")
         folder, missing = arguments[0], []
         paths = videos_below(folder)
 

@@ -11,15 +11,18 @@ import dataclasses
 
 from absl import flags
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import run
+from data_prep.common.command_line import refuse_flags, run
 from data_prep.networks import network_flags
+from data_prep.networks.registry import KINDS
 from experiments.benchmarks import BENCHMARKS
 from experiments.benchmarks.settings import Settings
 from experiments.runs import flags as option_flags
 from experiments.runs.config import from_flags
 
-_OF_ONE = {"clips": "extraction", "googlenet": "extraction", "frame_batch": "extraction", "num_videos": "loading"}
+_OF_ONE = {
+    "extraction": ["clips", "frame_batch", "network", *(option for kind in KINDS.values() for option in kind.options)],
+    "loading": ["num_videos"],
+}
 """Flags of a single benchmark."""
 
 
@@ -33,9 +36,8 @@ def define_flags():
 
 
 def main():
-    for name, benchmark in _OF_ONE.items():
-        if flags.FLAGS[name].present and benchmark not in flags.FLAGS.only:
-            raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect without --only={benchmark}")
+    for benchmark in _OF_ONE.keys() - flags.FLAGS.only:
+        refuse_flags(*_OF_ONE[benchmark], because=f"without --only={benchmark}")
     from experiments.benchmarks.suite import run_suite
 
     network, network_options = network_flags.given()

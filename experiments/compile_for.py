@@ -11,8 +11,7 @@ import os
 
 from absl import flags
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import run
+from data_prep.common.command_line import refuse_flags, run
 from data_prep.common.files import write_json
 from experiments.compilation.tpu_topologies import without_tpu
 
@@ -47,9 +46,7 @@ def main():
 
     config = checked_run_config()
     if config.data.features:
-        for name in _SHAPES:
-            if flags.FLAGS[name].present:
-                raise InputError(f"{name}={flags.FLAGS[name].value}: has no effect with --features, which gives it")
+        refuse_flags(*_SHAPES, because="with --features, which gives it")
         shapes = shapes_of(config)
     else:
         shapes = Shapes(**values_of(*_SHAPES))

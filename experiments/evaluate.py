@@ -11,8 +11,7 @@ upright frame, from its upper left corner). Frames without a box are left out, a
 
 from absl import flags
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import run
+from data_prep.common.command_line import refuse_flags, run
 from experiments.runs import trained_run_flags
 from experiments.runs.flags import values_of
 
@@ -30,8 +29,8 @@ def define_flags():
 
 
 def main():
-    if flags.FLAGS.data_dir and not flags.FLAGS.boxes:
-        raise InputError(f"data_dir={flags.FLAGS.data_dir}: has no effect without --boxes")
+    if not flags.FLAGS.boxes:
+        refuse_flags("data_dir", because="without --boxes")
     from experiments.runs.evaluation import evaluate
     from experiments.runs.localisation_scores import describe_localisation
     from experiments.runs.metrics_log import describe_health, describe_score

@@ -12,7 +12,7 @@ Without a named clip, the figure chooses one of the split. White regions are whe
 from absl import flags
 
 from attention_ar.errors import printable
-from data_prep.common.command_line import run
+from data_prep.common.command_line import refuse_flags, run
 from experiments.runs import trained_run_flags
 from experiments.runs.flags import values_of
 
@@ -43,6 +43,8 @@ def define_flags():
 
 
 def main(arguments):
+    if arguments:
+        refuse_flags("split", because="where clips are named")
     from experiments.paper_figures.registry import draw_figure
 
     paths, remarks = draw_figure(

@@ -11,7 +11,7 @@ the same memory. Ctrl-C ends it with the clip's result so far.
 
 from absl import flags
 
-from data_prep.common.command_line import run
+from data_prep.common.command_line import refuse_flags, run
 from data_prep.datasets import dataset_flags
 from data_prep.networks import network_flags
 from experiments.runs import trained_run_flags
@@ -56,6 +56,8 @@ def define_flags():
 
 
 def main(arguments):
+    if flags.FLAGS.json:
+        refuse_flags("top", "print_seconds", because="with --json, which has all classes of every block")
     from experiments.prediction.predict_clips import predict
 
     name, options = network_flags.given()

@@ -8,7 +8,7 @@ White regions are where the model looks, and the brighter they are the more.
 
 from absl import flags
 
-from data_prep.common.command_line import run
+from data_prep.common.command_line import refuse_flags, run
 from experiments.runs import trained_run_flags
 from experiments.runs.flags import values_of
 
@@ -20,6 +20,8 @@ def define_flags():
 
 
 def main(arguments):
+    if arguments:
+        refuse_flags("count", "split", because="where clips are named")
     from experiments.runs.visualization import visualize
 
     pictures = visualize(

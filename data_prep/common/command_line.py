@@ -75,6 +75,21 @@ def run(main, define_flags, takes_arguments: bool = False, on_buckets: Collectio
     app.run(guarded, flags_parser=_parse)
 
 
+def refuse_flags(*names: str, because: str):
+    """Refuses flags that have no effect beside the others.
+
+    Args:
+      names: of flags.
+      because: the end of a sentence, such as "without --boxes".
+
+    Raises:
+      InputError: for the first of them whose value is not its default.
+    """
+    for flag in (flags.FLAGS[name] for name in names):
+        if flag.value != flag.default:
+            raise InputError(f"{flag.name}={flag.value}: has no effect {because}")
+
+
 def _check_texts(arguments: Sequence[str], on_buckets: Collection[str]):
     """Expands `~` in flags; refuses empty ones, and addresses where only files will do."""
     for name in flags.FLAGS:

@@ -3,6 +3,7 @@
 from absl import flags
 
 from attention_ar.errors import InputError
+from data_prep.common.command_line import refuse_flags
 from data_prep.datasets.clip_list import ClipList
 from data_prep.datasets.registry import DATASETS, list_clips
 from data_prep.video.image_folder import DEFAULT_FPS
@@ -42,6 +43,8 @@ def listed_clips() -> ClipList:
     f = flags.FLAGS
     if not f.data_dir:
         raise InputError("--data_dir: must name the data set's folder")
+    if f.dataset != "folder":
+        refuse_flags("seed", because=f"with --dataset={f.dataset}, whose split is published")
     clip_list = list_clips(
         f.dataset,
         f.data_dir,

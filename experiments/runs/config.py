@@ -192,14 +192,14 @@ def read_config(workdir) -> RunConfig:
         raise InputError(f"{path}: not a run's configuration ({error}); --workdir must name a trained run") from None
     parts = {}
     for part in dataclasses.fields(RunConfig):
-        options = {f.name: f for f in dataclasses.fields(part.type)}
+        known = {f.name: f for f in dataclasses.fields(part.type)}
         values = saved.pop(part.name, {})
         if not isinstance(values, dict):
             raise InputError(f"{path}: {part.name} is {values!r}; must be entries, by name")
-        if unknown := sorted(values.keys() - options):
+        if unknown := sorted(values.keys() - known):
             raise InputError(f"{path}: {part.name} has unknown entries {unknown}; was it made by a newer version?")
         for name, value in values.items():
-            wanted, choices = options[name].type, options[name].metadata["choices"]
+            wanted, choices = known[name].type, known[name].metadata["choices"]
             fits = isinstance(value, (int, float) if wanted is float else wanted)
             if not fits or isinstance(value, bool) != (wanted is bool):
                 raise InputError(f"{path}: {name} is {value!r}; must be of type {wanted.__name__}")

@@ -18,11 +18,9 @@ are held out: Weizmann with mirror images 100 % and 0 %, fights cut from the sam
 MANY = 0.25
 """Training warns if at least this share of held-out clips are near copies."""
 
-_FRAMES, _HELD_OUT, _TRAINING = (
-    4,
-    256,
-    2048,
-)  # at most so many are compared: frames of a clip, held-out clips, training clips
+_FRAMES = 4  # of a clip
+_CLIPS = 256, 2048  # compared at most: held-out ones, training ones
+_CLIPS_IN_RECORDS = 32, 256  # A record is read whole.
 
 
 def notes_on(file: FeaturesFile, training: Sequence[int], held_out: Sequence[int]) -> list[str]:
@@ -50,8 +48,9 @@ def near_copies(file: FeaturesFile, training: Sequence[int], held_out: Sequence[
 
     Of large data sets, evenly spread clips are compared.
     """
-    known = _mean_features(file, _some(training, _TRAINING))
-    new = _mean_features(file, _some(held_out, _HELD_OUT))
+    most_new, most_known = _CLIPS if isinstance(file.features, np.ndarray) else _CLIPS_IN_RECORDS
+    known = _mean_features(file, _some(training, most_known))
+    new = _mean_features(file, _some(held_out, most_new))
     middle = known.mean(axis=0)
     likeness = _unit(new - middle) @ _unit(known - middle).T
     return float(np.mean(likeness.max(axis=1) > NEAR))

@@ -18,6 +18,7 @@ import traceback
 from absl import flags
 
 from attention_ar.errors import InputError, one_line
+from data_prep.common.command_line import refuse_flags
 
 flags.disclaim_key_flags()
 
@@ -79,8 +80,8 @@ def _check_flags():
     f = flags.FLAGS
     names = ("coordinator_address", "num_processes", "process_id")
     given = [name for name in names if f[name].value is not None]
-    if given and not f.multihost:
-        raise InputError(f"--{given[0]}: is for --multihost, which is not given")
+    if not f.multihost:
+        refuse_flags(*names, "heartbeat_seconds", "connect_seconds", because="without --multihost")
     if given and len(given) < len(names):
         missing = next(name for name in names if name not in given)
         raise InputError(f"--{missing}: is missing beside --{' --'.join(given)}; Cloud TPU and Slurm need none of them")

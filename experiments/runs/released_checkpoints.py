@@ -11,7 +11,8 @@ import numpy as np
 from attention_ar.errors import InputError
 from attention_ar.released.blocks import released_skip
 from attention_ar.released.checkpoint import read_model, write_model
-from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.named_params import export_params
 from attention_ar.training.steps import TrainState
 from data_prep.common.files import write_json
 from data_prep.features.opening import absolute_path, open_features

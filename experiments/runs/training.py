@@ -13,7 +13,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from attention_ar.errors import InputError
-from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.named_params import export_params
 from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.common.files import write_json
@@ -40,10 +41,15 @@ from experiments.runs.work_folder import work_folder
 WATCHED = 256  # Blocks of the training part whose attention is watched when nothing is held out.
 
 
-def train(config: RunConfig, workdir) -> dict:
+def train(config: RunConfig, workdir, notes: bool = True) -> dict:
     """Trains a model, or resumes where the last call with the same arguments was stopped.
 
     Leaves in `workdir`: `config.json`, `metrics.jsonl`, `checkpoints/` (latest and best) and `params.npz` (the best).
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      notes: whether a run that begins prints the `data_notes`.
 
     Returns:
       The line of `metrics.jsonl` about the best epoch.
@@ -53,10 +59,10 @@ def train(config: RunConfig, workdir) -> dict:
         program writes into `workdir`.
     """
     with work_folder(workdir):
-        return _train(config, Path(workdir))
+        return _train(config, Path(workdir), notes)
 
 
-def _train(config: RunConfig, workdir: Path) -> dict:
+def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     """As `train`, in a folder that no other program writes into."""
     if config.runtime.tensorboard:
         require_tensorboard()
@@ -64,27 +70,16 @@ def _train(config: RunConfig, workdir: Path) -> dict:
     # Data.
     file = open_features(config.data.features)
     config = with_flags(config, features=absolute_path(config.data.features))
-    if file.recipe["random"]:
-        say("NOTE: these features are of the RANDOM network; the run is only a trial")
     training_videos, held_out_videos = choose_videos(file, config)
     data = config.data
     blocks, held_out = (
         cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
         for videos in (training_videos, held_out_videos)
     )
-    say(
-        f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {config.data.num_steps} frames), "
-        f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
-    )
-    short = blocks.num_padded()
-    if short:
-        say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
-
-    for note in notes_on(file, training_videos, held_out_videos) if is_main() else ():
-        say(f"NOTE: {note}")
+    describe_data(file, training_videos, held_out_videos, blocks, held_out)
 
     # If nothing is held out, the attention's health is measured on some blocks of the training part.
-    some = Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
+    watched = held_out or Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
 
     # Model.
     parallel = choose(config.runtime.parallel)
@@ -108,17 +103,10 @@ def _train(config: RunConfig, workdir: Path) -> dict:
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         # Where to resume.
         require_agreement({**metadata, "flags": None, "checkpoint": checkpoints.step()})
-        position, over = Position(1), False
-        if checkpoints.step() is None:
-            state = parallel.replicate(jax.jit(init)(jax.random.key(config.training.seed), np.zeros(shape, np.float32)))
-        else:
-            saved = checkpoints.metadata()
-            require_same_run(saved, metadata, checkpoints.directory)
-            example = jax.ShapeDtypeStruct(shape, np.float32)
-            state = checkpoints.state(parallel.abstract(jax.eval_shape(init, jax.random.key(0), example)))
-            position = where_to_resume(saved)
-            over = is_over(position.epoch - 1, saved.get("metrics", {}), config.training)
-            say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
+        if notes and is_main() and checkpoints.step() is None:
+            for note in notes_on(file, training_videos, held_out_videos):
+                say(f"NOTE: {note}")
+        state, position, over = begin_or_resume(checkpoints, init, shape, parallel, metadata, config.training)
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
@@ -138,13 +126,7 @@ def _train(config: RunConfig, workdir: Path) -> dict:
             while not over:
                 order = epoch_order(blocks.video, config.training.seed, position.epoch)
                 loaded = load_batches(
-                    store,
-                    blocks,
-                    order,
-                    batch_size,
-                    parallel,
-                    first=position.batches,
-                    share_frames=model.per_frame,
+                    store, blocks, order, batch_size, parallel, first=position.batches, share_frames=model.per_frame
                 )
                 try:
                     with contextlib.closing(loaded) as batches:
@@ -160,20 +142,19 @@ def _train(config: RunConfig, workdir: Path) -> dict:
                     line = position.line(int(state.step), len(blocks))
                     params = parallel.replicate(state.params)
                     with autosave.between_steps(state, position):
-                        watched = predict_videos(predictor, params, store, held_out or some, batch_size)
+                        found = predict_videos(predictor, params, store, watched, batch_size)
                 except StepNotFiniteError as error:
                     cause = NotFiniteError(file, np.unique(blocks.video[error.block])).cause
                     raise not_finite(error.step, cause, checkpoints) from None
                 except NotFiniteError as error:
                     raise not_finite(line["step"], error.cause, checkpoints) from None
-                scores = watched.scores(file.labels[watched.video], file.multi_label)
+                scores = found.scores(file.labels[found.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
-                score = scores[scores["score_name"]] if held_out else -line["loss"]
                 log.write(line)  # Before the checkpoint: lines that only the log has are dropped when a run resumes.
+                score = scores[scores["score_name"]] if held_out else -line["loss"]
                 score = score if np.isfinite(score) else -np.inf
-                checkpoints.save(
-                    state, {**metadata, "epoch": position.epoch, "metrics": line}, score, scores["cross_entropy"]
-                )
+                saved = {**metadata, "epoch": position.epoch, "metrics": line}
+                checkpoints.save(state, saved, score, scores["cross_entropy"])
                 say(describe_epoch(line, config.training.epochs, num_cells))
                 over = is_over(position.epoch, line, config.training)
                 position = Position(position.epoch + 1)
@@ -186,6 +167,45 @@ def _train(config: RunConfig, workdir: Path) -> dict:
             export_params(workdir / "params.npz", params)
     say(f"best epoch: {best['epoch']}; the run is in {workdir}")
     return best["metrics"]
+
+
+def describe_data(file, training_videos, held_out_videos, blocks: Blocks, held_out: Blocks):
+    """Prints what is trained on, and what is special about it."""
+    if file.recipe["random"]:
+        say("NOTE: these features are of the RANDOM network; the run is only a trial")
+    say(
+        f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {blocks.rows.shape[1]} frames), "
+        f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
+    )
+    if short := blocks.num_padded():
+        say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
+
+
+def begin_or_resume(checkpoints: Checkpoints, init, shape, parallel, metadata: dict, training: TrainingConfig):
+    """Returns the TrainState and the Position from which training continues, and whether it is over.
+
+    Args:
+      checkpoints: of the run.
+      init: a function of a key and features that makes the first TrainState.
+      shape: of features of one block, `[1, T, K², D]`.
+      parallel: on which devices, see `choose`.
+      metadata: see `run_metadata`.
+      training: of the run.
+
+    Raises:
+      InputError: where the checkpoint is of another run.
+    """
+    if checkpoints.step() is None:
+        state = jax.jit(init)(jax.random.key(training.seed), np.zeros(shape, np.float32))
+        return parallel.replicate(state), Position(1), False
+    saved = checkpoints.metadata()
+    require_same_run(saved, metadata, checkpoints.directory)
+    example = jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct(shape, np.float32))
+    state, position = checkpoints.state(parallel.abstract(example)), where_to_resume(saved)
+    over = is_over(position.epoch - 1, saved.get("metrics", {}), training)
+    workdir = os.path.dirname(checkpoints.directory)
+    say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
+    return state, position, over
 
 
 def is_main() -> bool:

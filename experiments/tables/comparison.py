@@ -128,7 +128,7 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
             folder = Path(workdir) / "cells" / row / f"seed_{seed}"
             print(f"{ROWS[row].title}, seed {seed} ({seed + 1} of {num_seeds}): {folder}", flush=True)
             run = ROWS[row].configure(config, seed)
-            trial = run_trial(folder, run, file, None if retrain else "test")
+            trial = run_trial(folder, run, file, None if retrain else "test", notes=not comparison.trials)
             if retrain:
                 again = retrain_to_cost(run, trial, "test")
                 seconds = trial.seconds + again.trial.seconds

@@ -173,7 +173,8 @@ def cross_validate(
                 name = f"{point_name(point)}/fold_{fold}/seed_{seed}"
                 print(f"point {number} of {len(configs)}: {name}", flush=True)
                 run = with_flags(each, fold=fold, seed=seed)
-                trials[fold].append(run_trial(Path(workdir) / "points" / name, run, file, split=None))
+                folder, is_first = Path(workdir) / "points" / name, not (sweep.results or any(trials))
+                trials[fold].append(run_trial(folder, run, file, split=None, notes=is_first))
         sweep.results.append(PointResult(point, each, trials))
         if not keep_checkpoints:
             for trial in (trial for of_fold in trials for trial in of_fold):

@@ -40,7 +40,7 @@ class Trial:
         return read_predictions(self.folder / "cell_predictions.csv")
 
 
-def run_trial(folder, config: RunConfig, file, split: str | None = "test") -> Trial:
+def run_trial(folder, config: RunConfig, file, split: str | None = "test", notes: bool = True) -> Trial:
     """Trains and evaluates a configuration, resumes that, or reads the finished result.
 
     Args:
@@ -48,6 +48,7 @@ def run_trial(folder, config: RunConfig, file, split: str | None = "test") -> Tr
       config: of the run.
       file: the FeaturesFile that `config` names.
       split: on which to evaluate the best epoch; None does not.
+      notes: see `training.train`.
 
     Raises:
       InputError: see `training.train`, which also refuses a folder that holds another configuration.
@@ -60,7 +61,7 @@ def run_trial(folder, config: RunConfig, file, split: str | None = "test") -> Tr
     if found.get("identity") == identity:
         print(f"{folder}: trained already", flush=True)
     else:
-        best = train(config, folder)
+        best = train(config, folder, notes)
         seconds = sum(line["seconds"] for line in read_metrics(folder / "metrics.jsonl"))
         found = {"identity": identity, "best": best, "seconds": seconds}
         write_json(path, found)

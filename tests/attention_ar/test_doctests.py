@@ -3,32 +3,24 @@
 import doctest
 import importlib
 import inspect
-import pkgutil
+from pathlib import Path
 
 import pytest
 
 import attention_ar
 from attention_ar.released import optimizers
 
-MODULES = [
-    "attention_ar",
-    *(module.name for module in pkgutil.walk_packages(attention_ar.__path__, prefix="attention_ar.")),
-]
-
-
-def examples(name):
-    module = importlib.import_module(name)
-    return [test for test in doctest.DocTestFinder().find(module, name) if test.examples]
+FOLDER = Path(attention_ar.__file__).parent
+WITH_EXAMPLES = sorted(path for path in FOLDER.rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name):
-    runner = doctest.DocTestRunner(verbose=False)
-    for test in examples(name):
-        report = []
-        runner.run(test, out=report.append)
-        assert not report, "".join(report)
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings_run(path):
+    name = ".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__")
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted
+    assert found.failed == 0
 
 
 @pytest.mark.parametrize(

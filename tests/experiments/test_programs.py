@@ -75,14 +75,6 @@ def test_help_and_unknown_flags(program):
             "error: selector=True: has no effect with model=max_pool; it is for model=released",
         ),
         (
-            ["experiments.evaluate", "--workdir=run", "--data_dir=clips"],
-            "data_dir=clips: has no effect without --boxes",
-        ),
-        (
-            ["experiments.benchmark", "--only=memory", "--num_videos=7"],
-            "has no effect without --only=loading",
-        ),
-        (
             ["experiments.evaluate", "--workdir=no\x1b[2J\nwhere"],
             r"error: no\x1b[2J\nwhere/config.json: No such file or directory",
         ),

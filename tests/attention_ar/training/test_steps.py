@@ -10,7 +10,8 @@ import pytest
 
 import attention_ar as ar
 from attention_ar.loss import PaperObjective
-from attention_ar.training.checkpoints import Checkpoints, export_params
+from attention_ar.training.checkpoints import Checkpoints
+from attention_ar.training.named_params import export_params
 from attention_ar.training.optimizers import adam
 from attention_ar.training.steps import TrainState, create_train_state, eval_step, predict, train_step
 

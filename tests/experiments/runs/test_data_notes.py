@@ -5,7 +5,9 @@ import pytest
 
 from data_prep.features.opening import open_features
 from experiments.runs import data_notes
+from experiments.runs.config import DataConfig, ModelConfig, RunConfig, with_flags
 from experiments.runs.data_notes import near_copies, notes_on
+from experiments.runs.training import train
 
 TRAINING, HELD_OUT = range(4), range(4, 8)
 
@@ -61,9 +63,22 @@ def test_what_is_not_finite_and_large_data_sets_do_no_harm(scenes, monkeypatch):
     file = scenes([0, 1, 2, 3, 0, 1, 2, 3])
     file.features[0, 0, 0, 0] = np.nan
     assert near_copies(file, TRAINING, HELD_OUT) == 1.0
-    monkeypatch.setattr(data_notes, "_HELD_OUT", 2)
-    monkeypatch.setattr(data_notes, "_TRAINING", 2)
+    monkeypatch.setattr(data_notes, "_CLIPS", (2, 2))
     assert near_copies(file, TRAINING, HELD_OUT) == 1.0  # The first and the last of each.
+
+
+def test_of_records_fewer_are_read(scenes, monkeypatch):
+    class Rows:
+        read = 0
+
+        def __getitem__(self, rows):
+            self.read += 1
+            return file.features[rows]
+
+    file, rows = scenes([0, 1, 2, 3, 0, 1, 2, 3]), Rows()
+    monkeypatch.setattr(data_notes, "_CLIPS_IN_RECORDS", (1, 2))
+    assert near_copies(dataclasses.replace(file, features=rows), TRAINING, HELD_OUT) == 1.0
+    assert rows.read == 3
 
 
 def test_classes_that_cannot_be_learnt(scenes):
@@ -71,3 +86,11 @@ def test_classes_that_cannot_be_learnt(scenes):
     assert notes_on(file, [0, 2], []) == ["classes without a clip to train on, which no model can learn: wave"]
     single = dataclasses.replace(file, class_names=["run"], labels=np.ones((4, 1), np.uint8))
     assert notes_on(single, TRAINING, []) == ["one class only, run: there is nothing to classify"]
+
+
+def test_a_run_that_resumes_does_not_say_them_again(tiny_features, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.runs.training.notes_on", lambda *_: ["known clips"])
+    for epochs in (1, 1, 2):
+        config = RunConfig(DataConfig(str(tiny_features), num_steps=4, fps=10.0), ModelConfig("softmax_regression"))
+        train(with_flags(config, epochs=epochs, parallel="jit"), tmp_path)
+    assert capsys.readouterr().out.count("NOTE: known clips") == 1

@@ -351,7 +351,8 @@ def test_a_coordinator_that_does_not_answer_is_one_line(start, tiny_features, tm
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--process_id=1"], "error: --process_id: is for --multihost, which is not given"),
+        (["--process_id=1"], "error: process_id=1: has no effect without --multihost"),
+        (["--connect_seconds=9"], "error: connect_seconds=9: has no effect without --multihost"),
         (
             ["--multihost", "--coordinator_address=127.0.0.1:1"],
             "beside --coordinator_address; Cloud TPU and Slurm need none of them",

@@ -206,11 +206,11 @@ def config(tiny_features):
 def test_a_table_that_is_stopped_resumes_and_runs_nothing_twice(config, tmp_path, monkeypatch):
     trained = []
 
-    def train(config, workdir, really=trials.train):
+    def train(config, workdir, notes, really=trials.train):
         trained.append((config.model.model, config.objective.attention_penalty, config.training.seed))
         if len(trained) == 2:
             raise Stopped
-        return really(config, workdir)
+        return really(config, workdir, notes)
 
     monkeypatch.setattr(trials, "train", train)
     rows = ("softmax_regression", "attention_0")
@@ -279,7 +279,7 @@ def test_a_trial_of_an_older_version_is_known(config, tiny_features, tmp_path, m
     found = {"identity": {"flags": OLD_FLAGS, "features": trials.feature_metadata(file)}, "best": {"epoch": 2}}
     (tmp_path / "cell.json").write_text(json.dumps({**found, "seconds": 1.5}))
     begun = []
-    monkeypatch.setattr(trials, "train", lambda config, folder: begun.append(config) or {"epoch": 1})
+    monkeypatch.setattr(trials, "train", lambda config, folder, notes: begun.append(config) or {"epoch": 1})
     monkeypatch.setattr(trials, "read_metrics", lambda path: [])
     old = with_flags(config, attention_penalty=0.0, seed=0)
     assert trials.run_trial(tmp_path, old, file, split=None) == Trial(tmp_path, {"epoch": 2}, None, 1.5)

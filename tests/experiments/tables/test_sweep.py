@@ -86,11 +86,11 @@ def workdir(tiny_features, tmp_path_factory):
     arguments = folder, regression(tiny_features), {"stride": [1, 2]}, 2, 1
     begun = []
 
-    def counted(config, workdir):
+    def counted(config, workdir, notes):
         begun.append(workdir.relative_to(folder).as_posix())
         if len(begun) == 3:
             raise Stopped
-        return train(config, workdir)
+        return train(config, workdir, notes)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trials, "train", counted)

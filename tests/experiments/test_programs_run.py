@@ -1,20 +1,24 @@
-"""Every program that ends a user's work, run to its end on the tiny features."""
+"""Programs run in one process: to their end on the tiny features, and with flags that have no effect."""
 
 import json
 import re
 
 import pytest
 
+from attention_ar.errors import InputError
+
 SMALL = ["--num_steps=4", "--fps=10", "--batch_size=8", "--epochs=1", "--parallel=jit"]
 CLIP = "wave/clip 4 (#1).avi"
 
 
 @pytest.mark.slow
-def test_a_sweep_leads_to_the_test_score(run_program, tiny_features, tmp_path, capsys):
+def test_a_sweep_leads_to_the_test_score(run_program, tiny_features, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.runs.training.notes_on", lambda *_: ["known clips"])
     grid = ["--grid=stride=1,2", "--folds=2", "--retrain_to_cost", "--nokeep_checkpoints"]
     where = [f"--features={tiny_features}", f"--workdir={tmp_path}"]
     run_program("experiments.sweep", *where, *grid, *SMALL, "--model=softmax_regression")
     printed = capsys.readouterr().out
+    assert printed.count("NOTE: known clips") == 1
     found = json.loads((tmp_path / "sweep.json").read_text())
     assert [len(found[part]) for part in ("points", "retrained")] == [2, 1]
     (command,) = re.findall(r"^its test score: python -m (\S+) (.*)$", printed, re.MULTILINE)
@@ -59,3 +63,40 @@ def test_pictures(run_program, small_run, clips, tmp_path, program, arguments, l
 def test_export(run_program, small_run, tmp_path):
     run_program("experiments.export_predictor", f"--workdir={small_run}", f"--output={tmp_path / 'x'}")
     assert {path.name for path in tmp_path.iterdir()} == {"x", "x.json"}
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "message"),
+    [
+        ("experiments.predict", ["--workdir=run", "--json", "--top=2", "a.mp4"], "top=2: has no effect with --json"),
+        ("experiments.predict", ["--workdir=run", "--json", "--print_seconds=2", "a.mp4"], "print_seconds=2.0: has no"),
+        ("experiments.visualize", ["--workdir=run", "--count=2", "a.mp4"], "count=2: has no effect where clips are"),
+        (
+            "experiments.figures",
+            ["--workdir=run", "--figure=1", "--split=train", "a.mp4"],
+            "split=train: has no effect",
+        ),
+        (
+            "experiments.train",
+            ["--features=a", "--workdir=b", "--connect_seconds=9"],
+            "has no effect without --multihost",
+        ),
+        (
+            "experiments.evaluate",
+            ["--workdir=run", "--data_dir=clips"],
+            "data_dir=clips: has no effect without --boxes",
+        ),
+        ("experiments.benchmark", ["--only=memory", "--timm=x"], "timm=x: has no effect without --only=extraction"),
+        ("experiments.benchmark", ["--only=memory", "--num_videos=7"], "has no effect without --only=loading"),
+        ("data_prep.verify_videos", ["--dataset=ucf11", "clips"], "dataset=ucf11: has no effect without --data_dir"),
+        (
+            "data_prep.check_splits",
+            ["--dataset=ucf101", "--data_dir=clips", "--seed=1"],
+            "seed=1: has no effect with --dataset=ucf101, whose split is published",
+        ),
+    ],
+)
+def test_flags_without_effect_are_refused(run_program, program, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        run_program(program, *arguments)
