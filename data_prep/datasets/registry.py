@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import logging
 
-from attention_ar.errors import InputError, some
+from attention_ar.errors import InputError, printable, some
 from data_prep.datasets.clip_list import ClipList, Dataset, NothingHere, notes_on_classes
 from data_prep.datasets.folder import FOLDER
 from data_prep.datasets.hmdb51 import HMDB51
@@ -84,7 +84,7 @@ def list_clips(
         _report_missing(clip_list, allow_missing)
     trained = {label for clip in clip_list.clips if clip.split == "train" for label in clip.labels}
     for note in notes_on_classes(clip_list.class_names, trained):
-        logging.warning("%s: %s", clip_list.data_dir, note)
+        logging.warning("%s: %s", clip_list.data_dir, printable(note))
     return _with_image_fps(clip_list, image_fps)
 
 

@@ -46,14 +46,14 @@ def probe(path) -> VideoProbe:
     """Reads through a file's packets, some thousand times faster than decoding it, and decodes the first few.
 
     If packets and frames differ in number (field-coded video, pictures that are not shown, a beginning that cannot be
-    decoded), the whole file is decoded.
+    decoded), the whole file is decoded. Of a folder of pictures, the files are counted and the first one is decoded.
 
     Raises:
       VideoError: when it is no video file or holds no frames.
     """
     with open_video(path) as container:
         stream = picture_stream(container, path)
-        if os.path.isdir(path):  # Only by decoding them all would more be known.
+        if os.path.isdir(path):  # To see that all of them are whole, each would have to be decoded.
             times = FrameTimes(np.arange(len(picture_names(path))), stream.time_base, said_rate(stream, 0))
             return _found(times, 0, 0, (stream.height, stream.width))
         packets, pts, dts, trial = Packets(), [], [], _Trial(stream)

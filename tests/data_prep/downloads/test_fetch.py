@@ -69,8 +69,8 @@ class Server:
         handler.end_headers()
         rest = rest[: self.cuts.pop(0)] if self.cuts else rest
         for start in range(0, len(rest), 10_000):
+            self.sent += len(rest[start : start + 10_000])  # Before the client can be done with it.
             handler.wfile.write(rest[start : start + 10_000])
-            self.sent += len(rest[start : start + 10_000])
             time.sleep(self.seconds_per_chunk)
 
 
