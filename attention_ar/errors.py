@@ -17,10 +17,15 @@ def one_line(error) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Returns a text from outside, such as a file's name, as it can be printed on one line of any terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def some(items: Sequence, limit: int = 50) -> str:
-    """Returns items with commas between them, and of a long list the first ones and how many more there are."""
+    """Returns printable items with commas between, and of a long list the first ones and how many more there are."""
     rest = len(items) - limit
-    return ", ".join(map(str, items[:limit])) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(printable(str(item)) for item in items[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @contextlib.contextmanager

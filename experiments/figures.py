@@ -11,7 +11,8 @@ Without a named clip, the figure chooses one of the split. White regions are whe
 
 from absl import flags
 
-from data_prep.common.command_line import printable, refuse_flags, run
+from attention_ar.errors import printable
+from data_prep.common.command_line import refuse_flags, run
 from experiments.runs import trained_run_flags
 from experiments.runs.flags import values_of
 

@@ -7,7 +7,8 @@ Leaves `run/report.html`, which needs nothing beside it: no network, no other fi
 
 from absl import flags
 
-from data_prep.common.command_line import printable, run
+from attention_ar.errors import printable
+from data_prep.common.command_line import run
 from experiments.runs import trained_run_flags
 from experiments.runs.flags import values_of
 

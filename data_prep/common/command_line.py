@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from absl import app, flags, logging
 
-from attention_ar.errors import InputError, one_line
+from attention_ar.errors import InputError, one_line, printable
 
 flags.disclaim_key_flags()  # The flags belong to the program that calls `run`.
 
@@ -151,11 +151,6 @@ def _device_fault() -> str | None:
         reason = one_line(error).partition(" (set JAX_PLATFORMS")[0]
         said = f" ({reason})" if reason else ""
         return f"{name}={os.environ[name]}: JAX finds no such device here{said}; unset it, or set it to cpu"
-
-
-def printable(text: str) -> str:
-    """Returns a text from outside, such as a file's name, as it can be printed on one line of any terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _end_now(message: str) -> int:

@@ -5,8 +5,7 @@ from pathlib import PurePosixPath
 
 from absl import logging
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import printable
+from attention_ar.errors import InputError, printable
 
 MOST_REPEATED = 10_000  # visits to folders that were visited by another path before
 

@@ -5,12 +5,8 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
-
-@dataclass
-class _End:
-    error: BaseException | None = None
+from data_prep.common.read_ahead import End
 
 
 def map_ahead(function: Callable, items: Generator, *, workers: int) -> Iterator:
@@ -21,11 +17,11 @@ def map_ahead(function: Callable, items: Generator, *, workers: int) -> Iterator
     the plain loop would raise it. However it ends, `items` is closed, by the thread that reads it.
     """
     stop = threading.Event()
-    futures: queue.SimpleQueue[Future | _End] = queue.SimpleQueue()
+    futures: queue.SimpleQueue[Future | End] = queue.SimpleQueue()
     at_most = threading.Semaphore(2 * workers)
 
     def read():
-        end = _End()
+        end = End()
         try:
             with contextlib.closing(items):
                 for item in items:
@@ -36,7 +32,7 @@ def map_ahead(function: Callable, items: Generator, *, workers: int) -> Iterator
                         return
                     futures.put(pool.submit(function, item))
         except BaseException as error:
-            end = _End(error)
+            end = End(error)
         futures.put(end)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="map-ahead") as pool:

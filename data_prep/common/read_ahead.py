@@ -11,7 +11,9 @@ from typing import Any
 
 
 @dataclass
-class _End:
+class End:
+    """What comes last through a queue: the end, or why it came early."""
+
     error: BaseException | None = None
 
 
@@ -37,9 +39,9 @@ def read_ahead(jobs: Iterable, produce: Callable[[Any], Iterable], *, workers: i
                 put(items, item)
                 if stop.is_set():
                     return
-            put(items, _End())
+            put(items, End())
         except BaseException as error:
-            put(items, _End(error))
+            put(items, End(error))
 
     jobs = iter(jobs)
     begun = deque()
@@ -52,7 +54,7 @@ def read_ahead(jobs: Iterable, produce: Callable[[Any], Iterable], *, workers: i
                 if not begun:
                     return
                 items = begun.popleft()
-                while not isinstance(item := items.get(), _End):
+                while not isinstance(item := items.get(), End):
                     yield item
                 if item.error is not None:
                     raise item.error

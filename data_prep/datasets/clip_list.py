@@ -1,10 +1,10 @@
 """The interface of a data set: a list of labelled clips."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, some
 from data_prep.downloads.fetch import Source
 
 SPLITS = ("train", "validation", "test")
@@ -69,6 +69,20 @@ class ClipList:
     @property
     def splits(self) -> list[str]:
         return [clip.split for clip in self.clips]
+
+
+def notes_on_classes(class_names: Sequence[str], in_training: Collection[str]) -> list[str]:
+    """Returns one line for a single class, and one for classes that cannot be learnt.
+
+    Args:
+      class_names: all of them.
+      in_training: those that a training clip has.
+    """
+    absent = [name for name in class_names if name not in in_training]
+    notes = [f"one class only, {class_names[0]}: there is nothing to classify"] if len(class_names) == 1 else []
+    if absent:
+        notes.append(f"classes without a clip to train on, which no model can learn: {some(absent, 10)}")
+    return notes
 
 
 class NothingHere(InputError):

@@ -137,7 +137,7 @@ def _list_class_folders(folder: Path, paths: list[PurePosixPath]) -> list[Clip]:
         names = sorted({path.parts[depth] for path in clips})
         counts = Counter(splits)
         said = ", ".join(f"{count} {split}" for split, count in counts.items())
-        logging.warning("%s: the folders %s are read as the split: %s clips", folder, ", ".join(names), said)
+        logging.warning("%s: the folders %s are read as the split: %s clips", folder, some(names), said)
     return sorted(listed, key=lambda clip: clip.path)
 
 

@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 
 from absl import logging
 
+from attention_ar.errors import printable
+
 # Greek and Cyrillic letters that look like Latin ones, in small letters. Digits that do come last.
 _LIKE_LATIN = str.maketrans(
     "авеёзіїјкмнорсѕтухһԁԛԝαβγεηικνορτυχωϲ01|",
@@ -26,7 +28,8 @@ def normal_names(names: Iterable[str]) -> list[str]:
         of_form[normal(name)].add(name)
     for name, written in of_form.items():
         if len(written) > 1:
-            logging.warning("%s is written in %d Unicode forms, which are read as one class", name, len(written))
+            forms = len(written)
+            logging.warning("%s is written in %d Unicode forms, which are read as one class", printable(name), forms)
     return [normal(name) for name in names]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import logging
 
 from attention_ar.errors import InputError, some
-from data_prep.datasets.clip_list import SPLITS, Clip, ClipList, Dataset, NothingHere
+from data_prep.datasets.clip_list import ClipList, Dataset, NothingHere, notes_on_classes
 from data_prep.datasets.folder import FOLDER
 from data_prep.datasets.hmdb51 import HMDB51
 from data_prep.datasets.hollywood2 import HOLLYWOOD2
@@ -16,8 +16,6 @@ from data_prep.datasets.ucf11 import UCF11
 from data_prep.datasets.ucf101 import UCF101
 from data_prep.downloads.archives import unpack_archives
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps, gap_in
-
-__all__ = ["DATASETS", "SPLITS", "Clip", "ClipList", "Dataset", "find_dataset", "list_clips"]
 
 DATASETS: dict[str, Dataset] = {
     "folder": FOLDER,
@@ -84,7 +82,9 @@ def list_clips(
         clip_list = look()
     if clip_list.missing:
         _report_missing(clip_list, allow_missing)
-    _log_classes(clip_list)
+    trained = {label for clip in clip_list.clips if clip.split == "train" for label in clip.labels}
+    for note in notes_on_classes(clip_list.class_names, trained):
+        logging.warning("%s: %s", clip_list.data_dir, note)
     return _with_image_fps(clip_list, image_fps)
 
 
@@ -121,21 +121,6 @@ def _with_image_fps(clip_list: ClipList, image_fps: float) -> ClipList:
             "pictures are missing in %d clips: %s; the others are used as they are", len(gaps), some(gaps, 3)
         )
     return replace(clip_list, image_fps=image_fps)
-
-
-def _log_classes(clip_list: ClipList):
-    """Logs classes that cannot be learnt, and a single class."""
-    if len(clip_list.class_names) == 1:
-        logging.warning(
-            "%s: one class only, %s: there is nothing to classify, and every accuracy is 100 %%",
-            *(clip_list.data_dir, clip_list.class_names[0]),
-        )
-    trained = {label for clip in clip_list.clips if clip.split == "train" for label in clip.labels}
-    absent = [name for name in clip_list.class_names if name not in trained]
-    if absent:
-        logging.warning(
-            "%s: classes without a clip in train, which no model can learn: %s", clip_list.data_dir, some(absent, 10)
-        )
 
 
 def _report_missing(clip_list: ClipList, allowed: bool):

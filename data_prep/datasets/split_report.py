@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from attention_ar.errors import some
+from attention_ar.errors import printable, some
 from data_prep.datasets.clip_list import SPLITS, ClipList
 from data_prep.datasets.splits import hold_out_validation, torn_groups
 from data_prep.video.scan import same_contents
@@ -19,7 +19,7 @@ def count_table(clip_list: ClipList) -> str:
     rows = [["class", *columns]]
     for label in clip_list.class_names:
         counts = [sum(label in clip.labels for clip in of_side[column]) for column in columns]
-        rows.append([label, *map(str, counts)])
+        rows.append([printable(label), *map(str, counts)])
     rows.append(["all", *(str(len(of_side[column])) for column in columns)])
     if any(clip_list.groups):
         groups = [{clip.group for clip in of_side[column]} - {""} for column in columns]
@@ -54,7 +54,7 @@ def find_leaks(clip_list: ClipList, contents: bool = True) -> list[str]:
       clip_list: the split.
       contents: whether to compare the clips' decoded frames too, see `same_contents`.
     """
-    lines = [f"group {group} is in {' and '.join(sides)}" for group, sides in torn_groups(clip_list).items()]
+    lines = [f"group {printable(group)} is in {' and '.join(sides)}" for group, sides in torn_groups(clip_list).items()]
     if contents:
         split_of = {clip.path: clip.split for clip in clip_list.clips}
         for paths in same_contents(clip_list.data_dir, list(split_of)):

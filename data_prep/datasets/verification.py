@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import printable
+from attention_ar.errors import InputError, printable
 from data_prep.common.files import write_csv
 from data_prep.common.folders import walk
 from data_prep.datasets.registry import DATASETS

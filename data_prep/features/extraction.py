@@ -19,8 +19,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import printable
+from attention_ar.errors import InputError, printable
 from data_prep.common.files import write_csv
 from data_prep.common.map_ahead import map_ahead
 from data_prep.common.progress import Progress
@@ -29,7 +28,7 @@ from data_prep.datasets.clip_list import ClipList
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.hdf5_file import FORMAT_VERSION
 from data_prep.features.opening import open_features
-from data_prep.features.partial_features import PartialFeatures, partial_folder, refuse_other_plan, row_bytes
+from data_prep.features.partial_features import PartialFeatures, partial_folder, row_bytes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.networks.network import Network
 from data_prep.video.clip_frames import ClipRecord, decode_clip, probe_clip
@@ -139,21 +138,19 @@ def extract(
     plan = make_plan(clip_list, recipe, frame_batch)
     if output.exists():
         return _already_complete(output, plan)
-    refuse_other_plan(output, plan)
-
-    sources = [
-        probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
-        for clip in tqdm(clip_list.clips, "probing the clips", unit="clip", disable=None, leave=False)
-    ]
-    num_frames = sum(source.num_rows for source in sources)
-    size = num_frames * row_bytes(network.feature_shape)
-    print(f"{len(sources)} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
-    _check_disk(output, size)
 
     with PartialFeatures(output, plan, network.feature_shape) as partial:
-        if partial.records:
-            print(f"resuming after {len(partial.records)} of {len(sources)} clips", flush=True)
-        rest = sources[len(partial.records) :]
+        num_done, num_clips = len(partial.records), len(clip_list.clips)
+        rest = [
+            probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
+            for clip in tqdm(clip_list.clips[num_done:], "probing the clips", unit="clip", disable=None, leave=False)
+        ]
+        num_frames = partial.num_rows + sum(source.num_rows for source in rest)
+        size = num_frames * row_bytes(network.feature_shape)
+        print(f"{num_clips} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
+        _check_disk(output, size)
+        if num_done:
+            print(f"resuming after {num_done} of {num_clips} clips", flush=True)
         decode = functools.partial(decode_clip, size=network.input_size)
         batches = fill_batches(
             read_ahead(rest, decode, workers=decode_workers), network.input_size, frame_batch, num_rows=partial.num_rows

@@ -100,6 +100,8 @@ class PartialFeatures:
         return self
 
     def __exit__(self, *_):
+        if not (self.num_rows or self.records):  # Nothing is lost, and the next extraction may have another plan.
+            self.discard()
         self._files.close()
 
     def add_rows(self, rows: np.ndarray):
@@ -142,6 +144,8 @@ class PartialFeatures:
 
     def discard(self):
         """Removes the folder."""
+        self._rows.close()  # A network file system would keep what is open.
+        self._journal.close()
         shutil.rmtree(self._folder)
 
     def _recover(self, paths: list[str]) -> list[ClipRecord]:

@@ -21,6 +21,7 @@ import numpy as np
 from etils import epath
 
 from attention_ar.errors import InputError, one_line
+from attention_ar.whole_file import whole_file
 from data_prep.datasets.clip_list import SPLITS
 from data_prep.features.contents import FeaturesFile
 
@@ -31,7 +32,6 @@ RECORD_LIMIT = 2_000_000_000  # bytes; a protocol buffer of 2 GiB or more cannot
 
 # One record is one video, so it is read alone; zstd's first level keeps 28 % of it and reads as fast as none.
 _WRITER_OPTIONS = "group_size:1,zstd:1"
-_UNFINISHED = ".unfinished-"
 
 
 def example_spec(feature_shape: Sequence[int], multi_label: bool = False, class_names=None):
@@ -113,18 +113,14 @@ def on_bucket(path) -> bool:
 @contextlib.contextmanager
 def appears_whole(path: epath.Path) -> Iterator[Path]:
     """Yields a file to write to, which is renamed to `path` when it is complete, or never."""
-    beside = None if on_bucket(path) else os.fspath(path.parent)
-    handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=beside)
-    os.close(handle)
-    try:
-        yield Path(unfinished)
-        if beside is None:
-            epath.Path(unfinished).copy(path, overwrite=True)
-        else:
-            os.chmod(unfinished, 0o644)
-            os.replace(unfinished, path)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+    if not on_bucket(path):
+        with whole_file(path) as beside:
+            yield beside
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder, path.name)
+        yield beside
+        epath.Path(beside).copy(path, overwrite=True)
 
 
 def write_text(path: epath.Path, text: str):
@@ -252,5 +248,5 @@ def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, li
 def remove_unfinished(folder: epath.Path):
     """Removes unfinished files that killed processes left."""
     if not on_bucket(folder):
-        for path in Path(folder).glob(_UNFINISHED + "*"):
+        for path in Path(folder).glob("*.partial"):
             path.unlink(missing_ok=True)

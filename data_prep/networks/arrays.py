@@ -43,6 +43,20 @@ def as_params(layers: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict:
     return flax.traverse_util.unflatten_dict(params, sep="/")
 
 
+def fold_batch_norm(
+    arrays: Mapping[str, np.ndarray], convolution: str, normalisation: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns weights and bias of a convolution of PyTorch's with the batch normalisation after it, ε = 0.001.
+
+    γ (W∗x − μ) / √(σ² + ε) + β = (s W)∗x + (β − s μ) with s = γ / √(σ² + ε).
+    """
+    gamma, beta, mean, variance = (
+        arrays[f"{normalisation}.{of}"].astype(np.float64) for of in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gamma / np.sqrt(variance + 1e-3)
+    return arrays[f"{convolution}.weight"] * scale[:, None, None, None], beta - scale * mean
+
+
 def check_arrays(path, network: str, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple]) -> None:
     """Checks that the arrays of a file are those of a network.
 

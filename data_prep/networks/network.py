@@ -116,11 +116,6 @@ def in_pieces(
     return np.concatenate(pieces)
 
 
-def num_cores() -> int:
-    """Returns how many of the machine's cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def read_file(path: str | os.PathLike, what: str, way_out: str) -> tuple[bytes, str]:
     """Returns a file's bytes and their sha256 in hexadecimal digits.
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from attention_ar.errors import InputError, one_line
-from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, normalised, num_cores, read_file
+from data_prep.common.cores import num_cores
+from data_prep.networks.network import CPU_BATCH, Kind, Network, in_pieces, normalised, read_file
 from data_prep.networks.onnx_engine import open_session, parse_model
 
 IMAGENET_MEAN, IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from attention_ar.errors import InputError
-from data_prep.networks import efficientnet_lite0, googlenet, onnx_file, random_googlenet, timm_model
+from data_prep.networks import efficientnet_lite0, googlenet, onnx_file, timm_model
 from data_prep.networks.network import Network
 
 KINDS = {
@@ -11,7 +11,7 @@ KINDS = {
     "efficientnet_lite0": efficientnet_lite0.KIND,
     "onnx": onnx_file.KIND,
     "timm": timm_model.KIND,
-    "random": random_googlenet.KIND,
+    "random": googlenet.RANDOM,
 }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from attention_ar.errors import InputError, one_line
-from data_prep.networks.network import Kind, Network, grid_shape, in_pieces, normalised, num_cores, read_file
+from data_prep.common.cores import num_cores
+from data_prep.networks.network import Kind, Network, grid_shape, in_pieces, normalised, read_file
 
 ACCELERATOR_CALLS = 3
 

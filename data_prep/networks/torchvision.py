@@ -5,9 +5,8 @@ import io
 import numpy as np
 
 from attention_ar.errors import InputError
-from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
+from data_prep.networks.arrays import as_params, check_arrays, fold_batch_norm, layer_shapes
 
-_EPSILON = 0.001  # of torchvision's batch normalisation
 _STEM = {"conv1": "conv1/7x7_s2", "conv2": "conv2/3x3_reduce", "conv3": "conv2/3x3"}
 _BRANCHES = {
     "1x1": "branch1",
@@ -21,8 +20,6 @@ _BRANCHES = {
 
 def read_torchvision(data: bytes, path) -> dict:
     """Returns the parameters of `GoogLeNet(variant="torchvision")`, batch normalisation folded into them.
-
-    Folded: γ (W∗x − μ) / √(σ² + ε) + β = (s W)∗x + (β − s μ) with s = γ / √(σ² + ε).
 
     Args:
       data: the bytes of the file.
@@ -44,16 +41,12 @@ def read_torchvision(data: bytes, path) -> dict:
             expected |= {f"{name}.bn.{of}": maps_out for of in ("weight", "bias", "running_mean", "running_var")}
     check_arrays(path, "torchvision's googlenet", arrays, expected)
 
-    layers = {layer: _fold(arrays, name) for name, layer in torch_names.items() if name != "fc"}
+    layers = {
+        layer: fold_batch_norm(arrays, f"{name}.conv", f"{name}.bn")
+        for name, layer in torch_names.items()
+        if name != "fc"
+    }
     return as_params(layers | {"loss3/classifier": (arrays["fc.weight"], arrays["fc.bias"])})
-
-
-def _fold(arrays, name: str) -> tuple[np.ndarray, np.ndarray]:
-    gamma, beta, mean, variance = (
-        arrays[f"{name}.bn.{of}"].astype(np.float64) for of in ("weight", "bias", "running_mean", "running_var")
-    )
-    scale = gamma / np.sqrt(variance + _EPSILON)
-    return arrays[f"{name}.conv.weight"] * scale[:, None, None, None], beta - scale * mean
 
 
 def _torch_name(layer: str) -> str:

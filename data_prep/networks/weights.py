@@ -60,18 +60,9 @@ class GoogLeNetFeatures(Network):
             _, out = GoogLeNet(variant).apply({"params": params}, preprocess(frames, variant))
             return out["features"].astype(jnp.float16)
 
-        def probabilities(params, frames):
-            logits, _ = GoogLeNet(variant).apply({"params": params}, preprocess(frames, variant))
-            return jax.nn.softmax(logits)
-
         self.params = jax.device_put(params)
         run, calls_in_flight = jax_engine(features, self.params)
         super().__init__(recipe, run, (7, 7, 1024), calls_in_flight)
-        self._probabilities = jax.jit(probabilities)
-
-    def classify(self, frames: np.ndarray) -> np.ndarray:
-        """Returns ImageNet's class probabilities `<float32>[B, 1000]` of `frames` `<uint8>[B, 224, 224, 3]`, BGR."""
-        return np.asarray(self._probabilities(self.params, frames))
 
 
 def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.inf) -> GoogLeNetFeatures:

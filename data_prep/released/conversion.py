@@ -126,8 +126,7 @@ def from_released(folder, output, class_names: Sequence[str] | None = None, fps:
             data_dir="",
         )
         _announce(output, contents, np.dtype(np.float16))
-        with _made_beside(output) as beside:
-            write_features(beside, contents)
+        write_features(output, contents)
     return contents
 
 

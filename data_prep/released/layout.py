@@ -9,7 +9,6 @@ SPLIT is train, valid or test. A row holds its cube column by column, as MATLAB 
 i + 49·k.
 """
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -143,31 +142,23 @@ def write_released_dataset(folder, split: str, videos: Iterable[tuple]):
         feature cubes, `<float>[n, 49, D]`.
 
     Raises:
-      InputError: where names, labels or features are not what the layout can hold. Nothing is replaced then.
+      InputError: where names, labels or features are not what the layout can hold. Some files may be there then.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"filename.txt": [], "framenum.txt": [], "labels.txt": []}
-    parts = {what: folder / f".{split}_{what}.partial" for what in ("features.h5", *texts)}
-    try:
-        with h5py.File(parts["features.h5"], "w", locking=False) as file:
-            for name, label, chunks in videos:
-                num_frames = sum(_append(file, name, chunk) for chunk in chunks)
-                texts["filename.txt"].append(name)
-                texts["framenum.txt"].append(str(num_frames))
-                texts["labels.txt"].append(",".join(str(int(entry)) for entry in np.atleast_1d(label)))
-        if not texts["filename.txt"]:
-            raise InputError(f"{folder}/{split}: no videos to write; must be one or more")
-        for what, lines in texts.items():
-            parts[what].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        _require_inside(f"{split}_filename.txt", texts["filename.txt"])
-        parse_frame_counts("\n".join(texts["framenum.txt"]), f"{split}_framenum.txt")
-        parse_labels("\n".join(texts["labels.txt"]), f"{split}_labels.txt")
-        for what, part in parts.items():
-            os.replace(part, folder / f"{split}_{what}")
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+    names, counts, labels = [], [], []
+    with h5py.File(folder / f"{split}_features.h5", "w", locking=False) as file:
+        for name, label, chunks in videos:
+            names.append(name)
+            counts.append(str(sum(_append(file, name, chunk) for chunk in chunks)))
+            labels.append(",".join(str(int(entry)) for entry in np.atleast_1d(label)))
+    if not names:
+        raise InputError(f"{folder}/{split}: no videos to write; must be one or more")
+    for what, lines in (("filename", names), ("framenum", counts), ("labels", labels)):
+        (folder / f"{split}_{what}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    _require_inside(f"{split}_filename.txt", names)
+    parse_frame_counts("\n".join(counts), f"{split}_framenum.txt")
+    parse_labels("\n".join(labels), f"{split}_labels.txt")
 
 
 def _append(file, name, chunk) -> int:

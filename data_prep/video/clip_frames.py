@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from data_prep.video.frame_times import plan_sampling
+from data_prep.video.frame_times import Sampling, plan_sampling
 from data_prep.video.frames import frame_times, read_frames
 from data_prep.video.image_folder import DEFAULT_FPS, ImageFolder
 from data_prep.video.probe import VideoProbe, probe
@@ -57,12 +57,16 @@ class ClipSource:
     fps: float | None
 
     @property
+    def sampling(self) -> Sampling:
+        """Which of its frames are taken."""
+        return plan_sampling(self.found.fps, self.fps, self.found.fastest_fps)
+
+    @property
     def num_rows(self) -> int:
         """How many rows it should give."""
         if isinstance(self.found, VideoError):
             return 0
-        sampling = plan_sampling(self.found.fps, self.fps, self.found.fastest_fps)
-        return sampling.num_rows(self.found.num_frames, self.found.fps)
+        return self.sampling.num_rows(self.found.num_frames, self.found.fps)
 
 
 def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = DEFAULT_FPS) -> ClipSource:
@@ -84,15 +88,18 @@ def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = D
 def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarray | ClipRecord]:
     """Yields a clip's frames, `<uint8>[n, *size, 3]` in BGR order, a few at a time, and at last its record.
 
-    Which frames a lower rate keeps, the times of all frames say. So such a clip is decoded twice.
+    Where its rate varies, the times of all frames say which ones a lower rate keeps: such a clip is decoded twice.
     """
     if isinstance(source.found, VideoError):
         yield ClipRecord(source.name, 0, 0.0, 0.0, source.found.reason)
         return
     num_rows = 0
     try:
-        rows = None if source.fps is None else frame_times(source.path).rows(source.fps)
-        reader = read_frames(source.path, frames=rows, size=size, colour="bgr24")
+        sampling, rows = source.sampling, None
+        if sampling.fps is not None:
+            times = frame_times(source.path)
+            sampling, rows = times.sampling(source.fps), times.rows(source.fps)
+        reader = read_frames(source.path, every=sampling.every, frames=rows, size=size, colour="bgr24")
         for frames in reader:
             num_rows += len(frames)
             yield frames
@@ -100,7 +107,6 @@ def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarra
         yield ClipRecord(source.name, 0, 0.0, 0.0, error.reason)
         return
     times = reader.times
-    sampling = times.sampling(source.fps)
     yield ClipRecord(
         path=source.name,
         num_frames=num_rows,

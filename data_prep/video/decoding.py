@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.frame import PictureType
 
 from data_prep.video.frame_times import UNKNOWN_FPS, Clock, FrameTimes, TimesInTheMaking, possible_rate
+from data_prep.video.image_folder import left_out
 from data_prep.video.promise import Packets, num_missing
 from data_prep.video.sources import Pipe, VideoError, hint, is_endless, open_video
 
@@ -181,6 +182,7 @@ class _Decoder:
                     yield from self._decode(pending)
         except av.error.FFmpegError as error:
             fault.reason = fault.reason or plain_reason(error)
+        fault.reason = fault.reason or left_out(self.container)[1]
         try:
             for frame in self.stream.codec_context.decode(None):
                 if not self._lacks_reference(frame):

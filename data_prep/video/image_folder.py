@@ -4,7 +4,6 @@ Pillow decodes the pictures, and ffmpeg gets them one after the other in the pla
 reads videos also reads such folders, whatever kinds and sizes of pictures they hold.
 """
 
-import errno
 import math
 import os
 import re
@@ -75,14 +74,22 @@ def in_order(names: Iterable[str]) -> list[str]:
     return [name for _, name in numbered]
 
 
+def picture_names(folder) -> list[str]:
+    """Returns the names of a folder's pictures, see `in_order`; raises `ValueError` also where it cannot be read."""
+    try:
+        return in_order(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError as error:
+        raise ValueError(f"not readable ({error.strerror})") from None
+
+
 def gap_in(folder) -> str:
     """Returns between which pictures of a folder some are missing; "" where none is, or where nothing can be known.
 
     Every k-th frame alone is no gap.
     """
     try:
-        names = in_order(os.listdir(folder))
-    except (OSError, ValueError):
+        names = picture_names(folder)
+    except ValueError:
         return ""
     numbers = [int(_NUMBERED.fullmatch(os.path.splitext(name)[0])[2]) for name in names]
     steps = np.diff(numbers)
@@ -99,26 +106,45 @@ def check_image_fps(fps: float):
 
 
 def open_folder(folder: ImageFolder) -> av.container.InputContainer:
-    """Opens a folder of pictures. A picture that cannot be decoded ends the video, as a damaged packet does.
+    """Opens a folder of pictures. A picture that cannot be decoded ends the video; `left_out` says so afterwards.
 
     Raises:
       ValueError: see `in_order`; with the reason why no picture can be read.
     """
-    try:
-        names = in_order(entry.name for entry in os.scandir(folder) if entry.is_file())
-    except OSError as error:
-        raise ValueError(f"not readable ({error.strerror})") from None
+    names = picture_names(folder)
     options = {**_OPTIONS, "framerate": str(folder.fps)}
+    stream = _Stream(folder.path, names)
     try:
-        return av.open(_Stream(folder.path, names), format="ppm_pipe", options=options, buffer_size=_BUFFER)
+        container = av.open(stream, format="ppm_pipe", options=options, buffer_size=_BUFFER)
     except av.error.FFmpegError as error:
-        raise ValueError(f"not one picture can be read ({error.strerror})") from None
+        raise ValueError(f"not one picture can be read ({stream.damage or error.strerror})") from None
+    if stream.num_left == len(names):
+        container.close()
+        raise ValueError(f"not one picture can be read ({stream.damage})")
+    return container
+
+
+def left_out(container) -> tuple[int, str]:
+    """Returns how many pictures of an open folder come too late to be read, and why; 0 and "" of any other container.
+
+    It is known once all packets were read.
+    """
+    stream = getattr(container.file, "file", None)
+    return (stream.num_left, stream.damage) if isinstance(stream, _Stream) and stream.damage else (0, "")
 
 
 class _Stream:
-    """The pictures as one stream of bytes, for PyAV to read."""
+    """The pictures as one stream of bytes, for PyAV to read.
+
+    It ends before a picture that cannot be decoded. An error there would cost those before it that wait in ffmpeg.
+
+    Attributes:
+      num_left: pictures that were not given yet.
+      damage: why it has ended, as one line; "" where nothing is wrong.
+    """
 
     def __init__(self, folder: str, names: list[str]):
+        self.num_left, self.damage = len(names), ""
         self._pictures = self._read(folder, names)
         self._rest = memoryview(b"")
 
@@ -128,16 +154,16 @@ class _Stream:
         data, self._rest = self._rest[:size], self._rest[size:]
         return bytes(data)
 
-    @staticmethod
-    def _read(folder: str, names: list[str]) -> Iterator[bytes]:
+    def _read(self, folder: str, names: list[str]) -> Iterator[bytes]:
         for name in names:
             try:
                 pixels = _decode(os.path.join(folder, name))
             except Exception as error:  # Any error of a decoder on an untrusted file.
                 unknown = isinstance(error, Image.UnidentifiedImageError)
                 reason = "no picture" if unknown else getattr(error, "strerror", None) or str(error)
-                reason = " ".join(f"{name} cannot be decoded ({reason})".split())[:200]
-                raise av.error.InvalidDataError(errno.EINVAL, reason) from None
+                self.damage = " ".join(f"{name} cannot be decoded ({reason})".split())[:200]
+                return
+            self.num_left -= 1
             height, width, _ = pixels.shape
             yield b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes()
 

@@ -1,11 +1,14 @@
 """Frame rate, number of frames and size of a video file, mostly without decoding it."""
 
+import os
 from dataclasses import dataclass
 
 import av
+import numpy as np
 
 from data_prep.video.decoding import WholeFrames, make_clock, picture_stream, plain_reason, said_rate
 from data_prep.video.frame_times import FrameTimes, TimesInTheMaking
+from data_prep.video.image_folder import picture_names
 from data_prep.video.pictures import Orientation, display_matrix, orientation, shown_size
 from data_prep.video.promise import Packets, num_missing
 from data_prep.video.sources import VideoError, open_video
@@ -50,6 +53,9 @@ def probe(path) -> VideoProbe:
     """
     with open_video(path) as container:
         stream = picture_stream(container, path)
+        if os.path.isdir(path):  # Only by decoding them all would more be known.
+            times = FrameTimes(np.arange(len(picture_names(path))), stream.time_base, said_rate(stream, 0))
+            return _found(times, 0, 0, (stream.height, stream.width))
         packets, pts, dts, trial = Packets(), [], [], _Trial(stream)
         try:
             for packet in container.demux(stream):

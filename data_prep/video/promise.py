@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import av
 
+from data_prep.video.image_folder import left_out
 from data_prep.video.sources import Pipe
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
@@ -58,6 +59,8 @@ def num_missing(source, container, stream, packets: Packets, rate: float) -> int
       rate: packets per second.
     """
     kind = container.format.name
+    if kind == "ppm_pipe":
+        return left_out(container)[0]
     if "mov" in kind:
         size = _Bytes(source).size
         shown = [entry for entry in stream.index_entries if entry.size and not entry.is_discard]

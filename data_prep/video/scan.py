@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.common.cores import num_cores
 from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
 from data_prep.video.frames import read_frames
@@ -81,9 +82,8 @@ def _groups(paths: Iterable[str], contents: Iterable[str]) -> list[list[str]]:
 
 def _in_threads(look: Callable, paths: Sequence[str]) -> list:
     found = []
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with Progress(len(paths), 0, "clip") as progress:
-        for one in read_ahead(paths, lambda path: [look(path)], workers=workers):
+        for one in read_ahead(paths, lambda path: [look(path)], workers=num_cores()):
             found.append(one)
             progress.advance(1)
     return found

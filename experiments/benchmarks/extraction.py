@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.common.cores import num_cores
 from data_prep.networks.network import Network
 from experiments.benchmarks.framework import Contender, Skip, Workload
 from experiments.benchmarks.settings import Settings
@@ -168,7 +169,7 @@ def build_onnxruntime(settings: Settings) -> Workload:
     del model.graph.output[:]
     model.graph.output.append(features)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = num_cores()
     # Where it takes batches of one size only, that size is written anew.
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

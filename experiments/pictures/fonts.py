@@ -15,7 +15,7 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
-from data_prep.common.command_line import printable
+from attention_ar.errors import printable
 
 BOLD, PLAIN = "DejaVuSans-Bold.ttf", "DejaVuSans.ttf"
 

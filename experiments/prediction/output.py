@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from data_prep.common.command_line import printable
+from attention_ar.errors import printable
 from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipPredictor, ClipStream
 
 

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from attention_ar.errors import InputError
-from data_prep.common.command_line import printable
+from attention_ar.errors import InputError, printable
 from data_prep.common.folders import check_name, walk
 from data_prep.common.progress import Progress
 from data_prep.features.extraction import make_recipe

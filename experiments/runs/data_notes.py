@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_prep.datasets.clip_list import notes_on_classes
 from data_prep.features.contents import FeaturesFile
 
 NEAR = 0.75
@@ -30,13 +31,8 @@ def notes_on(file: FeaturesFile, training: Sequence[int], held_out: Sequence[int
       training: indices of the videos to train on.
       held_out: of those on which the best epoch is chosen.
     """
-    notes = []
-    if len(file.class_names) == 1:
-        notes.append(f"one class only, {file.class_names[0]}: there is nothing to classify")
     in_training = np.any(file.labels[np.asarray(training)], axis=0)
-    absent = [name for name, there in zip(file.class_names, in_training, strict=True) if not there]
-    if absent:
-        notes.append(f"classes without a clip to train on, which no model can learn: {', '.join(absent)}")
+    notes = notes_on_classes(file.class_names, np.array(file.class_names)[in_training])
     share = near_copies(file, training, held_out) if len(held_out) and not any(file.groups) else 0.0
     if share >= MANY:
         notes.append(

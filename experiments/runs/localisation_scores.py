@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from attention_ar.errors import InputError
+from attention_ar.errors import InputError, printable
 from attention_ar.localisation import attention_mass_in_box, box_area, pointing_chance, pointing_game
-from data_prep.common.command_line import printable
 from data_prep.common.files import write_csv
 from data_prep.datasets.boxes import box_cell_weights, read_boxes
 from data_prep.features.contents import FeaturesFile

@@ -30,6 +30,11 @@ def drifting(index: int) -> np.ndarray:
     return np.roll(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8), index, axis=1)
 
 
+def _given(value):
+    """A fixture that is `value`: test modules cannot import from here."""
+    return pytest.fixture(scope="session")(lambda: value)
+
+
 def _write_video(path, num_frames=12, picture=brightening, *, fps=25, times=None, **container_options):
     """Writes `picture(0)`, `picture(1)`, … as the kind of video that the name's ending says."""
     codec = _CODECS[str(path).rpartition(".")[2]]
@@ -66,29 +71,11 @@ def _cut(path, share: float):
     return path
 
 
-@pytest.fixture(scope="session")
-def brightening_picture():
-    return brightening
-
-
-@pytest.fixture(scope="session")
-def drifting_picture():
-    return drifting
-
-
-@pytest.fixture(scope="session")
-def write_video():
-    return _write_video
-
-
-@pytest.fixture(scope="session")
-def write_sound():
-    return _write_sound
-
-
-@pytest.fixture(scope="session")
-def cut():
-    return _cut
+brightening_picture = _given(brightening)
+drifting_picture = _given(drifting)
+write_video = _given(_write_video)
+write_sound = _given(_write_sound)
+cut = _given(_cut)
 
 
 class FakeNetwork:
@@ -236,14 +223,8 @@ def _ucf101(folder, splits):
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_clip():
-    return _tiny_clip
-
-
-@pytest.fixture(scope="session")
-def make_ucf11():
-    return _ucf11
+tiny_clip = _given(_tiny_clip)
+make_ucf11 = _given(_ucf11)
 
 
 @pytest.fixture(scope="session")

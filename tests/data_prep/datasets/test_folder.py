@@ -314,7 +314,7 @@ def test_classes_that_cannot_be_learnt_are_said_once(tmp_path, caplog):
     touch(tmp_path, "train/run/1.mp4", "test/run/2.mp4", "test/wave/3.mp4")
     with caplog.at_level(logging.WARNING):
         list_clips("folder", tmp_path)
-    assert caplog.text.count("classes without a clip in train, which no model can learn: wave") == 1
+    assert caplog.text.count("classes without a clip to train on, which no model can learn: wave") == 1
     assert "one class only" not in caplog.text
     (tmp_path / "test/wave/3.mp4").unlink()
     with caplog.at_level(logging.WARNING):

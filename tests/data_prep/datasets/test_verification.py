@@ -254,6 +254,20 @@ def test_in_the_official_lists_leaks_are_reported(miniature, tmp_path):
     assert printed[-1] == "1 leaks, which the official lists have; the split may be used as it is"
 
 
+def test_no_name_steers_the_terminal(tmp_path, caplog, write_video):
+    """Neither a line's end nor an escape sequence in a name reaches it."""
+    write_video(tmp_path / "clip.mp4", 3)
+    for name in ("train/a\x1b[2J/1\n2.mp4", "test/b\nc/\u202e3.mp4", "train/d\r/1.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(tmp_path / "clip.mp4", tmp_path / name)
+    (tmp_path / "clip.mp4").unlink()
+    found = list_clips("folder", tmp_path)
+    said = [*count_table(found).splitlines(), *find_leaks(found), *caplog.messages]
+    assert [line for line in said if not line.isprintable()] == []
+    names = r"test/b\nc/\u202e3.mp4 (test), train/a\x1b[2J/1\n2.mp4 (train)"
+    assert any(line.endswith(names) for line in said)
+
+
 @pytest.mark.parametrize(("dataset", "counts"), [("ucf11", "33 13"), ("hmdb51", "102 51"), ("ucf101", "202 101")])
 def test_the_miniatures_have_no_leaks(miniature, dataset, counts):
     found = list_clips(dataset, miniature(dataset), allow_missing=True)

@@ -203,7 +203,7 @@ def test_a_damaged_shard_is_made_again(clips, in_one_file, tmp_path):
     shard.write_bytes(shard.read_bytes()[:100])
     other.unlink()
     (folder / "shards" / "train-00002-of-00003.json").unlink()
-    (folder / ".unfinished-1234").touch()
+    (folder / "x.json.0123abcd.partial").touch()
     (folder / "dataset_info.json").unlink()
     extract_with_beam(clips, MeanColours, tmp_path, "drift_googlenet", **arguments)
     assert contents(done.folder) == before
@@ -267,7 +267,7 @@ def test_killed_at_any_moment_and_run_again(clips, data_dir, in_one_file, tmp_pa
     found = run(data_dir, tmp_path, 0)
     assert found.stdout == "100 0\n", found.stderr
     assert_same(open_features(folder), in_one_file)
-    assert not list(folder.rglob(".unfinished-*"))
+    assert not list(folder.rglob("*.partial"))
     extract_with_beam(clips, MeanColours, tmp_path / "whole", "drift_googlenet", frame_batch=8, clips_per_shard=2)
     assert contents(folder) == contents(tmp_path / "whole" / "drift_googlenet" / "1.0.0")
 

@@ -9,6 +9,7 @@ from data_prep.datasets.registry import list_clips
 from data_prep.datasets.verification import verify, videos_below
 from data_prep.features.extraction import extract, make_plan
 from data_prep.features.opening import open_features
+from data_prep.video import image_folder
 
 
 @pytest.fixture
@@ -31,6 +32,13 @@ def test_features_of_pictures(folder, fake_network, tmp_path):
     assert file.clip_path(1) == folder / "run" / "two"
     with pytest.raises(InputError, match=r"made of other clips or with another split .*--image_fps"):
         extract(list_clips("folder", folder, image_fps=25), fake_network, output, fps=10.0)
+
+
+def test_pictures_are_decoded_once(folder, fake_network, tmp_path, monkeypatch):
+    decode, decoded = image_folder._decode, []
+    monkeypatch.setattr(image_folder, "_decode", lambda path: decoded.append(path) or decode(path))
+    extract(list_clips("folder", folder), fake_network, tmp_path / "features.h5", fps=5.0)
+    assert 24 <= len(decoded) <= 28  # To open a folder, one or two more are looked at.
 
 
 def test_the_plan_of_videos_alone_is_as_it_always_was(folder, tmp_path):

@@ -275,7 +275,7 @@ def test_a_killed_export_goes_on(exported, tmp_path, monkeypatch):
     other = dataclasses.replace(contents, split_id="another")
     with pytest.raises(InputError, match="was begun from another features file"):
         export_records(other, *arguments[1:])
-    (begun / ".unfinished-left-by-a-kill").touch()
+    (begun / "left-by-a-kill.partial").touch()
 
     again = []
     monkeypatch.setattr(record_export, "write_shard", lambda path, *rest: again.append(path.name) or write(path, *rest))
@@ -441,9 +441,9 @@ def test_program(exported, tmp_path):
 def test_a_kill_before_the_plan_was_written(exported, tmp_path):
     folder = tmp_path / "ucf11_googlenet" / "1.0.0"
     folder.mkdir(parents=True)
-    (folder / ".unfinished-left-by-a-kill").touch()
+    (folder / "left-by-a-kill.partial").touch()
     assert not export_records(exported[0], tmp_path, "ucf11_googlenet").already_complete
-    assert not list(folder.glob(".unfinished-*"))
+    assert not list(folder.glob("*.partial"))
 
 
 def test_an_address_that_cannot_be_read_is_not_a_damaged_shard(tmp_path, monkeypatch):

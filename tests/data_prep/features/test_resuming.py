@@ -2,11 +2,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from attention_ar.errors import InputError
@@ -158,12 +161,15 @@ def test_a_damaged_journal_counts_as_far_as_it_is_sound(clips, fake_network, tmp
     assert content(output) == whole
 
 
-def test_going_on_skips_what_is_done(clips, fake_network, tmp_path, whole, capsys):
+def test_going_on_skips_what_is_done(clips, fake_network, tmp_path, whole, capsys, monkeypatch):
     output = tmp_path / "features.h5"
     with pytest.raises(_Interrupted):
         extract(clips, interrupt_after(fake_network, 9), output, frame_batch=8)
-    fake_network.num_calls = 0
+    fake_network.num_calls, probed = 0, []
+    probe = extraction.probe_clip
+    monkeypatch.setattr(extraction, "probe_clip", lambda *clip: probed.append(clip[1]) or probe(*clip))
     extract(clips, fake_network, output, frame_batch=8)
+    assert probed == [clip.path for clip in clips.clips[5:]]
     assert fake_network.num_calls <= 7  # of 13; 53 rows are done, one batch is begun within a clip
     assert "resuming after 5 of 8 clips" in capsys.readouterr().out
     assert threading.active_count() < 20  # the interrupted run's threads have ended
@@ -199,6 +205,30 @@ def test_an_unfinished_extraction_of_another_plan_is_refused(clips, fake_network
             extract(**arguments)
         assert "recipe" not in str(caught.value)
     assert content(tmp_path / "features.h5.partial" / "rows") == before
+
+
+def test_an_extraction_that_has_done_nothing_binds_no_one(clips, fake_network, tmp_path, monkeypatch):
+    output = tmp_path / "features.h5"
+    with pytest.raises(_Interrupted):
+        extract(clips, interrupt_after(fake_network, 0), output, frame_batch=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
+        with pytest.raises(InputError, match=r"make room, choose another folder or a lower --fps"):
+            extract(clips, fake_network, output, frame_batch=8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_file_is_open_when_the_folder_is_removed(clips, fake_network, tmp_path, monkeypatch):
+    """A network file system would leave it behind, and the folder with it."""
+    remove, still_open = shutil.rmtree, []
+
+    def look(folder):
+        still_open.extend(file.path for file in psutil.Process().open_files() if file.path.startswith(str(folder)))
+        remove(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    extract(clips, fake_network, tmp_path / "features.h5", frame_batch=8)
+    assert still_open == []
 
 
 def test_two_at_a_time_are_refused(clips, fake_network, tmp_path):

@@ -15,6 +15,7 @@ from data_prep.features.hdf5_file import write_features
 from data_prep.features.opening import open_features
 from data_prep.features.record_export import export_records
 from data_prep.networks.network import Network
+from data_prep.video import clip_frames
 from data_prep.video.frames import read_frames
 
 # In units of 1/60 s: 30 frames per second, then 15, and the last picture but one stands still.
@@ -50,6 +51,15 @@ def test_rows_are_nearest_to_their_times(clips, decoded, fake_network, tmp_path,
     frames = np.concatenate([decoded[0][NEAREST], decoded[1][::4]])
     np.testing.assert_array_equal(found.features[..., :3], fake_network(frames)[..., :3])
     assert not found.truncated.any()
+
+
+def test_only_a_clip_whose_rate_varies_is_decoded_twice(clips, monkeypatch):
+    timed, frame_times = [], clip_frames.frame_times
+    monkeypatch.setattr(clip_frames, "frame_times", lambda path: timed.append(path) or frame_times(path))
+    for clip in clips.clips:
+        *_, record = clip_frames.decode_clip(clip_frames.probe_clip(clips.data_dir, clip.path, 6.0), (224, 224))
+        assert record.num_frames
+    assert timed == [f"{clips.data_dir}/run/a phone.mp4"]
 
 
 def test_at_the_native_rate_rows_are_all_frames(clips, decoded, fake_network, tmp_path, capsys):

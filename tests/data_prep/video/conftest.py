@@ -9,6 +9,11 @@ import pytest
 _SIDE = 32  # of a field-coded picture, in pixels
 
 
+def _given(value):
+    """A fixture that is `value`: test modules cannot import from here."""
+    return pytest.fixture(scope="session")(lambda: value)
+
+
 class _Bits:
     """The bits of an H.264 NAL unit (ITU-T H.264, 7.2 and 9.1)."""
 
@@ -115,16 +120,6 @@ def _set_matrix(path, a, b, c, d, unit=1 << 16):
     return path
 
 
-@pytest.fixture(scope="session")
-def write_field_coded():
-    return _write_field_coded
-
-
-@pytest.fixture(scope="session")
-def copy_packets():
-    return _copy
-
-
-@pytest.fixture(scope="session")
-def set_matrix():
-    return _set_matrix
+write_field_coded = _given(_write_field_coded)
+copy_packets = _given(_copy)
+set_matrix = _given(_set_matrix)
