@@ -23,16 +23,16 @@ def whole_file(path):
       InputError: where the file cannot be written.
     """
     path = Path(path)
-    beside = path_beside(path)
-    try:
-        with writing(path):
+    with writing(path):
+        beside = path_beside(path)
+        try:
             yield beside
             with open(beside, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(beside, path)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
 
 def path_beside(path) -> Path:
