@@ -18,6 +18,7 @@ PROGRAMS = [
 ]
 
 
+@pytest.mark.slow
 def test_importing_all_programs_defines_no_flag():
     lines = [f"import {name}" for name in PROGRAMS]
     lines += ["from absl import flags", "print(*flags.FLAGS.flags_by_module_dict())"]

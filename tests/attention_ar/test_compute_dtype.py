@@ -37,6 +37,7 @@ def params(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32_and_results_are_float32(name):
     exact, exact_out = jax.jit(MODELS[name]().apply)({"params": params(name)}, features())
     model = MODELS[name](compute_dtype="bfloat16")
@@ -77,6 +78,7 @@ def test_products_are_bfloat16_and_all_else_is_float32(name):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+@pytest.mark.slow
 def test_features_of_fewer_bits_are_taken_as_the_numbers_they_are(name, dtype):
     stored = features().astype(dtype)
     apply = jax.jit(MODELS[name]().apply)

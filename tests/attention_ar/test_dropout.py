@@ -100,6 +100,7 @@ def cut_step_7(mask):
 
 
 @pytest.mark.parametrize("connection", ["input of layer 1", "layer 1 to 2", "layer 2 to 3", "top", "hidden", "first"])
+@pytest.mark.slow
 def test_each_connection_is_masked_where_it_should_be(connection):
     """Cutting one connection alone changes just what lies behind it."""
     params, X = params_and_features()

@@ -58,6 +58,7 @@ def test_a_depthwise_convolution_by_hand():
 
 
 @pytest.mark.parametrize(("window", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.slow
 def test_a_depthwise_convolution_against_xlas_grouped_one(window, stride):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 7, 10, 4)).astype(np.float32)
@@ -74,6 +75,7 @@ def test_a_depthwise_convolution_against_xlas_grouped_one(window, stride):
     np.testing.assert_allclose(depthwise(jnp.array(x), kernel, stride), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_bottleneck_adds_its_input_where_it_can():
     x = jnp.full((1, 2, 2, 3), 2.0, jnp.float32)
     for sizes, expected in (
@@ -106,6 +108,7 @@ def test_stages_and_logits_have_the_shapes_of_the_paper():
     assert len(bottlenecks()) == 16 and sum(b.has_residual for b in bottlenecks()) == 9
 
 
+@pytest.mark.slow
 def test_double_precision(x64):
     x = np.random.default_rng(0).normal(size=(1, 5, 5, 4))
     for module in (Pointwise(3), Depthwise(3, 2), InvertedBottleneck(Bottleneck(4, 4, 6, 5, 1))):

@@ -31,6 +31,7 @@ def case(model, dtype=np.float64):
     ("name", "unused"),
     [("soft", {"location_softmax"}), ("released", {"decoder_Wc_att", "decoder_Wd_att", "decoder_U_att"})],
 )
+@pytest.mark.slow
 def test_its_own_attention_as_glimpse_changes_nothing_and_another_does(x64, name, unused):
     model = MODELS[name]
     params, X, other = case(model)
@@ -79,5 +80,5 @@ def test_wrong_shapes_and_models_that_look_nowhere_are_refused():
         with pytest.raises(InputError, match=r"glimpse of shape \(2, 2, 4\): must be \[B, T, K²\], here \[2, 3, 4\]"):
             MODELS[name].apply({"params": params}, X, glimpse=glimpse[:, :2])
     params, X, glimpse = case(ar.PooledLSTM(**SIZES), np.float32)
-    with pytest.raises(InputError, match="looks nowhere"):
+    with pytest.raises(InputError, match="it pools and has no attention"):
         ar.PooledLSTM(**SIZES).apply({"params": params}, X, glimpse=glimpse)

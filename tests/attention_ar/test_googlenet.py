@@ -27,6 +27,7 @@ def picture(rows):
     return jnp.array(rows, jnp.float32)[None, :, :, None]
 
 
+@pytest.mark.slow
 def test_the_last_window_may_stick_out_and_sees_no_zeros_there():
     x = picture(-np.arange(16).reshape(4, 4))
     np.testing.assert_array_equal(max_pool(x, 3, stride=2)[0, :, :, 0], [[0, -2], [-8, -10]])
@@ -85,6 +86,7 @@ def test_stages_and_logits_have_the_shapes_of_the_paper():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 6_998_552  # of bvlc_googlenet.caffemodel
 
 
+@pytest.mark.slow
 def test_initial_kernels_are_he_normal():
     params = Conv2().init(jax.random.key(0), jnp.ones((1, 3, 3, 64)))["params"]
     for layer, fan_in in {"3x3_reduce": 64, "3x3": 9 * 64}.items():

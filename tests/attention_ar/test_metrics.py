@@ -71,6 +71,7 @@ def test_class_without_a_video_is_left_out_with_a_warning(caplog):
     assert math.isnan(metrics.mean_average_precision(scores, np.zeros((3, 2))))
 
 
+@pytest.mark.slow
 def test_attention_health_by_hand():
     uniform = jnp.full((4, 49), 1 / 49)
     found = attention_health(uniform)

@@ -128,6 +128,7 @@ def largest_error(found, expected):
 
 @pytest.mark.parametrize("glimpse", ["soft", "mean", "max"])
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.slow
 def test_models_agree_with_the_paper_in_float64(x64, glimpse, size):
     model, params, X, labels = random_case(glimpse, size, seed=sum(size), dtype=np.float64)
     expected = [oracle_block(params, block, glimpse) for block in X]
@@ -238,6 +239,7 @@ def test_gradients_agree_with_finite_differences(x64, glimpse):
 # --- Parameters -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_names_and_shapes_of_the_parameters():
     D, d, K2, C = 1024, 512, 49, 11
     x = jax.ShapeDtypeStruct((2, 30, K2, D), np.float32)

@@ -119,6 +119,7 @@ def test_importing_touches_no_device_and_brings_no_tensorflow():
     assert found.stdout.split() == ["False", "False"], found.stderr
 
 
+@pytest.mark.slow
 def test_nowhere_to_print_is_one_line():
     program = "from data_prep.common.command_line import run; run(lambda: print('result', flush=True), list)"
     with open("/dev/full", "w") as full:

@@ -115,6 +115,7 @@ def test_a_weight_matrix_is_no_array(weights, states, inputs, use):
         lambda X, u, v: product(X, v) + X.ndim * X.shape[0],
     ],
 )
+@pytest.mark.slow
 def test_features_in_place_are_arrays(weights, states, use):
     """Values and gradients of any other operand are those of the plain loop, whose steps get arrays."""
     X = np.random.default_rng(3).normal(size=(B, T, 3, d))

@@ -52,6 +52,7 @@ def require_close(found, expected, tolerance=1e-12):
 
 
 @both
+@pytest.mark.slow
 def test_values_and_gradients_of_weights_states_and_inputs(case, loop):
     weights, states, inputs = case
     factor = np.random.default_rng(1).normal(size=(B, T, 3))
@@ -68,6 +69,7 @@ def test_values_and_gradients_of_weights_states_and_inputs(case, loop):
 
 @both
 @pytest.mark.parametrize("marked", [InPlace, lambda array: array])
+@pytest.mark.slow
 def test_matrix_inputs_with_and_without_their_gradient(case, loop, marked):
     weights, states, _ = case
     X = np.random.default_rng(2).normal(size=(B, T, 3, d))
@@ -89,6 +91,7 @@ def test_matrix_inputs_with_and_without_their_gradient(case, loop, marked):
 
 
 @both
+@pytest.mark.slow
 def test_a_matrix_that_no_step_uses_has_gradient_zero(case, loop):
     weights, states, inputs = case
 
@@ -148,6 +151,7 @@ def test_both_loops_agree_where_the_model_looks_where_it_is_told(x64, name):
     require_close(results(name, "fast", np.float64, True), results(name, "plain", np.float64, True))
 
 
+@pytest.mark.slow
 def test_bfloat16_gradients_are_not_summed_in_bfloat16():
     """30 equal terms of 1 + 2⁻⁸ … 2⁻⁸ would vanish in a sum of bfloat16: both loops sum in float32, and round once."""
     terms = 1 + np.arange(30, dtype=np.float32) / 128

@@ -30,6 +30,7 @@ def saved(folder, arrays):
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_authors():
     """It has members beside the parameters, one of them pickled, which are left alone."""
     with zipfile.ZipFile(RECORDED) as archive:

@@ -57,6 +57,7 @@ def test_table_and_batches():
     assert [list(batch) for batch in blocks.batches(4, 4)] == [[0, 1, 2, 3]]
 
 
+@pytest.mark.slow
 def test_class_of_the_last_steps():
     """The sum of the probabilities decides, not the number of steps won."""
     p = jnp.array([[[0.9, 0.1], [0.45, 0.55], [0.45, 0.55], [0.8, 0.2]]])

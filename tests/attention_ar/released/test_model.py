@@ -88,6 +88,7 @@ def oracle(p, X, mask, n_att, n_out, n_init, ctx2out, selector, inverse, half):
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.slow
 def test_equations(options, x64):
     model, X = make(**options), random_input()
     params = random_params(model)
@@ -200,6 +201,7 @@ def test_initial_values():
             assert not any(np.allclose(gates[0], gate) for gate in gates[1:]), name
 
 
+@pytest.mark.slow
 def test_cells_may_change_places():
     """Without weights of their own the cells are a set: attention moves with them and the prediction stays."""
     model, X, order = make(**EVERYTHING), random_input().astype(np.float32), [3, 0, 4, 1, 2]
@@ -222,9 +224,11 @@ class TestDropout:
         shapes = {"first_state": [(B, D)], "h": (B, T, d), "hidden": (B, T, O), "out": [(B, T, O)]}
         return jax.tree.map(lambda s: jnp.full(s, fill), shapes, is_leaf=lambda s: isinstance(s, tuple))
 
+    @pytest.mark.slow
     def test_everything_counts_half_at_test_time(self):
         np.testing.assert_allclose(self.apply()[0], self.apply(dropout_masks=self.masks(0.5))[0], rtol=1e-6)
 
+    @pytest.mark.slow
     def test_not_inverted(self):
         """In training nothing is scaled: to keep every unit is to have no dropout."""
         expected, _ = self.apply(self.model.clone(use_dropout=False), train=True)
@@ -281,6 +285,7 @@ def test_type_of_the_parameters_is_that_of_the_input(x64):
         assert {leaf.dtype for leaf in params.values()} == {np.dtype(dtype)}
 
 
+@pytest.mark.slow
 def test_saturated_sigmoid(x64):
     """Theano's is 1 above 15 in float32 and above 19 in float64, with gradient 0."""
     for dtype, edge in ((jnp.float32, 15), (jnp.float64, 19)):

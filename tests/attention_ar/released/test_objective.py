@@ -44,6 +44,7 @@ def test_formula_with_epsilon(x64):
 
 
 @pytest.mark.parametrize("function", [cross_entropy, binary_cross_entropy])
+@pytest.mark.slow
 def test_extreme_logits(function):
     """ε bounds the cost of a class by −log 1e-8; nothing is Inf or NaN, nor is any gradient, in float32."""
     logits = jnp.array([[[200.0, -200.0], [-3e38, 3e38], [6.0, -6.0], [-6.0, 6.0]]])
@@ -58,6 +59,7 @@ def test_extreme_logits(function):
     assert gradient[0, 3, 0] < -0.99
 
 
+@pytest.mark.slow
 def test_gradient_where_the_programs_is_not_a_number(x64):
     """z = 17, y = 0: d/dz −log(1 − σ(z) + ε) = σ(z) q / (q + ε) with q = σ(−z)."""
     q = 1 / (1 + math.exp(17))
@@ -95,6 +97,7 @@ class TestObjective:
         objective = ReleasedObjective(0.8, 0.01)
         return objective(params, self.logits, out, self.labels, jnp.array(weight), **kwargs)
 
+    @pytest.mark.slow
     def test_sums_over_steps_and_batch(self):
         total, parts = self.cost()
         by_hand = math.log(4) + math.log(2) + math.log(1 / 0.8) + math.log(10)
@@ -118,6 +121,7 @@ class TestObjective:
         each = ReleasedObjective().cross_entropy(self.logits, self.labels)
         np.testing.assert_allclose(each, [math.log(8), math.log(12.5)], rtol=1e-6)
 
+    @pytest.mark.slow
     def test_predictions(self):
         np.testing.assert_allclose(ReleasedObjective().predictions(self.logits)[0, 0], [0.25, 0.75], rtol=1e-6)
         several = ReleasedObjective(multi_label=True).predictions(jnp.log(jnp.array([[[3.0, 1.0]]])))

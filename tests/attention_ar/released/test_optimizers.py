@@ -95,6 +95,7 @@ def test_keeps_types_and_compiles(name, x64):
     assert all(np.all(leaf < 0) for leaf in jax.tree.leaves(updates))
 
 
+@pytest.mark.slow
 def test_example_in_the_docstring():
     with jax.numpy_dtype_promotion("standard"):
         assert doctest.testmod(optimizers).failed == 0

@@ -120,6 +120,7 @@ def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_eac
         require_same(one, on_one_device(dtype), TOLERANCE[dtype])
 
 
+@pytest.mark.slow
 def test_a_mesh_of_one_device_has_the_bits_of_plain_jit():
     """Twenty steps with `jax.jit` and nothing else, on the first device, features from the host and from a table."""
     model, objective = twenty_steps.PAPER

@@ -111,6 +111,7 @@ def test_adam_is_the_papers(x64):
         np.testing.assert_allclose(update, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_evaluation_has_no_dropout_and_returns_the_attention():
     _, state = compiled()
     data = batch(5)

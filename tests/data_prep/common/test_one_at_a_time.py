@@ -43,6 +43,7 @@ def of_another_machine(lock, **changes):
     lock.write_text(f"{beats:20d} {json.dumps({**owner, 'machine': 'elsewhere', 'host': 'node7', **changes})}\n")
 
 
+@pytest.mark.slow
 def test_the_second_is_refused_while_the_first_lives_and_takes_over_when_it_was_killed(lock):
     child = hold(lock)
     try:
@@ -68,6 +69,7 @@ def test_a_step_of_the_system_clock_kills_no_owner(lock, monkeypatch):
             pytest.fail("two at a time")
 
 
+@pytest.mark.slow
 def test_an_owner_that_slept_and_was_taken_over_ends(lock):
     child = hold(lock)
     try:
@@ -144,6 +146,7 @@ def test_an_owner_on_another_machine_lives_while_its_heart_beats(lock, monkeypat
         heart.join()
 
 
+@pytest.mark.slow
 def test_of_many_that_find_a_dead_one_exactly_one_takes_over(lock):
     child = hold(lock)
     child.kill()

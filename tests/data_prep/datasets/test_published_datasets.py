@@ -43,6 +43,7 @@ ON_DISK = {  # train, test of the miniatures, split 1
 
 
 @pytest.mark.parametrize(("dataset", "split"), OFFICIAL)
+@pytest.mark.slow
 def test_official_numbers(miniature, dataset, split):
     found = list_clips(dataset, miniature(dataset), split=split, allow_missing=True)
     listed = [*found.clips, *found.missing]

@@ -62,6 +62,7 @@ def test_as_near_to_the_fraction_as_any_choice_that_keeps_every_class(seed):
     assert abs(held.sum() - target) == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_a_class_that_only_one_group_has_stays_in_train():
     groups = ["only"] * 3 + [f"g{i}" for i in range(17)]
     labels = one_hot([1] * 3 + [0] * 17)
@@ -116,6 +117,7 @@ def test_fractions_out_of_range(fraction):
 # --- Folds ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_clip_is_held_out_once_and_groups_stay_whole():
     groups = [f"g{i // 4}" for i in range(80)]
     splits = ["test" if i >= 56 else "validation" if i >= 48 else "train" for i in range(80)]

@@ -80,6 +80,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 def test_every_fault_is_found_with_its_reason(faulty, tmp_path):
     found = run("verify_videos", str(faulty), "--output=table.csv", cwd=tmp_path)
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
@@ -112,6 +113,7 @@ def test_every_fault_is_found_with_its_reason(faulty, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_sound_clips_end_with_status_0(tiny_clip, tmp_path):
     tiny_clip(tmp_path / "clips/run/a.avi", 1, num_frames=16)
     found = run("verify_videos", "clips", cwd=tmp_path)
@@ -120,6 +122,7 @@ def test_sound_clips_end_with_status_0(tiny_clip, tmp_path):
     assert list(verify(tmp_path / "clips", ["run/a.avi"], min_frames=17)[0].faults) == ["short"]
 
 
+@pytest.mark.slow
 def test_wrong_arguments(tmp_path, check_splits):
     say = "error: give either one folder of clips, or --data_dir=DIR and --dataset\n"
     assert run("verify_videos", cwd=tmp_path).stderr == say
@@ -269,6 +272,7 @@ def test_no_name_steers_the_terminal(tmp_path, caplog, write_video):
 
 
 @pytest.mark.parametrize(("dataset", "counts"), [("ucf11", "33 13"), ("hmdb51", "102 51"), ("ucf101", "202 101")])
+@pytest.mark.slow
 def test_the_miniatures_have_no_leaks(miniature, dataset, counts):
     found = list_clips(dataset, miniature(dataset), allow_missing=True)
     assert find_leaks(found) == []

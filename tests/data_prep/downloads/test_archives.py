@@ -209,6 +209,7 @@ def test_an_empty_file_and_a_folder_that_cannot_be_written(tmp_path):
         unpack_archives(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_goes_on(tmp_path):
     """The first archive is done, the second one half: only the second is unpacked again."""
     write_zip(tmp_path / "a.zip", CONTENT)

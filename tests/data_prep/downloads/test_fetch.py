@@ -102,6 +102,7 @@ def ranges(server):
     return [wanted for _, wanted, _ in server.asked]
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_given_up_and_goes_on_next_time(server, tmp_path):
     server.seconds_per_chunk = 0.1  # of 26 chunks
     target = tmp_path / "clips.rar"
@@ -123,6 +124,7 @@ def test_an_interrupted_transfer_goes_on_where_it_was(server, tmp_path, sha256):
     assert os.listdir(tmp_path / "new") == ["clips.rar"]
 
 
+@pytest.mark.slow
 def test_a_killed_download_goes_on(server, tmp_path):
     server.seconds_per_chunk = 0.05
     target = tmp_path / "clips.rar"
@@ -195,6 +197,7 @@ def test_all_that_came_and_then_a_kill(server, tmp_path):
 
 
 @pytest.mark.parametrize("checksum", [{"sha256": SHA256}, {"md5": hashlib.md5(BODY).hexdigest()}])
+@pytest.mark.slow
 def test_a_wrong_file_is_refused_and_removed(server, tmp_path, checksum):
     server.body = OTHER
     with pytest.raises(InputError, match=f"came broken: 256000 bytes, with another {next(iter(checksum))} than "):
@@ -210,6 +213,7 @@ def test_a_wrong_size_is_noticed_at_once(server, tmp_path):
     assert os.listdir(tmp_path) == [] and server.sent <= len(BODY)
 
 
+@pytest.mark.slow
 def test_two_at_a_time(server, tmp_path):
     server.seconds_per_chunk = 0.03
     errors = []
@@ -254,6 +258,7 @@ class FtpHandler(socketserver.StreamRequestHandler):
             self.wfile.write(f"{answer}\r\n".encode())
 
 
+@pytest.mark.slow
 def test_ftp_begins_anew(tmp_path, monkeypatch):
     """FTP is not asked to go on; what came broken is not kept, and the next call gets it whole."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")

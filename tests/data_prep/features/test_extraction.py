@@ -172,6 +172,7 @@ def test_a_rate_that_cannot_be(text):
         parse_fps(text)
 
 
+@pytest.mark.slow
 def test_program_reads_a_published_data_set(miniature, tmp_path, run_main, capsys):
     arguments = dict(dataset="hmdb51", data_dir=str(miniature("hmdb51")), output=str(tmp_path / "features.h5"))
     with pytest.raises(

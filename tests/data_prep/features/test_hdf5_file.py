@@ -67,6 +67,7 @@ def test_layout_on_disk(path):
         assert file.attrs["class_names"] == '["jump", "run"]'
 
 
+@pytest.mark.slow
 def test_the_same_contents_are_the_same_bytes(path, tmp_path):
     time.sleep(1.1)  # HDF5 keeps times in seconds
     write_features(tmp_path / "later.h5", make_contents())
@@ -214,6 +215,7 @@ def opened_by_another_process(path, **environment) -> str:
     return (done.stdout + done.stderr).strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_open_elsewhere_is_read(path):
     with h5py.File(path, "r+"):
         assert opened_by_another_process(path) == "3"

@@ -144,6 +144,7 @@ def whole(clips, fake_network, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["half a line", "garbage", "rows lost"])
+@pytest.mark.slow
 def test_a_damaged_journal_counts_as_far_as_it_is_sound(clips, fake_network, tmp_path, whole, damage):
     output = tmp_path / "features.h5"
     with pytest.raises(_Interrupted):

@@ -143,6 +143,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.slow
 def test_mistakes_are_caught_before_the_first_frame(mistaken, mistake):
     fault = network_fault(mistaken(MISTAKES[mistake]), frame_batch=4)
     assert re.fullmatch(r"drawn picture [12] has mean .* through bvlc_googlenet instead of .*must be BGR.*", fault)
@@ -152,6 +153,7 @@ def test_the_right_network_passes(mistaken):
     assert network_fault(mistaken(lambda frames: frames - MEAN), frame_batch=4) == ""
 
 
+@pytest.mark.slow
 def test_photographs(mistaken, shared):
     """84 % zeros and a mean of 0.8, more or less; the mistakes show."""
     photos = [Image.open(path).convert("RGB") for path in sorted(shared("weights/photos").iterdir())]

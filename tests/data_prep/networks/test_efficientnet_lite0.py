@@ -105,6 +105,7 @@ def relative_error(array, reference):
     return np.abs(array - reference).max() / np.abs(reference).max()
 
 
+@pytest.mark.slow
 def test_every_stage_agrees_with_the_network_as_it_was_trained(tensors, params):
     frames = noise(0)
     model, stages = trained_network(tensors)

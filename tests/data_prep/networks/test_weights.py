@@ -93,6 +93,7 @@ def relative_error(array, reference):
     return np.abs(array - reference).max() / np.abs(reference).max()
 
 
+@pytest.mark.slow
 def test_a_cat_and_a_parrot(shared, real_network, photos):
     words = shared("weights/synset_words.txt").read_text().splitlines()
     probabilities = jax.nn.softmax(apply(real_network.params, photos)[0])
@@ -127,6 +128,7 @@ def test_a_frame_has_the_same_features_in_any_company(random_network):
     assert (random_network(others)[0] != features[0]).any()
 
 
+@pytest.mark.slow
 def test_the_random_network_says_so_and_is_the_same_again(random_network):
     again, other = load_googlenet("random"), random_googlenet(seed=1)
     assert again.is_random

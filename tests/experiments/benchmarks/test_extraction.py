@@ -14,6 +14,7 @@ def settings(shared):
     return Settings(clips=str(shared("data/weizmann")), frame_batch=4, network_options={"googlenet": path})
 
 
+@pytest.mark.slow
 def test_torch_and_onnxruntime_give_our_features(settings):
     network = read_googlenet(settings.network_options["googlenet"])
     frames = extraction.batch_of_frames(settings)

@@ -86,6 +86,7 @@ def test_a_file_of_glimpses_is_taken_as_it_is(tmp_path):
     assert (found.dtype, name) == (np.float32, "from l.npy")
 
 
+@pytest.mark.slow
 def test_the_prediction_under_a_glimpse_is_the_models(run):
     """A clip of 7 frames is two blocks of 4, which overlap in one."""
     glimpse = np.random.default_rng(1).dirichlet(np.ones(9), 4).astype(np.float32)

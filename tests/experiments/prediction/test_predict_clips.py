@@ -180,6 +180,7 @@ def test_the_numbers_are_those_of_an_evaluation(
     assert np.ptp(values) > 0.01 or model == "released"
 
 
+@pytest.mark.slow
 def test_text_for_people(attention_run, network, clips, tmp_path, capsys):
     short = tmp_path / "\x1b[31m<script>.mp4"
     short.write_bytes((clips / "run/b.mp4").read_bytes())
@@ -281,6 +282,7 @@ def test_a_network_that_fails_does_not_wait_for_a_silent_pipe(predictor, pipe, t
     assert not stop.is_set()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsys, tmp_path):
     calls = []
 

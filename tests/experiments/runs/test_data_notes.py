@@ -88,6 +88,7 @@ def test_classes_that_cannot_be_learnt(scenes):
     assert notes_on(single, TRAINING, []) == ["one class only, run: there is nothing to classify"]
 
 
+@pytest.mark.slow
 def test_a_run_that_resumes_does_not_say_them_again(tiny_features, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("experiments.runs.training.notes_on", lambda *_: ["known clips"])
     for epochs in (1, 1, 2):

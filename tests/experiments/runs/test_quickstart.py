@@ -194,6 +194,7 @@ def test_what_the_user_has_named_is_waited_for(nothing_at_hand, monkeypatch):
     assert choose_network({}).recipe["network"] == "random_googlenet"
 
 
+@pytest.mark.slow
 def test_an_interrupted_quickstart_resumes_with_its_own_network(workdir, nothing_at_hand, tmp_path):
     begun = begun_recipe(workdir / "features.h5")
     assert choose_network({}, begun).recipe["network"] == "random_googlenet"

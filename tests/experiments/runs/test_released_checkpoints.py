@@ -122,6 +122,7 @@ def test_the_recorded_scores_of_a_model_that_has_learnt(shared, tmp_path):
     assert np.argmax(found["predictions"], axis=1).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_what_the_run_says_of_itself(t191):
     config = read_config(t191)
     features = t191.parent / "features.h5"

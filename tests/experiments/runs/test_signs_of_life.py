@@ -1,9 +1,12 @@
 import sys
 import time
 
+import pytest
+
 from experiments.runs.signs_of_life import signs_of_life
 
 
+@pytest.mark.slow
 def test_what_is_at_work_is_said_only_when_nothing_else_is(capsys):
     with signs_of_life("loading", quiet_seconds=0.2) as now_doing:
         print("begun")

@@ -78,6 +78,7 @@ def rows_of(path):
         return {row["model" if "model" in row else "method"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_table_1(known, tmp_path):
     paths = write_table1(tmp_path / "table1", known(), tuple(SCORES))
     rows = rows_of(paths[1])
@@ -112,6 +113,7 @@ def test_table_1(known, tmp_path):
     assert data["flags"]["num_steps"] == 4 and "seed" not in data["flags"]
 
 
+@pytest.mark.slow
 def test_the_papers_figures_stand_beside_its_own_data_sets_only(known, tmp_path):
     paths = write_table1(tmp_path / "table1", known("hmdb51-official1-0123"), tuple(SCORES))
     figures = [row["paper"] for row in rows_of(paths[1]).values()]
@@ -129,6 +131,7 @@ def test_the_papers_figures_stand_beside_its_own_data_sets_only(known, tmp_path)
         assert dataset_of(other) is None
 
 
+@pytest.mark.slow
 def test_trials_that_are_not_done_are_said(known, tmp_path):
     comparison = known()
     comparison.trials["average_pool"].pop()
