@@ -115,7 +115,9 @@ def test_killed_at_any_moment_and_started_again(clips, data_dir, fake_network, t
     assert clips_done[:10] == sorted(clips_done[:10])  # nothing that was finished is begun again
     assert clips_done[1] >= 1  # batches that were on their way are lost
     assert content(killed) == content(whole)
-    assert sorted(os.listdir(killed.parent)) == ["features.h5", "skipped.csv"]
+    # A kill while a small file was being written leaves that one beside it, see `path_beside`.
+    left = [name for name in os.listdir(killed.parent) if not name.startswith("skipped.csv.")]
+    assert sorted(left) == ["features.h5", "skipped.csv"]
 
 
 class _Interrupted(Exception):
