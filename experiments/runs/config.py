@@ -31,6 +31,10 @@ class DataConfig:
         0, "Cut the training part into this many folds, by group, and hold one out instead; 0: no folds.", minimum=0
     )
     fold: int = option(0, "Which of the --folds is held out, from 0.", minimum=0)
+    test_folds: int = option(
+        0, "Cut all clips into this many folds, by group, and test on one; 0: the test part of the file.", minimum=0
+    )
+    test_fold: int = option(0, "Which of the --test_folds is tested, from 0.", minimum=0)
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
     fps: float = option(30.0, "Rate at which a block samples the video, in frames per second.")
     stride: int = option(1, "Stored frames from the start of one block to that of the next.", minimum=1)

@@ -12,7 +12,15 @@ def split_of_run(file: FeaturesFile, config: RunConfig) -> list[str]:
     """Returns the part of each video: "train", "validation" for what is held out of training, or "test"."""
     data = config.data
     seed = config.training.seed if data.split_seed < 0 else data.split_seed
-    return hold_out_part(file, fraction=data.validation_fraction, seed=seed, folds=data.folds, fold=data.fold)
+    return hold_out_part(
+        file,
+        fraction=data.validation_fraction,
+        seed=seed,
+        folds=data.folds,
+        fold=data.fold,
+        test_folds=data.test_folds,
+        test_fold=data.test_fold,
+    )
 
 
 def choose_videos(file: FeaturesFile, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -163,7 +163,8 @@ def cross_validate(
         for videos in choose_videos(file, each):
             cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
     sizes = [len(choose_videos(file, with_flags(configs[0], fold=fold))[1]) for fold in range(folds)]
-    groups = {group for group, split in zip(file.groups, file.splits, strict=True) if group and split != "test"}
+    cut = np.concatenate(choose_videos(file, configs[0]))
+    groups = {file.groups[video] for video in cut if file.groups[video]}
     sweep = Sweep(config, file, grid, num_seeds, sizes, len(groups), [])
     for number, (point, each) in enumerate(zip(points(grid), configs, strict=True), 1):
         trials = []

@@ -12,7 +12,7 @@ from experiments.runs.config import RunConfig, RuntimeConfig, define_run_flags, 
 from experiments.runs.flag_effects import refuse_without_effect
 
 SET_BY_SWEEP = ("validation_fraction", "split_seed", "folds", "fold", "seed")
-FIXED = {"features", *SET_BY_SWEEP, *(f.name for f in dataclasses.fields(RuntimeConfig))}
+FIXED = {"features", "test_folds", "test_fold", *SET_BY_SWEEP, *(f.name for f in dataclasses.fields(RuntimeConfig))}
 """Flags that cannot be in a grid: they are the sweep's own, or no result depends on them."""
 
 
