@@ -12,9 +12,9 @@ import attention_ar as ar
 import experiments
 from attention_ar.errors import InputError
 from data_prep.common.files import write_json
+from experiments.first_steps.synthetic_clips import Sizes
 from experiments.runs import config
 from experiments.runs.build import build_model
-from experiments.runs.quickstart import Sizes
 from experiments.runs.split import split_of_run
 
 CONFIGS = sorted((Path(experiments.__file__).parent / "configs").glob("*.cfg"))
