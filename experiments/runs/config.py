@@ -85,10 +85,15 @@ class ReleasedConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """The coefficients of the loss (Eq. 7), or of the released program's cost: alpha_c and decay_c."""
+    """The coefficients of the loss (Eq. 7), or of the released program's cost: alpha_c and decay_c; class weights."""
 
     attention_penalty: float = option(0.0, "λ, coefficient of the doubly stochastic penalty.", minimum=0)
     weight_decay: float = option(1e-5, "γ, coefficient of the squared parameters.", minimum=0)
+    class_weights: str = option(
+        "none",
+        "Weights of the classes in the loss; balanced: the same part for every class, however few blocks it has.",
+        choices=["none", "balanced"],
+    )
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,12 @@ class TrainingConfig:
     learning_rate: float = option(2e-4, "Step size.", minimum=0)
     stop_at_cost: float = option(
         0.0, "Training ends after the first epoch whose mean loss is not above this; 0: never.", minimum=0
+    )
+    patience: int = option(
+        0,
+        "Training ends after so many epochs without a better held-out score (of equals, a lower cross-entropy); 0: "
+        "never.",
+        minimum=0,
     )
     seed: int = option(
         0, "Of the initial weights, the order of the blocks and dropout; and see --split_seed.", minimum=0

@@ -3,7 +3,7 @@
 import functools
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,13 @@ def t_interval(values) -> tuple[float, float]:
 
 
 def cross_validate(
-    workdir, config: RunConfig, grid: dict[str, list], folds: int, num_seeds: int, keep_checkpoints: bool = True
+    workdir,
+    config: RunConfig,
+    grid: dict[str, list],
+    folds: int,
+    num_seeds: int,
+    keep_checkpoints: bool = True,
+    before_run: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Sweep]:
     """Trains and scores all points of a grid on all folds of the training part.
 
@@ -143,6 +149,7 @@ def cross_validate(
       num_seeds: how many seeds on each fold.
       keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none. Without them, more
         epochs start again at the first one.
+      before_run: is called with the name of each run before it begins.
 
     Yields:
       The results so far, each time a point is done.
@@ -172,6 +179,7 @@ def cross_validate(
             trials.append([])
             for seed in range(num_seeds):
                 name = f"{point_name(point)}/fold_{fold}/seed_{seed}"
+                before_run(name)
                 print(f"point {number} of {len(configs)}: {name}", flush=True)
                 run = with_flags(each, fold=fold, seed=seed)
                 folder, is_first = Path(workdir) / "points" / name, not (sweep.results or any(trials))

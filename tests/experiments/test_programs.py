@@ -104,6 +104,10 @@ def test_help_and_unknown_flags(program):
         (["experiments.compile_for", "--topology=v9:4x4"], "error: topology=v9:4x4: no such TPU"),
         (["experiments.figures", "--figure=2", "--workdir=nowhere"], "there are 1, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
         (["experiments.quickstart", "--googlenet=none.onnx"], "error: none.onnx"),
+        (
+            ["experiments.quickstart", "--data_dir=none", "--workdir=run"],
+            "/none: no such folder; it should be the",
+        ),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, tmp_path):

@@ -50,6 +50,7 @@ def refuse(*arguments):
         ("--folds=3 --validation_fraction=0.3", "validation_fraction=0.3: has no effect with folds=3"),
         ("--folds=3 --split_seed=1", "split_seed=1: has no effect with folds=3"),
         ("--validation_fraction=0 --split_seed=1", "split_seed=1: has no effect with validation_fraction=0"),
+        ("--validation_fraction=0 --patience=2", "patience=2: has no effect with validation_fraction=0: nothing is"),
     ],
 )
 def test_refused(arguments, message):
