@@ -185,12 +185,14 @@ def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray 
     clip whose rate varies; else None."""
     path = file.clip_path(video, data_dir)
     numbers = file.clip_frames(video)[np.asarray(wanted)]
-    reader = read_frames(path, frames=numbers, size=None, colour="rgb24")
+    reader = read_frames(path, frames=numbers, size=None, colour="rgb24", to_end=False)
     kept = [at_most(frame, MAX_HEIGHT) for chunk in reader for frame in chunk]
     if len(kept) < len(numbers):
         raise InputError(f"{path}: has {reader.num_frames} frames, not as many as when its features were extracted")
     times, all_kept = reader.times, file.fps[video] == file.native_fps[video]
-    return np.stack(kept), float(times.tick) * times.ticks[numbers] if times.varies and all_kept else None
+    if not (times.varies and all_kept):
+        return np.stack(kept), None
+    return np.stack(kept), float(times.tick) * (times.ticks[numbers] - times.ticks[numbers[0]])
 
 
 def at_most(frame, height: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attention_ar import metrics
 from attention_ar.errors import InputError
 from data_prep.features.opening import absolute_path, open_features
 from experiments.runs.config import RunConfig, with_flags
@@ -77,6 +78,14 @@ class Comparison:
         """Returns the best epochs' scores on what was held out of training; none where nothing was."""
         lines = [trial.best.get("held_out") for trial in self.trials.get(row, [])]
         return [line[line["score_name"]] for line in lines if line]
+
+    def class_scores(self, row: str) -> list[dict[str, np.ndarray]]:
+        """Returns the `metrics.precision_recall_f1` of every class on test, one entry a seed."""
+        if not self.trials.get(row):
+            return []
+        names, of_seeds = self._predictions(row)
+        labels = self.file.labels[[self.file.names.index(name) for name in names]]
+        return [metrics.precision_recall_f1(found, labels, self.file.multi_label) for found in of_seeds]
 
     def difference(self, row: str, baseline: str) -> Difference | None:
         """Compares two rows on the same test clips; None as long as one of them is not complete."""

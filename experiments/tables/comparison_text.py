@@ -2,6 +2,8 @@
 
 import statistics
 
+import numpy as np
+
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import as_flags
 from experiments.runs.split import choose_videos
@@ -11,6 +13,8 @@ from experiments.tables.published import TITLES, dataset_of
 
 PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "seeds")
 """The columns that `protocol` fills."""
+
+CLASS_MEASURES = ("precision", "recall", "f1")
 
 
 def protocol(comparison: Comparison, row: str) -> list[str]:
@@ -85,6 +89,25 @@ def score_title(comparison: Comparison) -> str:
     return "mAP, %" if comparison.file.multi_label else "accuracy, %"
 
 
+def f1_scores(comparison: Comparison, row: str) -> list[float]:
+    """Returns the mean F1 over the classes that test has, one a seed."""
+    return [float(found["f1"][found["num_videos"] > 0].mean()) for found in comparison.class_scores(row)]
+
+
+def class_data(comparison: Comparison, row: str) -> dict[str, dict]:
+    """Returns precision, recall and F1 of each class, means over the seeds in which they are defined, else None."""
+    of_seeds = comparison.class_scores(row)
+    return {
+        name: {measure: _mean([found[measure][c] for found in of_seeds]) for measure in CLASS_MEASURES}
+        for c, name in enumerate(comparison.file.class_names)
+    }
+
+
+def _mean(values) -> float | None:
+    defined = [float(value) for value in values if not np.isnan(value)]
+    return statistics.fmean(defined) if defined else None
+
+
 def warnings(comparison: Comparison) -> list[str]:
     """Returns warnings about the numbers."""
     random = ["**The features are of a RANDOM network.**"] if comparison.file.recipe["random"] else []
@@ -101,6 +124,8 @@ def row_data(comparison: Comparison, row: str) -> dict:
         "scores": scores,
         "mean": mean,
         "standard_deviation": deviation if len(scores) > 1 else None,
+        "mean_f1": f1_scores(comparison, row),
+        "classes": class_data(comparison, row),
         "held_out_scores": held_out,
         "best_epochs": [trial.best["epoch"] for trial in trials],
         "seconds": [trial.seconds for trial in trials],
