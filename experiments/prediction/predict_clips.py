@@ -17,13 +17,17 @@ from data_prep.networks.network import Network
 from data_prep.networks.registry import KINDS, kind_of, load_again
 from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
+from data_prep.video.sources import may_be_live
 from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
-from experiments.prediction.output import JsonReport, TextReport, most_probable
+from experiments.prediction.file_reports import PredictionsFile, check_predictions_path
+from experiments.prediction.output import JsonReport, Report, TextReport, describe
 from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
+from experiments.prediction.segments import SegmentRule, SegmentsFile, check_segments_path
 from experiments.runs import trained
 from experiments.runs.file_names import file_stem
 
 _OVERLAY_CLASSES = 2  # named in an overlay's line of text
+_LATE = "faster than the network, so late frames are dropped; a longer --stride may help, or a lower rate of the source"
 
 
 def predict(
@@ -35,12 +39,18 @@ def predict(
     network_options: dict[str, str] | None = None,
     stride: int | None = None,
     protocol: str | None = None,
-    frame_batch: int = 8,
+    frame_batch: int | None = None,
     image_fps: float = DEFAULT_FPS,
     overlay: str | None = None,
     as_json: bool = False,
     top: int = 3,
     seconds: float = 1.0,
+    calibrate: bool = True,
+    reject_below: float | None = None,
+    live: bool | None = None,
+    output: str | None = None,
+    segments: str | None = None,
+    segment_rule: SegmentRule | None = None,
 ) -> int:
     """Predicts videos, one after the other, and prints what is found as soon as it is known.
 
@@ -54,6 +64,9 @@ def predict(
       stride, protocol, frame_batch: see `ClipPredictor`.
       overlay: where overlays go, see `overlay_paths`; None makes none.
       as_json, top, seconds: see `JsonReport`, `TextReport`.
+      calibrate, reject_below, live: see `ClipPredictor`.
+      output: where a `PredictionsFile` goes, if one is wanted.
+      segments, segment_rule: where a `SegmentsFile` goes, if one is wanted, and how blocks become segments.
 
     Returns:
       The exit status: 1 where a clip could not be read, else 0.
@@ -64,9 +77,17 @@ def predict(
     check_image_fps(image_fps)
     clips = list_clips(names)
     paths = overlay_paths(overlay, clips) if overlay else {}
+    if output:
+        check_predictions_path(output)
+    if segments:
+        check_segments_path(segments, clips)
+    if live and not any(map(may_be_live, clips)):
+        raise InputError("live: has no effect without a pipe or a camera among the clips; files wait for the network")
     model = trained.load(workdir, checkpoint)
     if overlay:
         model.require_attention()
+    if reject_below is not None and not model.temperature.num_videos:
+        print(f"NOTE: reject_below={reject_below:g}: {model.temperature.describe()}", file=sys.stderr)
     found = matching_network(model, network, network_options)
     _make_folders(overlay, paths)
     predictor = ClipPredictor(
@@ -77,42 +98,58 @@ def predict(
         frame_batch=frame_batch,
         image_fps=image_fps,
         keep_attention=bool(overlay),
+        calibrate=calibrate,
+        reject_below=reject_below,
+        live=live,
     )
     status = 0
-    report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
-    with told_to_stop() as stop:
+    reports: list[Report] = [JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)]
+    with told_to_stop() as stop, contextlib.ExitStack() as files:
+        if output:
+            reports.append(files.enter_context(PredictionsFile(predictor, output)))
+        if segments:
+            reports.append(files.enter_context(SegmentsFile(predictor, segments, segment_rule or SegmentRule())))
         for clip in clips:
             try:
-                _predict_clip(predictor, clip, report, stop, paths.get(clip))
+                _predict_clip(predictor, clip, reports, stop, paths.get(clip))
             except InputError as error:
                 print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
-                report.failure(clip, error)
+                for report in reports:
+                    report.failure(clip, error)
                 status = 1
             if stop.is_set():
                 break
     return status
 
 
-def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.Event, path):
+def _predict_clip(predictor: ClipPredictor, clip: str, reports: list[Report], stop: threading.Event, path):
     check_name(clip, "the clip")
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(ClipStream(predictor, clip, stop))
-        report.begin(stream)
+        for report in reports:
+            report.begin(stream)
+        said_late = False
         movie = stack.enter_context(_open_overlay(predictor, stream, path)) if path else None
         found = stream.blocks(movie.add_frame, overlay_size) if path else stream.blocks()
         for block in _with_progress(stream, stack.enter_context(contextlib.closing(found))):
             if path:
                 movie.add_block(block)
             if block.counts:
-                report.block(stream, block)
+                for report in reports:
+                    report.block(stream, block)
+            if stream.num_dropped and not said_late:
+                said_late = True
+                print(f"NOTE: {printable(clip)}: {_LATE}", file=sys.stderr, flush=True)
     if stream.result is None:
         print(f"{printable(clip)}: stopped before its first frame", file=sys.stderr)
         return
-    report.clip(stream, stream.result)
+    for report in reports:
+        report.clip(stream, stream.result)
     if path and movie.failure:
         raise movie.failure
     if path:
-        report.overlay(path)
+        for report in reports:
+            report.overlay(path)
 
 
 def list_clips(names) -> list[str]:
@@ -236,7 +273,7 @@ def _open_overlay(predictor: ClipPredictor, stream: ClipStream, path) -> Overlay
         skip=stream.skip,
         stride=predictor.stride,
         timed=stream.is_endless or stream.found.fastest_fps is not None,
-        describe=lambda probabilities: most_probable(model.class_names, probabilities, _OVERLAY_CLASSES),
+        describe=lambda probabilities: describe(predictor, probabilities, _OVERLAY_CLASSES),
         note="features of a RANDOM network" if model.recipe["random"] else "",
     )
 
