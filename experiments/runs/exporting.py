@@ -92,6 +92,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
         "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
         "class_names": run.class_names,
         "multi_label": run.multi_label,
+        "temperature": run.temperature.value,
         "num_steps": run.config.data.num_steps,
         "fps": run.config.data.fps,
         "recipe_sha256": recipe_hash(run.recipe),

@@ -128,3 +128,14 @@ def test_wrong_times_are_one_clear_line(folder, lines, message):
 def test_decimal_commas_are_read_where_semicolons_separate(folder):
     found = listed(folder, "path;label;start;end", "a.mp4;run;0,5;12,25")
     assert found.clips[0].path == "a.mp4#t=0.5,12.25"
+
+
+def test_videos_are_verified_and_compared_once(folder, tmp_path, write_video, drifting_picture, run_program, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(folder / name, 50, drifting_picture)
+    lines = ("path,label,start,end,split", "a.mp4,run,0,1,train", "a.mp4,jump,1,2,train", "b.mp4,run,0,1,test")
+    found = listed(folder, *lines)
+    assert find_leaks(found) == ["the same frames in two parts: a.mp4 (train), b.mp4 (test)"]
+    with pytest.raises(InputError, match="1 of 2 clips are at fault"):
+        run_program("data_prep.verify_videos", f"--data_dir={folder}", f"--output={tmp_path / 'videos.csv'}")
+    assert "has the frames of a.mp4" in capsys.readouterr().out
