@@ -53,6 +53,7 @@ class ClipSource:
       found: the result of probing.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
       part: which part of that video it is, see `part_frames`.
+      mirrored: whether left and right of its frames are swapped.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ClipSource:
     found: VideoProbe | VideoError
     fps: float | None
     part: Part = WHOLE
+    mirrored: bool = False
 
     @property
     def sampling(self) -> Sampling:
@@ -116,7 +118,7 @@ def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarra
         reader = read_frames(source.path, every=sampling.every, frames=rows, size=size, colour="bgr24")
         for frames in reader:
             num_rows += len(frames)
-            yield frames
+            yield frames[:, :, ::-1] if source.mirrored else frames
     except VideoError as error:
         yield ClipRecord(source.name, 0, 0.0, 0.0, error.reason)
         return

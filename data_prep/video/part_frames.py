@@ -72,11 +72,16 @@ def _decode_part(source: ClipSource, shared: "_Frames", pictures: Pictures) -> I
             rows.append(number)
             ready.append(picture)
             if len(ready) == _CHUNK:
-                yield np.stack(ready)
+                yield _stacked(ready, source)
                 ready = []
     if ready:
-        yield np.stack(ready)
+        yield _stacked(ready, source)
     yield _record(source, shared, np.array(ticks, np.int64), rows, pictures)
+
+
+def _stacked(pictures: list[np.ndarray], source: ClipSource) -> np.ndarray:
+    frames = np.stack(pictures)
+    return frames[:, :, ::-1] if source.mirrored else frames
 
 
 def _exactly(seconds: float) -> Fraction | float:

@@ -1,5 +1,7 @@
 """Frames of parts of videos: which they are, and that one pass gives them all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,15 @@ def test_parts_are_their_frames(video):
         np.testing.assert_array_equal(frames, whole[first:last])
         assert record.frames == list(range(first, last)) and record.num_frames == last - first
         assert (record.native_fps, record.fps, record.reason, record.note) == (25, 25, "", "")
+
+
+def test_mirrored_parts_have_left_and_right_swapped(video):
+    sources = list(probed(video, "0.4,1.2", "2,2.4"))
+    plain = decoded(sources)
+    mirrored = decoded([replace(source, mirrored=True) for source in sources])
+    for (frames, record), (swapped, same) in zip(plain, mirrored, strict=True):
+        np.testing.assert_array_equal(swapped, frames[:, :, ::-1])
+        assert record == same
 
 
 def test_a_lower_rate_begins_with_the_parts_first_frame(video):
