@@ -111,7 +111,8 @@ def look_at(data_dir, folder: Path) -> Look:
       folder: for the two files.
 
     Raises:
-      InputError: where nothing can be learnt, see `require_enough`; and see `list_clips`.
+      InputError: where nothing can be learnt, see `require_enough`; where `folder` has features of other clips; and
+        see `list_clips`.
     """
     clip_list = list_clips("folder", data_dir)
     if len(clip_list.class_names) == 1:
@@ -122,6 +123,10 @@ def look_at(data_dir, folder: Path) -> Look:
     identity, path = _identity(clip_list), folder / "look.json"
     found = _read(path)
     if found.get("identity") != identity:
+        if found and (folder / "features.h5").exists():
+            raise InputError(
+                f"{folder}: was made of other clips than {data_dir} has now; name another --workdir for these"
+            )
         verdicts = verify(clip_list.data_dir, [clip.path for clip in clip_list.clips], min_frames=SHORT)
         write_verdicts(folder / "videos.csv", verdicts)
         found = {
@@ -167,9 +172,9 @@ def require_enough(look: Look, data_dir):
 
 
 def _identity(clip_list: ClipList) -> str:
-    """Returns a hash of the list of clips and of their files' sizes and times."""
-    files = [os.stat(os.path.join(clip_list.data_dir, clip.path)) for clip in clip_list.clips]
-    told = [asdict(clip_list), [(file.st_size, file.st_mtime_ns) for file in files]]
+    """Returns a hash of the list of clips and of their files' sizes."""
+    sizes = [os.stat(os.path.join(clip_list.data_dir, clip.path)).st_size for clip in clip_list.clips]
+    told = [asdict(clip_list), sizes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
