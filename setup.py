@@ -39,6 +39,7 @@ setup(
         "psutil>=7.2.2",
         "tqdm>=4.66",
         "scikit-learn>=1.7",
+        "threadpoolctl>=3.1",
     ],
     extras_require={
         "test": ["pytest>=8.4", "pytest-xdist>=3.8", "import-linter>=2.13", "tensorboardX>=2.6.4"],

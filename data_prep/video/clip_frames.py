@@ -1,6 +1,5 @@
 """One clip on its way to features: the result of probing, its frames at the requested rate, and its record."""
 
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -73,10 +72,8 @@ class ClipSource:
         """How many rows it should give; an estimate for a part of a video."""
         if isinstance(self.found, VideoError):
             return 0
-        fps, num_frames = self.found.fps, self.found.num_frames
-        if self.part != WHOLE:
-            num_frames = math.ceil(max(0.0, min(self.part.end, num_frames / fps) - self.part.start) * fps)
-        return self.sampling.num_rows(num_frames, fps) if num_frames else 0
+        num_frames = self.part.num_frames(self.found.num_frames, self.found.fps)
+        return self.sampling.num_rows(num_frames, self.found.fps) if num_frames else 0
 
 
 def probe_clip(

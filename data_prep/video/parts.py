@@ -18,9 +18,11 @@ class Part:
     start: float = 0.0
     end: float = math.inf
 
-    def overlaps(self, other: "Part") -> bool:
-        """Whether there is a time that is in both."""
-        return self.start < other.end and other.start < self.end
+    def num_frames(self, of_video: int, fps: float) -> int:
+        """Returns how many frames it has of a video with that many at that rate; an estimate but for the whole."""
+        if self == WHOLE:
+            return of_video
+        return math.ceil(max(0.0, min(self.end, of_video / fps) - self.start) * fps)
 
 
 WHOLE = Part()

@@ -13,6 +13,8 @@ from experiments.tables.bootstrap import Difference
 from experiments.tables.comparison import MEAN_FEATURE, ROWS, Comparison, mean_and_deviation
 from experiments.tables.published import TITLES, dataset_of
 
+FEW_GROUPS = 10
+"""Of fewer groups, the bootstrap says little."""
 PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "seeds")
 """The columns that `protocol` fills."""
 
@@ -145,13 +147,13 @@ def pairs_data(pairs) -> list[dict]:
 
 def pairs_table(pairs) -> dict[str, list]:
     """Returns `header` and `rows` of a table of `Comparison.pairs`: each line's row minus each column's, in percentage
-    points; bold where the corrected p value is below 0.05."""
+    points; bold where the corrected p value is below 0.05, and there are ten groups of clips or more."""
     columns = list(dict.fromkeys(other for _, other, _, _ in pairs))
     lines = list(dict.fromkeys(row for row, _, _, _ in pairs))
     texts = {}
     for row, other, found, p_value in pairs:
         text = f"{100 * found.mean:+.2f}".replace("-", "−")
-        texts[row, other] = f"**{text}**" if p_value < 0.05 else text
+        texts[row, other] = f"**{text}**" if p_value < 0.05 and found.num_groups >= FEW_GROUPS else text
     rows = [[row, *(texts.get((row, other), "") for other in columns)] for row in lines]
     return {"header": ["minus", *columns], "rows": rows}
 

@@ -8,6 +8,7 @@ from experiments.runs.config import RunConfig
 from experiments.tables.comparison import ATTENTION, BASELINE, MEAN_FEATURE, ROWS, Comparison, compare
 from experiments.tables.comparison_text import (
     CLASS_MEASURES,
+    FEW_GROUPS,
     PROTOCOL,
     data_title,
     difference_text,
@@ -76,8 +77,8 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
         f"each. {evaluated_text(comparison, retrain)} Training is the median time of one seed's epochs on this "
         "machine, compiling included.",
         "Differences are in percentage points, means over the seeds, with the 95 % interval of a paired bootstrap over "
-        "the test clips, by whole groups: what other clips might have given, not how seeds scatter. Of fewer than ten "
-        "groups it says little.",
+        "the test clips, by whole groups: what other clips might have given, not how seeds scatter. Of fewer than "
+        f"{FEW_GROUPS} groups it says little.",
         *padding_text(comparison),
     ]
     if "released" in rows:
@@ -111,7 +112,8 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
         data["pairs_table"] = pairs_table(pairs)
         notes += [
             "Every row minus every other one, in percentage points. Bold: the paired bootstrap's p value is below "
-            f"0.05 with Holm's correction for all {len(pairs)} comparisons; the JSON file has intervals and p values.",
+            f"0.05 with Holm's correction for all {len(pairs)} comparisons, and there are {FEW_GROUPS} groups or more. "
+            "The JSON file has intervals and p values.",
             markdown_table(**data["pairs_table"]),
         ]
     title = f"Table 1: {data_title(comparison)}"

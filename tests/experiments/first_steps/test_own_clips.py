@@ -168,6 +168,21 @@ def test_short_clips_and_a_class_of_one_are_said(folder_of, tmp_path):
     np.testing.assert_array_equal(look.num_frames, 9)
 
 
+def test_a_look_is_kept_while_the_clips_are_the_same(folder_of, tmp_path, monkeypatch):
+    folder = folder_of([(f"{c}/{n}.mp4", c, "", "train") for c in "ab" for n in range(3)])
+    first = look_at(folder, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.first_steps.looking.verify", None)
+        again = look_at(folder, tmp_path)
+    assert (again.clips, again.verdict, again.num_frames.tolist()) == (first.clips, first.verdict, [9] * 6)
+    (folder / "a" / "0.mp4").write_bytes((folder / "b" / "0.mp4").read_bytes())
+    assert "duplicate" in look_at(folder, tmp_path).faults
+    (tmp_path / "features.h5").touch()
+    (folder / "index.csv").write_text((folder / "index.csv").read_text().replace("b/2.mp4,b", "b/2.mp4,a"))
+    with pytest.raises(InputError, match=r"was made of other clips than .*; name another --workdir for these"):
+        look_at(folder, tmp_path)
+
+
 def test_unreadable_clips_do_not_count(folder_of, tmp_path):
     folder = folder_of([(f"{c}/{n}.mp4", c, "", "train") for c in "ab" for n in range(2)])
     (folder / "a" / "1.mp4").write_bytes(b"nothing")
