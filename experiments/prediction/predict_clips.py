@@ -11,10 +11,6 @@ from pathlib import Path
 from attention_ar.errors import InputError, printable
 from data_prep.common.folders import check_name, walk
 from data_prep.common.progress import Progress
-from data_prep.features.extraction import make_recipe
-from data_prep.features.recipe import differing_fields
-from data_prep.networks.network import Network
-from data_prep.networks.registry import KINDS, kind_of, load_again
 from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
 from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
@@ -22,6 +18,7 @@ from experiments.prediction.output import JsonReport, TextReport, most_probable
 from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
 from experiments.runs import trained
 from experiments.runs.file_names import file_stem
+from experiments.runs.matching_network import matching_network
 
 _OVERLAY_CLASSES = 2  # named in an overlay's line of text
 
@@ -173,40 +170,6 @@ def _make_folders(overlay: str | None, paths: dict[str, Path]):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
-
-
-def matching_network(
-    model: trained.TrainedModel, name: str | None = None, options: dict[str, str] | None = None
-) -> Network:
-    """Returns the network that made a run's features. Prints small differences on the standard error.
-
-    Raises:
-      InputError: where the network that is found is another one, or the features came from elsewhere.
-    """
-    recipe = model.recipe
-    if "extraction_fps" not in recipe:
-        raise InputError(
-            f"{model.workdir}: its features ({recipe['network']}) were not made by data_prep.extract_features, "
-            "so frames of a video cannot get such features"
-        )
-    try:
-        network = load_again(recipe, name, options)
-    except InputError as error:
-        raise InputError(f"{model.workdir}: {error}") from None
-    kept = recipe["extraction_fps"]
-    here = make_recipe(network, None if kept == "native" else kept)
-    decoder, own_decoder = recipe.get("decoder"), here.pop("decoder")
-    kind = KINDS.get(kind_of(recipe))
-    way_out = f"; name that network with --{next(iter(kind.options))}" if kind and kind.options else ""
-    if differing := differing_fields({k: v for k, v in recipe.items() if k != "decoder"}, here):
-        raise InputError(f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}{way_out}")
-    if decoder != own_decoder:
-        print(
-            f"NOTE: the run's features were decoded by {decoder}, here it is {own_decoder}: "
-            "frames, and so probabilities, may differ slightly",
-            file=sys.stderr,
-        )
-    return network
 
 
 @contextlib.contextmanager

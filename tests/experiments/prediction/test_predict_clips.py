@@ -122,7 +122,7 @@ def load():
 def network(load, monkeypatch):
     """The network that is found; tests may put another there."""
     found = SimpleNamespace(network=FakeNetwork())
-    monkeypatch.setattr(predict_clips, "load_again", lambda recipe, name, options: found.network)
+    monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: found.network)
     monkeypatch.setattr(predict_clips.trained, "load", load)
     return found
 
