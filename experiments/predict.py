@@ -18,7 +18,7 @@ from experiments.runs import trained_run_flags
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint")
+    trained_run_flags.define("workdir", "checkpoint", "explain")
     network_flags.define(default=None)
     flags.DEFINE_boolean(
         "json", False, "Print JSON and nothing else: one object a line, for every block and every clip."
@@ -58,6 +58,8 @@ def define_flags():
 def main(arguments):
     if flags.FLAGS.json:
         refuse_flags("top", "print_seconds", because="with --json, which has all classes of every block")
+    if not flags.FLAGS.overlay:
+        refuse_flags("explain", because="without --overlay")
     from experiments.prediction.predict_clips import predict
 
     name, options = network_flags.given()
@@ -72,6 +74,7 @@ def main(arguments):
         frame_batch=flags.FLAGS.frame_batch,
         image_fps=flags.FLAGS.image_fps,
         overlay=flags.FLAGS.overlay,
+        explain=flags.FLAGS.explain,
         as_json=flags.FLAGS.json,
         top=flags.FLAGS.top,
         seconds=flags.FLAGS.print_seconds,

@@ -35,6 +35,7 @@ def predict(
     frame_batch: int = 8,
     image_fps: float = DEFAULT_FPS,
     overlay: str | None = None,
+    explain: str = "attention",
     as_json: bool = False,
     top: int = 3,
     seconds: float = 1.0,
@@ -50,6 +51,7 @@ def predict(
       network, network_options: the user's choice of the network; None is that of the run's features, see `load_again`.
       stride, protocol, frame_batch: see `ClipPredictor`.
       overlay: where overlays go, see `overlay_paths`; None makes none.
+      explain: what is white in them, see `explanations.as_maps`.
       as_json, top, seconds: see `JsonReport`, `TextReport`.
 
     Returns:
@@ -62,7 +64,7 @@ def predict(
     clips = list_clips(names)
     paths = overlay_paths(overlay, clips) if overlay else {}
     model = trained.load(workdir, checkpoint)
-    if overlay:
+    if overlay and explain == "attention":
         model.require_attention()
     found = matching_network(model, network, network_options)
     _make_folders(overlay, paths)
@@ -73,7 +75,7 @@ def predict(
         protocol=protocol,
         frame_batch=frame_batch,
         image_fps=image_fps,
-        keep_attention=bool(overlay),
+        explain=explain if overlay else None,
     )
     status = 0
     report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
@@ -200,7 +202,10 @@ def _open_overlay(predictor: ClipPredictor, stream: ClipStream, path) -> Overlay
         stride=predictor.stride,
         timed=stream.is_endless or stream.found.fastest_fps is not None,
         describe=lambda probabilities: most_probable(model.class_names, probabilities, _OVERLAY_CLASSES),
-        note="features of a RANDOM network" if model.recipe["random"] else "",
+        note=" – ".join(
+            ["white: what speaks for it"] * (predictor.explain == "evidence")
+            + ["features of a RANDOM network"] * model.recipe["random"]
+        ),
     )
 
 

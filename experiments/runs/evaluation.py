@@ -30,6 +30,7 @@ def evaluate(
     boxes=None,
     data_dir=None,
     output=None,
+    explain="attention",
 ):
     """Evaluates a run on one part of a features file, and writes the results.
 
@@ -42,6 +43,7 @@ def evaluate(
       stride, batch_size: None is the run's own.
       boxes: a boxes file, see `data_prep.datasets.boxes`; the scores then have an entry `localisation`, see
         `Localisation.scores`.
+      explain: what is compared with the boxes, see `explanations.as_maps`.
       data_dir: the folder of the clips, for the size of their frames; None is the one they were extracted from.
       output: where the scores go; None is `scores.json` in the folder that is returned.
 
@@ -50,18 +52,18 @@ def evaluate(
       and the path of the scores.
 
     Raises:
-      InputError: where no video is in that part, boxes are given for a model without attention, and see
+      InputError: where no video is in that part, boxes are given for the attention of a model without, and see
         `trained.load` and `Localisation`.
     """
     model = trained.load(workdir, checkpoint)
-    if boxes:
+    if boxes and explain == "attention":
         model.require_attention("to compare with boxes")
     file = model.open_features(features)
     videos = videos_of(file, split)
     data = model.config.data
     rule = "released" if protocol == "released" else data.block_rule
     blocks = cut_blocks(file, videos, data.num_steps, data.fps, stride or data.stride, rule)
-    localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
+    localisation = Localisation(boxes, file, blocks, data_dir, explain) if boxes else None
     found = predict_videos(
         model.predictor,
         model.params,
@@ -69,7 +71,8 @@ def evaluate(
         blocks,
         batch_size or model.config.training.batch_size,
         Protocol(protocol, model.config.released.last_n),
-        watch_attention=localisation.add if localisation else None,
+        explain=explain if localisation else None,
+        watch_maps=localisation.add if localisation else None,
     )
     scores = {
         **found.scores(file.labels[found.video], model.multi_label),
@@ -94,7 +97,7 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / "predictions.csv", file, found)
     if localisation:
-        localisation.write(folder / "localisation.csv")
+        localisation.write(folder / f"localisation{'_evidence' if explain == 'evidence' else ''}.csv")
     if not model.multi_label:
         counts = metrics.confusion(found.predictions, file.labels[found.video])
         rows = [[name, *row] for name, row in zip(model.class_names, counts.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Localisation: a model's attention inside known boxes, compared with uniform attention."""
+"""Localisation: a model's attention, or its evidence, inside known boxes, compared with uniform attention."""
 
 import functools
 from collections.abc import Mapping
@@ -21,7 +21,8 @@ class Localisation:
 
     A frame counts with its mean over the blocks (and steps) that see it; a clip with the mean over its frames that have
     a box and that a block sees; the result is the mean over the clips. So every clip counts once, as in the metrics,
-    whatever its length and the stride.
+    whatever its length and the stride. Of the evidence, a step at which no cell speaks for the class has no place, and
+    does not count.
 
     Args:
       path: a boxes file, see `data_prep.datasets.boxes`. Its frames are those of the clips, also where
@@ -29,13 +30,15 @@ class Localisation:
       file: the FeaturesFile.
       blocks: all that will be added. Their clips are opened for the size of the frames.
       data_dir: the folder of the clips; by default the one they were extracted from.
+      explain: what is measured, "attention" or "evidence".
 
     Raises:
       InputError: where no frame of these blocks has a box, a clip that has some is not on disk, a box leaves the frame,
         and see `read_boxes`.
     """
 
-    def __init__(self, path, file: FeaturesFile, blocks: Blocks, data_dir=None):
+    def __init__(self, path, file: FeaturesFile, blocks: Blocks, data_dir=None, explain="attention"):
+        self._explain = explain
         self._file, self._videos = file, np.unique(blocks.video)
         num_rows = len(file.features)
         self._seen = np.zeros(num_rows, bool)
@@ -67,9 +70,9 @@ class Localisation:
 
         Args:
           rows: of the features file, `<int>[n, T]`.
-          l: the attention there, `<float>[n, T, K²]`.
+          l: the attention there, or the evidence, see `explanations.as_maps`, `<float>[n, T, K²]`.
         """
-        boxed = self._has_box[rows]
+        boxed = self._has_box[rows] & np.any(l, axis=-1)
         rows, l = rows[boxed], l[boxed]
         cells = box_cell_weights(self._boxes[rows], 1, 1, grid=self._file.features.shape[1])
         found = (attention_mass_in_box(l, cells), box_area(cells), pointing_game(l, cells), pointing_chance(cells))
@@ -82,39 +85,50 @@ class Localisation:
         `mass`: share of the attention inside the boxes; `area`: share of the frame they cover, which equals the mass of
         uniform attention; `ratio` is the quotient. `pointing` is the share of the frames whose most attended cell is a
         hit, see `pointing_game`, `pointing_chance` that of a random cell. `num_clips` and `num_frames` have a box;
-        beside them `clips_without_box` of all clips, and `frames_without_box` of those clips, were left out.
+        beside them `clips_without_box` of all clips, and `frames_without_box` of those clips, were left out. For
+        `explain` "evidence" so were `frames_without_evidence`, which have a box.
+
+        Raises:
+          InputError: where no cell speaks for the class in any frame that has a box.
         """
         by_clip = self._by_clip()
-        means = np.mean([values for _, _, _, values in by_clip], axis=0)
+        if not by_clip:
+            raise InputError("no cell speaks for the class in any frame that has a box; try --explain=attention")
+        means = np.mean([values for *_, values in by_clip], axis=0)
         scores = dict(zip(MEASURES, means.tolist(), strict=True))
+        _, counts, boxed, seen, _ = zip(*by_clip, strict=True)
+        left_out = {"frames_without_evidence": sum(boxed) - sum(counts)} if self._explain == "evidence" else {}
         return {
+            "explain": self._explain,
             **scores,
             "ratio": scores["mass"] / scores["area"],
             "num_clips": len(by_clip),
-            "num_frames": sum(boxed for _, boxed, _, _ in by_clip),
+            "num_frames": sum(counts),
             "clips_without_box": len(self._videos) - len(by_clip),
-            "frames_without_box": sum(bare for _, _, bare, _ in by_clip),
+            "frames_without_box": sum(seen) - sum(boxed),
+            **left_out,
         }
 
     def write(self, path):
         """Writes one line per clip that has boxes."""
         rows = [
-            [name, boxed, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
-            for name, boxed, _, values in self._by_clip()
+            [name, count, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
+            for name, count, *_, values in self._by_clip()
         ]
         write_csv(path, ["path", "num_frames", *MEASURES, "ratio"], rows)
 
     def _by_clip(self):
-        """Name, number of frames that have a box and that do not, and means over the former, of each clip with any."""
+        """Of each clip with any: its name, the number of its frames that count, that have a box, and that a block sees,
+        and the means over the first."""
         found = []
         for video in self._videos:
             first = self._file.first_row[video]
             rows = slice(first, first + self._file.num_frames[video])
-            boxed, num_seen = self._times[rows] > 0, int(self._seen[rows].sum())
-            if boxed.any():
-                values = self._sums[rows][boxed] / self._times[rows][boxed, None]
-                num_boxed = int(boxed.sum())
-                found.append((self._file.names[video], num_boxed, num_seen - num_boxed, values.mean(axis=0)))
+            counts, seen = self._times[rows] > 0, self._seen[rows]
+            if counts.any():
+                values = self._sums[rows][counts] / self._times[rows][counts, None]
+                numbers = (int(which.sum()) for which in (counts, seen & self._has_box[rows], seen))
+                found.append((self._file.names[video], *numbers, values.mean(axis=0)))
         return found
 
 
@@ -136,12 +150,15 @@ def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
 
 def describe_localisation(scores: dict) -> str:
     """Returns the console's line about `Localisation.scores`."""
-    left_out = [
+    without_box = [
         f"{scores[f'{what}_without_box']} {what}" for what in ("clips", "frames") if scores[f"{what}_without_box"]
     ]
+    left_out = [f"; without a box, and left out: {' and '.join(without_box)}"] * bool(without_box)
+    if silent := scores.get("frames_without_evidence"):
+        left_out.append(f"; where no cell speaks for the class, and left out: {silent} frames")
     return (
-        f"attention in the boxes: {100 * scores['mass']:.1f} % of it, in {100 * scores['area']:.1f} % of the frame, "
-        f"{scores['ratio']:.2f} times as dense as uniform attention; strongest cell in the box in "
+        f"{scores['explain']} in the boxes: {100 * scores['mass']:.1f} % of it, in {100 * scores['area']:.1f} % of "
+        f"the frame, {scores['ratio']:.2f} times as dense as uniform attention; strongest cell in the box in "
         f"{100 * scores['pointing']:.1f} % of the frames (a random cell {100 * scores['pointing_chance']:.1f} %); "
         f"{scores['num_clips']} clips, {scores['num_frames']} frames"
-    ) + (f"; without a box, and left out: {' and '.join(left_out)}" if left_out else "")
+    ) + "".join(left_out)
