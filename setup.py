@@ -39,6 +39,7 @@ setup(
         "psutil>=7.2.2",
         "tqdm>=4.66",
         "scikit-learn>=1.7",
+        "threadpoolctl>=3.1",
     ],
     extras_require={
         "test": [

@@ -43,7 +43,7 @@ class Model:
     def flags(self) -> set[str]:
         """A superset of the flags of model and objective that have an effect."""
         penalty = {"attention_penalty"} if self.has_attention else set()
-        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay"} | penalty
+        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay", "class_weights"} | penalty
 
     def build(self, config, num_classes: int, multi_label: bool) -> nn.Module:
         """Returns the Flax module for a `RunConfig`, C, and whether a clip may have several labels."""
