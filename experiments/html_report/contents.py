@@ -164,7 +164,8 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
 def _about_training_part(model: trained.TrainedModel, file) -> str:
     if file.split_id != model.split_id:
         return f"training was on {model.split_id}: check that no clip is in both"
-    held_out, rest = (file.splits.count(part) for part in ("validation", "train"))
+    splits = np.array(file.splits)[~file.mirrored].tolist()
+    held_out, rest = (splits.count(part) for part in ("validation", "train"))
     data = model.config.data
     fold = f", fold {data.fold + 1} of {data.folds} (--fold={data.fold})" if data.folds else ""
     return "held out of training: " + (
