@@ -15,6 +15,7 @@ from data_prep.features.contents import FeaturesFile
 from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from experiments.runs.build import build_model, build_objective, feature_dtype
+from experiments.runs.calibration import Temperature
 from experiments.runs.config import RunConfig, read_config
 from experiments.runs.models import MODELS, WITH_ATTENTION
 from experiments.runs.predictor import Predictor
@@ -48,6 +49,7 @@ class TrainedModel:
       recipe: of the features it was trained on.
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
+      temperature: at which its probabilities are calibrated.
     """
 
     workdir: Path
@@ -60,6 +62,7 @@ class TrainedModel:
     recipe: dict
     feature_shape: list[int]
     split_id: str
+    temperature: Temperature
 
     @property
     def has_attention(self) -> bool:
@@ -132,4 +135,5 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         recipe=metadata["recipe"],
         feature_shape=metadata["feature_shape"],
         split_id=metadata["split_id"],
+        temperature=Temperature.of_checkpoint(metadata),
     )

@@ -3,6 +3,8 @@
 import dataclasses
 import statistics
 
+import numpy as np
+
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import as_flags
 from experiments.runs.provenance import provenance
@@ -15,6 +17,8 @@ FEW_GROUPS = 10
 """Of fewer groups, the bootstrap says little."""
 PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "seeds")
 """The columns that `protocol` fills."""
+
+CLASS_MEASURES = ("precision", "recall", "f1")
 
 
 def protocol(comparison: Comparison, row: str) -> list[str]:
@@ -99,6 +103,25 @@ def score_title(comparison: Comparison) -> str:
     return "mAP, %" if comparison.file.multi_label else "accuracy, %"
 
 
+def f1_scores(comparison: Comparison, row: str) -> list[float]:
+    """Returns the mean F1 over the classes that test has, one a seed."""
+    return [float(found["f1"][found["num_videos"] > 0].mean()) for found in comparison.class_scores(row)]
+
+
+def class_data(comparison: Comparison, row: str) -> dict[str, dict]:
+    """Returns precision, recall and F1 of each class, means over the seeds in which they are defined, else None."""
+    of_seeds = comparison.class_scores(row)
+    return {
+        name: {measure: _mean([found[measure][c] for found in of_seeds]) for measure in CLASS_MEASURES}
+        for c, name in enumerate(comparison.file.class_names)
+    }
+
+
+def _mean(values) -> float | None:
+    defined = [float(value) for value in values if not np.isnan(value)]
+    return statistics.fmean(defined) if defined else None
+
+
 def padding_text(comparison: Comparison) -> list[str]:
     """Returns a line that says how many blocks are padded; none of rows that take no blocks."""
     if not takes_blocks(comparison):
@@ -151,6 +174,8 @@ def row_data(comparison: Comparison, row: str) -> dict:
         "scores": scores,
         "mean": mean,
         "standard_deviation": deviation if len(scores) > 1 else None,
+        "mean_f1": f1_scores(comparison, row),
+        "classes": class_data(comparison, row),
         "held_out_scores": held_out,
         "best_epochs": chosen_of(comparison, row, "epoch"),
         "best_C": chosen_of(comparison, row, "C"),
