@@ -2,6 +2,7 @@
 
     python -m experiments.evaluate --workdir=run
     python -m experiments.evaluate --workdir=run --boxes=boxes.csv    # and whether the attention lies in the boxes
+    python -m experiments.evaluate --workdir=run --boxes=boxes.csv --explain=evidence    # and what speaks for the class
 
 Leaves in `run/evaluation/`: scores (JSON), one line a video and one a class (CSV), and the confusion matrix (CSV and
 PNG); of clips with several labels instead the curves of every class (CSV).
@@ -18,7 +19,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint", "features", "split")
+    trained_run_flags.define("workdir", "checkpoint", "features", "split", "explain")
     flags.DEFINE_enum(
         "protocol", "paper", ["paper", "released"], "From steps to videos: means, or the votes of the authors' program."
     )
@@ -32,7 +33,7 @@ def define_flags():
 
 def main():
     if not flags.FLAGS.boxes:
-        refuse_flags("data_dir", because="without --boxes")
+        refuse_flags("data_dir", "explain", because="without --boxes")
     from experiments.runs.calibration import describe_calibration, describe_rejection
     from experiments.runs.class_scores import describe_classes
     from experiments.runs.evaluation import evaluate
@@ -41,7 +42,7 @@ def main():
 
     scores, folder, output = evaluate(
         **values_of("workdir", "features", "split", "protocol", "checkpoint", "stride", "batch_size"),
-        **values_of("boxes", "data_dir", "reject_below", "output"),
+        **values_of("boxes", "data_dir", "reject_below", "output", "explain"),
     )
     print(
         f"{flags.FLAGS.split}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}"

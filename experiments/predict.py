@@ -21,7 +21,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint")
+    trained_run_flags.define("workdir", "checkpoint", "explain")
     network_flags.define(default=None)
     flags.DEFINE_boolean(
         "json", False, "Print JSON and nothing else: one object a line, for every block and every clip."
@@ -87,6 +87,8 @@ def main(arguments):
         refuse_flags("top", "print_seconds", because="with --json, which has all classes of every block")
     if not flags.FLAGS.segments:
         refuse_flags("smooth_blocks", "min_seconds", because="without --segments")
+    if not flags.FLAGS.overlay:
+        refuse_flags("explain", because="without --overlay")
     from experiments.prediction.predict_clips import predict
     from experiments.prediction.segments import SegmentRule
 
@@ -102,6 +104,7 @@ def main(arguments):
         frame_batch=flags.FLAGS.frame_batch,
         image_fps=flags.FLAGS.image_fps,
         overlay=flags.FLAGS.overlay,
+        explain=flags.FLAGS.explain,
         as_json=flags.FLAGS.json,
         top=flags.FLAGS.top,
         seconds=flags.FLAGS.print_seconds,

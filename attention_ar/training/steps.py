@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from attention_ar.attention_health import attention_health
+from attention_ar.evidence import evidence
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -107,12 +108,13 @@ def eval_step(params, batch, *, model, objective, keep=None):
       params: the model's parameters.
       batch: see `predict`; `labels` `<float>[B, C]` if they are known.
       model, objective: see `train_step`.
-      keep: the names of the results to return; None is all. The others are not computed.
+      keep: the names of the results to return; None is all but `evidence`. The others are not computed.
 
     Returns:
       A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`; for a batch with labels `cross_entropy`
       `<float>[B]`, the first term of the loss for each block; for a model with attention `attention`
-      `<float>[B, T, K²]` and the three `attention_health` numbers, each `<float>[B]`.
+      `<float>[B, T, K²]` and the three `attention_health` numbers, each `<float>[B]`. If it is asked for, `evidence`
+      for the class that the block is taken for, the one of the highest mean of ŷ_t, `<float>[B, T, K²]`.
     """
     logits, out = predict(model, params, batch)
     results = {"logits": logits, "predictions": objective.predictions(logits)}
@@ -120,4 +122,8 @@ def eval_step(params, batch, *, model, objective, keep=None):
         results["cross_entropy"] = objective.cross_entropy(logits, batch["labels"])
     if "attention" in out:
         results |= {"attention": out["attention"], **attention_health(out["attention"])}
+    if "evidence" in (keep or ()):
+        X = batch["features"] if "features" in batch else batch["frames"][batch["where"]]
+        taken_for = jnp.argmax(results["predictions"].mean(axis=1), axis=-1)
+        results["evidence"] = evidence(model, params, X, taken_for, objective.multi_label)
     return results if keep is None else {name: value for name, value in results.items() if name in keep}

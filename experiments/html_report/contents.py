@@ -20,6 +20,7 @@ from experiments.pictures.overlay import spread
 from experiments.runs import trained
 from experiments.runs.calibration import calibration_scores
 from experiments.runs.config import as_flags
+from experiments.runs.explanations import maps_of
 from experiments.runs.metrics_log import read_metrics
 from experiments.runs.models import MODELS
 from experiments.runs.video_predictions import VideoPredictions, predict_videos, videos_of
@@ -33,7 +34,15 @@ MAX_POINTS = 200  # of a curve
 
 
 def report(
-    workdir, *, features=None, data_dir=None, split="test", checkpoint="best", max_clips=60, output=None
+    workdir,
+    *,
+    features=None,
+    data_dir=None,
+    split="test",
+    checkpoint="best",
+    max_clips=60,
+    output=None,
+    explain="attention",
 ) -> tuple[Path, list[str]]:
     """Writes one HTML file that shows a run and needs nothing beside it.
 
@@ -47,6 +56,7 @@ def report(
       checkpoint: "best" or "latest".
       max_clips: in the gallery, see `choose_clips`.
       output: the HTML file; None is `report.html` in the run's folder.
+      explain: what is white over the clips, see `visualization.watch`.
 
     Returns:
       The path of the file, and lines about what is missing in it.
@@ -56,7 +66,7 @@ def report(
     """
     model = trained.load(workdir, checkpoint)
     features = features or model.config.data.features
-    contents, pictures = gather(model, features, data_dir, split, checkpoint, max_clips)
+    contents, pictures = gather(model, features, data_dir, split, checkpoint, max_clips, explain)
     path = Path(output) if output else Path(workdir) / "report.html"
     write_page(path, contents, pictures)
     missing = [clip["missing"] for clip in contents["clips"] if clip["missing"]]
@@ -65,7 +75,13 @@ def report(
 
 
 def gather(
-    model: trained.TrainedModel, features, data_dir=None, split="test", checkpoint="best", max_clips=60
+    model: trained.TrainedModel,
+    features,
+    data_dir=None,
+    split="test",
+    checkpoint="best",
+    max_clips=60,
+    explain="attention",
 ) -> tuple[dict, list[bytes | None]]:
     """Evaluates a model, and collects the pictures of some clips; see `report`.
 
@@ -79,7 +95,7 @@ def gather(
     found = predict_videos(model.predictor, model.params, store, blocks, batch_size)
     calibrated = model.temperature(found.predictions, found.protocol, model.multi_label)
     chosen = choose_clips(calibrated, file.labels[found.video], max_clips)
-    watched = watch(model, file, found.video[chosen], batch_size) if chosen else []
+    watched = watch(model, file, found.video[chosen], batch_size, explain) if chosen else []
     clips, pictures = [], []
     with Progress(len(chosen), 0, "clip") as progress:
         for position, seen in zip(chosen, watched, strict=True):
@@ -92,10 +108,11 @@ def gather(
     contents = {
         **about_run(model, file, features, split, checkpoint),
         **about_scores(found, file.labels[found.video], model),
+        "explain": maps_of(model, explain),
         "clips": clips,
         "spread": {
             str(pixels): spread(model.feature_shape[0], pixels).round(6).tolist()
-            for pixels in {clip[side] for clip in clips for side in ("width", "height") if model.has_attention}
+            for pixels in {clip[side] for clip in clips for side in ("width", "height") if maps_of(model, explain)}
         },
     }
     return contents, pictures
@@ -147,7 +164,8 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
 def _about_training_part(model: trained.TrainedModel, file) -> str:
     if file.split_id != model.split_id:
         return f"training was on {model.split_id}: check that no clip is in both"
-    held_out, rest = (file.splits.count(part) for part in ("validation", "train"))
+    splits = np.array(file.splits)[~file.mirrored].tolist()
+    held_out, rest = (splits.count(part) for part in ("validation", "train"))
     data = model.config.data
     fold = f", fold {data.fold + 1} of {data.folds} (--fold={data.fold})" if data.folds else ""
     return "held out of training: " + (

@@ -27,6 +27,7 @@ from data_prep.video.pictures import Pictures, display_matrix, orientation, show
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import find_source, is_endless, is_live
 from experiments.runs.calibration import NONE_OF_THESE
+from experiments.runs.explanations import as_maps
 from experiments.runs.protocol import Protocol
 from experiments.runs.trained import TrainedModel
 
@@ -44,7 +45,7 @@ class BlockPrediction:
       seconds: when in the video its first frame begins and its last one ends.
       probabilities: ŷ of the block, `<float>[C]`; in the released protocol with one label, 1 for the predicted class.
       so_far: of the clip up to here, `<float64>[C]`.
-      attention: l_t, `<float32>[T, K²]`, if requested and available.
+      attention: l_t, or the evidence for the class that the block is taken for, `<float32>[T, K²]`, if requested.
       counts: false for an unfinished last block, which is used only for pictures.
     """
 
@@ -119,10 +120,11 @@ class ClipPredictor:
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
       frame_batch: frames per call of the network; None is `FRAME_BATCH`, and 1 for live sources.
       image_fps: how many pictures are a second, where a clip is a folder of pictures.
-      keep_attention: whether blocks have their attention, and the frames after the last block a block, too.
       calibrate: whether `calibrated` applies the run's temperature.
       reject_below: see `rejects`.
       live: whether pipes and cameras are live, see `ClipStream`; None: cameras are.
+      explain: which maps blocks have, see `explanations.as_maps`; the frames after the last block then have a block,
+        too. None is no maps.
     """
 
     def __init__(
@@ -134,17 +136,17 @@ class ClipPredictor:
         protocol: str | None = None,
         frame_batch: int | None = None,
         image_fps: float = DEFAULT_FPS,
-        keep_attention: bool = False,
         calibrate: bool = True,
         reject_below: float | None = None,
         live: bool | None = None,
+        explain: str | None = None,
     ):
         data = model.config.data
         self.model, self.network, self.frame_batch = model, network, frame_batch
         self.stride = stride or data.stride
         self.protocol = Protocol(protocol or data.block_rule, model.config.released.last_n)
         self.rule = "released" if "released" in (protocol, data.block_rule) else "paper"
-        self.keep_attention, self.image_fps = keep_attention, image_fps
+        self.explain, self.image_fps = explain, image_fps
         self.temperature = model.temperature if calibrate and self.protocol.name == "paper" else None
         self.reject_below, self.live = reject_below, live
         kept = model.recipe["extraction_fps"]
@@ -187,11 +189,11 @@ class ClipPredictor:
           frame_batch: frames per call of the network.
 
         Returns:
-          Probabilities `<float>[n, C]`, and attention `<float32>[n, T, K²]` or None.
+          Probabilities `<float>[n, C]`, and maps `<float32>[n, T, K²]` or None.
         """
         model, buffer = self.model, self._buffer(frame_batch)
-        keep = ("predictions", *self.protocol.needs, *(["attention"] if self.keep_attention else []))
-        probabilities, attention = [], []
+        keep = ("predictions", *self.protocol.needs, *([self.explain] if self.explain else []))
+        probabilities, maps = [], []
         for first in range(0, len(features), len(buffer)):
             some = features[first : first + len(buffer)]
             for into, block in zip(buffer, some, strict=False):
@@ -200,11 +202,11 @@ class ClipPredictor:
             arrays = model.predictor.parallel.put({"features": buffer})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
-            attention.append(results["attention"][: len(some)] if self.keep_attention else None)
+            maps.append(as_maps(results[self.explain][: len(some)], self.explain) if self.explain else None)
         found = np.concatenate(probabilities)
         if not np.isfinite(found).all():
             raise InputError("the model's predictions are not finite numbers")
-        return found, np.concatenate(attention) if self.keep_attention else None
+        return found, np.concatenate(maps) if self.explain else None
 
     def _buffer(self, frame_batch: int) -> np.ndarray:
         """For as many blocks as one call of the network completes, at least."""
@@ -367,7 +369,7 @@ class ClipStream(contextlib.AbstractContextManager):
             return
         padded = count == 0
         seen = window.next_start - window.stride + window.num_steps * window.skip
-        if padded or (self._predictor.keep_attention and seen < window.num_frames):
+        if padded or (self._predictor.explain and seen < window.num_frames):
             rest = window.rest()
             yield from self._predict([rest] if rest else [], count, sums, counts=padded)
         self.result = ClipPrediction(

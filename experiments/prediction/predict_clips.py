@@ -11,10 +11,6 @@ from pathlib import Path
 from attention_ar.errors import InputError, printable
 from data_prep.common.folders import check_name, walk
 from data_prep.common.progress import Progress
-from data_prep.features.extraction import make_recipe
-from data_prep.features.recipe import differing_fields, of_a_frame
-from data_prep.networks.network import Network
-from data_prep.networks.registry import KINDS, kind_of, load_again
 from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
 from data_prep.video.sources import may_be_live
@@ -25,6 +21,7 @@ from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
 from experiments.prediction.segments import SegmentRule, SegmentsFile, check_segments_path
 from experiments.runs import trained
 from experiments.runs.file_names import file_stem
+from experiments.runs.matching_network import matching_network
 
 _OVERLAY_CLASSES = 2  # named in an overlay's line of text
 _LATE = "faster than the network, so late frames are dropped; a longer --stride may help, or a lower rate of the source"
@@ -42,6 +39,7 @@ def predict(
     frame_batch: int | None = None,
     image_fps: float = DEFAULT_FPS,
     overlay: str | None = None,
+    explain: str = "attention",
     as_json: bool = False,
     top: int = 3,
     seconds: float = 1.0,
@@ -63,6 +61,7 @@ def predict(
       network, network_options: the user's choice of the network; None is that of the run's features, see `load_again`.
       stride, protocol, frame_batch: see `ClipPredictor`.
       overlay: where overlays go, see `overlay_paths`; None makes none.
+      explain: what is white in them, see `explanations.as_maps`.
       as_json, top, seconds: see `JsonReport`, `TextReport`.
       calibrate, reject_below, live: see `ClipPredictor`.
       output: where a `PredictionsFile` goes, if one is wanted.
@@ -84,7 +83,7 @@ def predict(
     if live and not any(map(may_be_live, clips)):
         raise InputError("live: has no effect without a pipe or a camera among the clips; files wait for the network")
     model = trained.load(workdir, checkpoint)
-    if overlay:
+    if overlay and explain == "attention":
         model.require_attention()
     if reject_below is not None and not model.temperature.num_videos:
         print(f"NOTE: reject_below={reject_below:g}: {model.temperature.describe()}", file=sys.stderr)
@@ -97,10 +96,10 @@ def predict(
         protocol=protocol,
         frame_batch=frame_batch,
         image_fps=image_fps,
-        keep_attention=bool(overlay),
         calibrate=calibrate,
         reject_below=reject_below,
         live=live,
+        explain=explain if overlay else None,
     )
     status = 0
     reports: list[Report] = [JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)]
@@ -212,40 +211,6 @@ def _make_folders(overlay: str | None, paths: dict[str, Path]):
             raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
 
 
-def matching_network(
-    model: trained.TrainedModel, name: str | None = None, options: dict[str, str] | None = None
-) -> Network:
-    """Returns the network that made a run's features. Prints small differences on the standard error.
-
-    Raises:
-      InputError: where the network that is found is another one, or the features came from elsewhere.
-    """
-    recipe = model.recipe
-    if "extraction_fps" not in recipe:
-        raise InputError(
-            f"{model.workdir}: its features ({recipe['network']}) were not made by data_prep.extract_features, "
-            "so frames of a video cannot get such features"
-        )
-    try:
-        network = load_again(recipe, name, options)
-    except InputError as error:
-        raise InputError(f"{model.workdir}: {error}") from None
-    kept = recipe["extraction_fps"]
-    here = make_recipe(network, None if kept == "native" else kept)
-    decoder, own_decoder = recipe.get("decoder"), here.pop("decoder")
-    kind = KINDS.get(kind_of(recipe))
-    way_out = f"; name that network with --{next(iter(kind.options))}" if kind and kind.options else ""
-    if differing := differing_fields({k: v for k, v in of_a_frame(recipe).items() if k != "decoder"}, here):
-        raise InputError(f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}{way_out}")
-    if decoder != own_decoder:
-        print(
-            f"NOTE: the run's features were decoded by {decoder}, here it is {own_decoder}: "
-            "frames, and so probabilities, may differ slightly",
-            file=sys.stderr,
-        )
-    return network
-
-
 @contextlib.contextmanager
 def told_to_stop() -> Iterator[threading.Event]:
     """Yields an event that SIGINT or SIGTERM sets; the second such signal ends the program at once."""
@@ -274,7 +239,10 @@ def _open_overlay(predictor: ClipPredictor, stream: ClipStream, path) -> Overlay
         stride=predictor.stride,
         timed=stream.is_endless or stream.found.fastest_fps is not None,
         describe=lambda probabilities: describe(predictor, probabilities, _OVERLAY_CLASSES),
-        note="features of a RANDOM network" if model.recipe["random"] else "",
+        note=" – ".join(
+            ["white: what speaks for it"] * (predictor.explain == "evidence")
+            + ["features of a RANDOM network"] * model.recipe["random"]
+        ),
     )
 
 

@@ -33,6 +33,7 @@ def evaluate(
     data_dir=None,
     reject_below=None,
     output=None,
+    explain="attention",
 ):
     """Evaluates a run on one part of a features file, and writes the results.
 
@@ -45,6 +46,7 @@ def evaluate(
       stride, batch_size: None is the run's own.
       boxes: a boxes file, see `data_prep.datasets.boxes`; the scores then have an entry `localisation`, see
         `Localisation.scores`.
+      explain: what is compared with the boxes, see `explanations.as_maps`.
       data_dir: the folder of the clips, for the size of their frames; None is the one they were extracted from.
       reject_below: a probability; less sure videos are "none of these" in `predictions.csv`, and the scores have an
         entry `rejection`, see `calibration.rejection`. All other scores are of the most probable classes.
@@ -56,18 +58,18 @@ def evaluate(
       several labels `curves.csv` instead; and the path of the scores.
 
     Raises:
-      InputError: where no video is in that part, boxes are given for a model without attention, and see
+      InputError: where no video is in that part, boxes are given for the attention of a model without, and see
         `trained.load` and `Localisation`.
     """
     model = trained.load(workdir, checkpoint)
-    if boxes:
+    if boxes and explain == "attention":
         model.require_attention("to compare with boxes")
     file = model.open_features(features)
     videos = videos_of(file, split)
     data = model.config.data
     rule = "released" if protocol == "released" else data.block_rule
     blocks = cut_blocks(file, videos, data.num_steps, data.fps, stride or data.stride, rule)
-    localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
+    localisation = Localisation(boxes, file, blocks, data_dir, explain) if boxes else None
     found = predict_videos(
         model.predictor,
         model.params,
@@ -75,7 +77,8 @@ def evaluate(
         blocks,
         batch_size or model.config.training.batch_size,
         Protocol(protocol, model.config.released.last_n),
-        watch_attention=localisation.add if localisation else None,
+        explain=explain if localisation else None,
+        watch_maps=localisation.add if localisation else None,
     )
     labels = file.labels[found.video]
     classes = by_name(model.class_names, found.protocol.class_scores(found.predictions, labels, model.multi_label))
@@ -108,7 +111,7 @@ def evaluate(
     write_predictions(folder / "predictions.csv", file, found, calibrated, reject_below)
     write_classes(folder / "classes.csv", classes)
     if localisation:
-        localisation.write(folder / "localisation.csv")
+        localisation.write(folder / f"localisation{'_evidence' if explain == 'evidence' else ''}.csv")
     if model.multi_label:
         write_curves(folder / "curves.csv", model.class_names, found.predictions, labels)
     else:

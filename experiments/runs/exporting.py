@@ -1,6 +1,5 @@
 """A trained model as one file that JAX alone can run: StableHLO with the parameters in it."""
 
-import functools
 import hashlib
 from pathlib import Path
 
@@ -37,8 +36,6 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
       num_classes: C.
       multi_label: whether a clip may have several labels.
     """
-    objective = build_objective(config, multi_label)
-    dtype = feature_dtype(config.model)
     params = jax.tree.map(np.asarray, params)
 
     def predictor(features):
@@ -47,19 +44,26 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
 
     def predictor_for(platform):
         loop = loop_for(platform) if config.runtime.time_loop == "auto" else config.runtime.time_loop
-        model = build_model(with_flags(config, time_loop=loop), num_classes, multi_label)
-        return functools.partial(predict_with, model)
-
-    def predict_with(model, params, features):
-        logits, out = predict(model, params, {"features": features.astype(dtype)})
-        probabilities = objective.predictions(logits)
-        results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}
-        return results | ({"attention": out["attention"]} if "attention" in out else {})
+        return results_of(with_flags(config, time_loop=loop), num_classes, multi_label)
 
     side, _, num_maps = feature_shape
     (batch_size,) = jax.export.symbolic_shape("batch_size")
     shape = batch_size, config.data.num_steps, side * side, num_maps
     return jax.export.export(jax.jit(predictor), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, np.float32))
+
+
+def results_of(config: RunConfig, num_classes: int, multi_label: bool):
+    """Returns a function of a model's parameters and of features `<float32>[B, T, K², D]` that returns the `RESULTS`
+    that the model has."""
+    model, objective = build_model(config, num_classes, multi_label), build_objective(config, multi_label)
+
+    def predictor(params, features):
+        logits, out = predict(model, params, {"features": features.astype(feature_dtype(config.model))})
+        probabilities = objective.predictions(logits)
+        results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}
+        return results | ({"attention": out["attention"]} if "attention" in out else {})
+
+    return predictor
 
 
 def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
@@ -78,17 +82,26 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     Raises:
       InputError: where there is no run, or no folder for the file.
     """
-    output = Path(output)
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"output={output}: there is no folder {output.parent}; make it, or name another file")
-    if output.is_dir():
-        raise InputError(f"output={output}: is a folder; name a file, such as {output / 'predictor.jaxexport'}")
+    output = checked_output(output, "predictor.jaxexport")
     run = trained.load(workdir, checkpoint)
     exported = export_model(run.config, run.params, run.feature_shape, len(run.class_names), run.multi_label)
     serialized = exported.serialize()
     metadata = {
         "sha256": hashlib.sha256(serialized).hexdigest(),
         "features": {"shape": ["B", *exported.in_avals[0].shape[1:]], "dtype": "float32"},
+        **description(run, checkpoint),
+        "platforms": list(exported.platforms),
+        "jax": jax.__version__,
+        "calling_convention_version": exported.calling_convention_version,
+    }
+    write_json(f"{output}.json", metadata)
+    write_whole(output, serialized)
+    return metadata
+
+
+def description(run: trained.TrainedModel, checkpoint: str) -> dict:
+    """Returns what a user of an exported model must know: its results, its classes, and the features that it needs."""
+    return {
         "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
         "class_names": run.class_names,
         "multi_label": run.multi_label,
@@ -100,10 +113,22 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
         "model": run.config.model.model,
         "checkpoint": checkpoint,
         "epoch": run.epoch,
-        "platforms": list(exported.platforms),
-        "jax": jax.__version__,
-        "calling_convention_version": exported.calling_convention_version,
     }
-    write_json(f"{output}.json", metadata)
-    write_whole(output, serialized)
-    return metadata
+
+
+def checked_output(output, name: str) -> Path:
+    """Returns the path of a file to be written.
+
+    Args:
+      output: the path.
+      name: of such a file, for the error.
+
+    Raises:
+      InputError: where it is a folder, or its folder is not there.
+    """
+    output = Path(output)
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"output={output}: there is no folder {output.parent}; make it, or name another file")
+    if output.is_dir():
+        raise InputError(f"output={output}: is a folder; name a file, such as {output / name}")
+    return output

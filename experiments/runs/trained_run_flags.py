@@ -20,6 +20,12 @@ _DEFINITIONS = {
     "data_dir": lambda: flags.DEFINE_string(
         "data_dir", None, "Folder of the clips; by default where they were when extracted."
     ),
+    "explain": lambda: flags.DEFINE_enum(
+        "explain",
+        "attention",
+        ["attention", "evidence"],
+        "What is white over the frames: where the model looks, or what of it speaks for the class that it says.",
+    ),
     "split": lambda: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "Part of the features file that clips are taken from."
     ),

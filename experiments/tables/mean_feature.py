@@ -23,7 +23,7 @@ from experiments.tables.trials import Trial, as_json, identity_of, read_trial
 
 DATA_FLAGS = ("features", "validation_fraction", "split_seed", "folds", "fold", "test_folds", "test_fold")
 """The flags of a run that it uses."""
-STRENGTHS = tuple(10.0**power for power in range(-5, 1))
+STRENGTHS = tuple(10.0**power for power in range(-5, 2))
 """scikit-learn's C, the inverse of the coefficient of the squared weights, among which the held-out clips choose."""
 
 

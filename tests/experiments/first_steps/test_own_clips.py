@@ -13,6 +13,7 @@ from experiments.first_steps import estimate, network_choice
 from experiments.first_steps import own_clips as steps
 from experiments.first_steps.looking import look_at
 from experiments.first_steps.own_clips import own_clips
+from experiments.html_report.contents import report
 from experiments.runs import trained
 from experiments.runs.autosave import Stopped
 from experiments.runs.evaluation import evaluate
@@ -92,6 +93,11 @@ def test_the_work_folder_is_a_run_that_other_programs_take(run, my_clips):
     epochs = {point["point"]["model"]: point["epoch"] for point in sweep["points"]}
     assert len(read_metrics(folder / "metrics.jsonl")) == epochs["soft_attention"] == model.config.training.epochs
     assert not (folder / "quickstart.lock").exists() and not (folder / "compiled").exists()
+    # Where there is no test part, the report is of the clips that the first fold held out.
+    fold = folder / "cross_validation" / "points" / "model=soft_attention" / "fold_0" / "seed_0"
+    path, _ = report(fold, split="validation", output=folder / "fold.html")
+    assert path.stat().st_size > 10_000
+    assert not (fold.parents[1] / "fold_1" / "seed_0" / "checkpoints").exists()
 
 
 @pytest.mark.slow

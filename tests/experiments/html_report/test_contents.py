@@ -13,7 +13,16 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
-from experiments.html_report.contents import about_run, about_scores, as_jpeg, choose_clips, in_bytes, report, thinned
+from experiments.html_report.contents import (
+    about_run,
+    about_scores,
+    as_jpeg,
+    choose_clips,
+    gather,
+    in_bytes,
+    report,
+    thinned,
+)
 from experiments.html_report.page_file import as_json, write_page
 from experiments.runs import trained
 from experiments.runs.visualization import glimpse_clip
@@ -83,6 +92,20 @@ def test_policy_allows_the_pages_own_script_and_style_alone(hostile_report):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
     assert not re.search(r"""(src|href)=["'](?!data:|#)|url\(|@import|innerHTML|eval\(""", page.all("script")[-1][1])
+
+
+@pytest.mark.slow
+def test_a_report_can_show_the_evidence(small_run, hostile_report):
+    contents, _ = gather(trained.load(small_run), hostile_report.features, explain="evidence", max_clips=2)
+    assert (contents["explain"], contents["has_attention"]) == ("evidence", True)
+    assert hostile_report.contents["explain"] == "attention"
+    for clip in contents["clips"]:
+        steps = np.frombuffer(base64.b64decode(clip["attention"]), np.uint8).reshape(len(clip["low"]), 9)
+        low, high = (np.array(clip[name])[:, None] for name in ("low", "high"))
+        sums = (low + (high - low) * steps / 255).sum(axis=1)
+        assert (np.isclose(sums, 1, atol=0.02) | (sums == 0)).all()
+        assert sums.any()
+    assert contents["spread"].keys() == {"48", "64"}
 
 
 @pytest.mark.slow

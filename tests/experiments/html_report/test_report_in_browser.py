@@ -345,8 +345,22 @@ def test_curves_of_several_labels_are_those_of_the_class_that_is_chosen(load, ho
     assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
 
 
+def test_the_evidence_is_called_so(load, hostile_report, tmp_path):
+    """In a run without attention: no health, and yet white over the frames."""
+    contents = {**hostile_report.contents, "has_attention": False, "explain": "evidence"}
+    write_page(tmp_path / "evidence.html", contents, hostile_report.pictures)
+    page = load(tmp_path / "evidence.html", reduced_motion="reduce")
+    assert page.locator("#health").count() == 0
+    assert page.locator("#gallery-title").inner_text() == "Clips and what speaks for what they are taken for"
+    assert "White is what speaks for the class that the block is taken for" in page.locator("#gallery").inner_text()
+    names_of_views = page.locator("[name=view] option").all_text_contents()
+    assert names_of_views == ["side by side", "evidence", "evidence, stretched", "frame"]
+    page.locator("[name=view]").select_option("attention")
+    assert "data:image" in pixels(page)
+
+
 def test_without_attention_the_frames_play_alone(load, hostile_report, tmp_path):
-    contents = {**hostile_report.contents, "has_attention": False, "epochs": [], "spread": {}}
+    contents = {**hostile_report.contents, "has_attention": False, "explain": None, "epochs": [], "spread": {}}
     contents["scores"] = {name: value for name, value in contents["scores"].items() if name != "attention"}
     contents["clips"] = [
         {name: value for name, value in clip.items() if name not in ("attention", "low", "high")}

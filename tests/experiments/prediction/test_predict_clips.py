@@ -128,7 +128,7 @@ def load():
 def network(load, monkeypatch):
     """The network that is found; tests may put another there."""
     found = SimpleNamespace(network=FakeNetwork())
-    monkeypatch.setattr(predict_clips, "load_again", lambda recipe, name, options: found.network)
+    monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: found.network)
     monkeypatch.setattr(predict_clips.trained, "load", load)
     return found
 
@@ -517,6 +517,11 @@ def test_an_overlay_that_cannot_be_is_said_before_anything_is_done(attention_run
         predict(pooled, [a], overlay=str(tmp_path / "overlay.mp4"))
     assert predict(pooled, [c], stride=20) == 0  # Without one it is a model like others.
     assert not (tmp_path / "overlay.mp4").exists()
+    evidence = tmp_path / "evidence.mp4"
+    assert predict(pooled, [c], stride=20, overlay=str(evidence), explain="evidence") == 0
+    with av.open(str(evidence)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="gray")
+    assert all((picture[240 - 18 * n : 258 - 18 * n] > 180).any() for n in (1, 2, 3))  # It says what is white.
 
 
 def test_which_clips_are_meant(clips, tmp_path):
