@@ -145,27 +145,30 @@ class ClipPredictor:
             raise InputError(f"features of shape {list(found.shape[1:])}: must be {self.model.feature_shape}")
         return found.reshape(len(pictures), -1, found.shape[-1])
 
-    def blocks(self, features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    def blocks(self, starts: Sequence[int], features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """Predicts blocks.
 
         Args:
+          starts: of each block, the row of its first frame.
           features: of each block, `<float>[T, K², D]`.
 
         Returns:
-          Probabilities `<float>[n, C]`, and attention `<float32>[n, T, K²]` or None.
+          Probabilities `<float>[n, C]`, and where it looked, `<float32>[n, T, K²]`, or None.
         """
         model, buffer = self.model, self._buffer
-        keep = ("predictions", *self.protocol.needs, *(["attention"] if self.keep_attention else []))
+        keep = ("predictions", *self.protocol.needs, *(["glimpse"] if self.keep_attention else []))
         probabilities, attention = [], []
         for first in range(0, len(features), len(buffer)):
             some = features[first : first + len(buffer)]
             for into, block in zip(buffer, some, strict=False):
                 copy_rows(block, np.arange(len(block)), into)
             buffer[len(some) :] = 0
-            arrays = model.predictor.parallel.put({"features": buffer})
+            start = np.zeros(len(buffer), np.int32)
+            start[: len(some)] = starts[first : first + len(buffer)]
+            arrays = model.predictor.parallel.put({"features": buffer, "start": start})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
-            attention.append(results["attention"][: len(some)] if self.keep_attention else None)
+            attention.append(results["glimpse"][: len(some)] if self.keep_attention else None)
         found = np.concatenate(probabilities)
         if not np.isfinite(found).all():
             raise InputError("the model's predictions are not finite numbers")
@@ -317,7 +320,7 @@ class ClipStream(contextlib.AbstractContextManager):
             return
         starts, features = zip(*blocks, strict=True)
         try:
-            probabilities, attention = self._predictor.blocks(features)
+            probabilities, attention = self._predictor.blocks(starts, features)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
         for n, first in enumerate(starts):
