@@ -44,7 +44,7 @@ class Model:
     def flags(self) -> set[str]:
         """A superset of the flags of model and objective that have an effect."""
         looking = {"attention_penalty", *OF_ATTENTION} if self.has_attention else set()
-        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay"} | looking
+        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay", "class_weights"} | looking
 
     def build(self, config, num_classes: int, multi_label: bool) -> nn.Module:
         """Returns the Flax module for a `RunConfig`, C, and whether a clip may have several labels."""
