@@ -23,6 +23,9 @@ class Network:
       feature_shape: (K, K, D).
       input_size: (height, width) of its frames.
       calls_in_flight: how many calls at a time keep the machine busy.
+      add_to: adds the network to an `onnx_graph.Graph`: a function of the graph and of the name of frames
+        `<uint8>[B, height, width, 3]`, BGR, that returns the name of the features, `<float16>[B, K, K, D]`; None for a
+        network that cannot be written so.
     """
 
     def __init__(
@@ -31,11 +34,13 @@ class Network:
         run: Callable[[np.ndarray], np.ndarray],
         feature_shape: tuple[int, int, int],
         calls_in_flight: int = 1,
+        add_to: Callable | None = None,
     ):
         self.recipe = recipe
         self.feature_shape = tuple(feature_shape)
         self.input_size = tuple(recipe["input_size"])
         self.calls_in_flight = calls_in_flight
+        self.add_to = add_to
         self._run = run
 
     @property

@@ -1,5 +1,6 @@
 """The trained GoogLeNet: found on disk or downloaded, and read."""
 
+import functools
 import math
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from attention_ar.errors import InputError, one_line
 from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
+from data_prep.networks.googlenet_graph import add_googlenet
 from data_prep.networks.jax_engine import jax_engine
 from data_prep.networks.network import Network, read_file
 from data_prep.networks.onnx_engine import parse_model
@@ -62,7 +64,8 @@ class GoogLeNetFeatures(Network):
 
         self.params = jax.device_put(params)
         run, calls_in_flight = jax_engine(features, self.params)
-        super().__init__(recipe, run, (7, 7, 1024), calls_in_flight)
+        add_to = functools.partial(add_googlenet, params=params, variant=variant)
+        super().__init__(recipe, run, (7, 7, 1024), calls_in_flight, add_to)
 
 
 def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.inf) -> GoogLeNetFeatures:

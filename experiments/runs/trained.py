@@ -15,6 +15,7 @@ from data_prep.features.contents import FeaturesFile
 from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from experiments.runs.build import build_model, build_objective, feature_dtype
+from experiments.runs.calibration import Temperature
 from experiments.runs.config import RunConfig, read_config, with_flags
 from experiments.runs.models import MODELS, WITH_ATTENTION, describe_looking
 from experiments.runs.predictor import Predictor
@@ -48,6 +49,7 @@ class TrainedModel:
       recipe: of the features it was trained on.
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
+      temperature: at which its probabilities are calibrated.
     """
 
     workdir: Path
@@ -60,6 +62,7 @@ class TrainedModel:
     recipe: dict
     feature_shape: list[int]
     split_id: str
+    temperature: Temperature
 
     @property
     def has_attention(self) -> bool:
@@ -156,5 +159,6 @@ def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> 
         recipe=metadata["recipe"],
         feature_shape=metadata["feature_shape"],
         split_id=metadata["split_id"],
+        temperature=Temperature.of_checkpoint(metadata),
     )
     return found.with_glimpse_rule(glimpse_rule) if glimpse_rule else found
