@@ -162,6 +162,13 @@ def test_a_random_network_is_said(known, tmp_path):
         assert "RANDOM" in path[0].read_text(encoding="utf-8")
 
 
+def test_hard_attention_is_said(known, tmp_path):
+    comparison = known()
+    comparison.config = with_flags(comparison.config, attention="window", window=2, glimpse_rule="sample")
+    path, *_ = write_table1(tmp_path / "t1", comparison, tuple(SCORES))
+    assert "The rows with attention have --attention: window, r = 2, glimpse rule sample." in path.read_text("utf-8")
+
+
 def test_table_2_has_the_published_figures_and_a_held_out_lambda(known, tmp_path):
     paths = write_table2(tmp_path / "table2", known("hmdb51-official1-0123"))
     rows = rows_of(paths[1])
