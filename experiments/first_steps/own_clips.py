@@ -170,7 +170,8 @@ def _steps(look: Look, settings: Settings, workdir: Path) -> list[Step]:
         for fold in range(settings.folds):
             done = (workdir / f"cross_validation/points/model={model}/fold_{fold}/seed_0/cell.json").exists()
             name = f"cross-validation: {MODELS[model].title}, fold {fold + 1} of {settings.folds}"
-            steps.append(Step(name, model, 0.5 if done else training(model, visits * (1 - 1 / settings.folds))))
+            guess = training(model, visits * (1 - 1 / settings.folds))
+            steps.append(Step(name, "done", 0.5) if done else Step(name, model, guess))
     steps.append(Step("training the final model on all training clips", FINAL, training(FINAL, visits)))
     if look.has_test:
         steps.append(Step("evaluating it on the test clips", "evaluation", _RUN_SECONDS))
