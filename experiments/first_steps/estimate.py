@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from attention_ar.calibration import fit_temperature
+from data_prep.features.contents import FeaturesFile
+from experiments.runs.calibration import Temperature
 from experiments.runs.config import RunConfig
-from experiments.runs.evaluation import evaluate
+from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.models import MODELS
 from experiments.tables.cross_validation import PointResult, Sweep, cross_validate, t_interval
 from experiments.tables.sweep_table import write_sweep
@@ -55,6 +58,7 @@ class Estimate:
       taken: how often a clip of a class (first) was taken for another (second) by the attention model, by its folds'
         best epochs; empty where clips have several labels.
       tested: clips of each class that were held out.
+      temperature: at which the probabilities of these models are calibrated, fitted on all held-out clips.
       folder: of the first fold's attention model, whose held-out clips a report can show.
     """
 
@@ -64,6 +68,7 @@ class Estimate:
     classes: list[str]
     taken: Counter
     tested: Counter
+    temperature: Temperature
     folder: Path
 
     @property
@@ -141,6 +146,7 @@ def estimate(workdir: Path, config: RunConfig, folds: int, before_run: Callable[
         classes=list(file.class_names),
         taken=taken,
         tested=Counter(label for (label, _), count in taken.items() for _ in range(count)),
+        temperature=_temperature([fold[0].folder for fold in final.trials], file),
         folder=final.trials[0][0].folder,
     )
 
@@ -157,6 +163,14 @@ def _evaluate(found: Sweep, result: PointResult):
 
 def _predictions(folder: Path) -> Path:
     return folder / "evaluation" / "validation" / "predictions.csv"
+
+
+def _temperature(folders: list[Path], file: FeaturesFile) -> Temperature:
+    video_of = {name: video for video, name in enumerate(file.names)}
+    found = [read_predictions(_predictions(folder)) for folder in folders]
+    labels = file.labels[[video_of[name] for names, _ in found for name in names]]
+    predictions = np.concatenate([predictions for _, predictions in found])
+    return Temperature(fit_temperature(predictions, labels, file.multi_label), len(labels))
 
 
 def _taken(folder: Path) -> Counter:

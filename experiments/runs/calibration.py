@@ -1,14 +1,21 @@
 """A run's temperature, its calibration error, and what it answers where less sure answers are rejected."""
 
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from attention_ar import calibration
+from attention_ar.errors import InputError, one_line
+from data_prep.common.files import write_json
 from experiments.runs.protocol import Protocol
 
 NONE_OF_THESE = "none of these"
 """The answer for a clip of which no class is probable enough."""
+
+FILE = "temperature.json"
 
 THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Of the table of accuracy against coverage."""
@@ -34,6 +41,29 @@ class Temperature:
         """
         held_out = metadata.get("metrics", {}).get("held_out", {})
         return cls(held_out["temperature"], held_out["num_videos"]) if "temperature" in held_out else cls()
+
+    @classmethod
+    def of_run(cls, workdir, metadata: dict) -> "Temperature":
+        """Returns the checkpoint's or, where nothing was held out of the run, what `write` left in its folder.
+
+        Raises:
+          InputError: for a file of other contents.
+        """
+        found, path = cls.of_checkpoint(metadata), Path(workdir) / FILE
+        if found.num_videos or not path.exists():
+            return found
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            found = cls(float(said["temperature"]), int(said["num_videos"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: no temperature ({one_line(error)}); delete it") from None
+        if not 0 < found.value < math.inf:
+            raise InputError(f"{path}: temperature {found.value}: must be above 0 and finite; delete it")
+        return found
+
+    def write(self, workdir):
+        """Leaves it in the folder of a run that was trained on all clips; other models of its kind held some out."""
+        write_json(Path(workdir) / FILE, {"temperature": self.value, "num_videos": self.num_videos})
 
     def __call__(self, predictions, protocol: Protocol, multi_label: bool) -> np.ndarray:
         """Returns calibrated predictions of clips, or of blocks, `<float>[..., C]`.

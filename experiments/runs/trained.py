@@ -135,5 +135,5 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         recipe=metadata["recipe"],
         feature_shape=metadata["feature_shape"],
         split_id=metadata["split_id"],
-        temperature=Temperature.of_checkpoint(metadata),
+        temperature=Temperature.of_run(workdir, metadata),
     )

@@ -11,6 +11,7 @@ from experiments.first_steps.closing import advise, closing_lines, summary
 from experiments.first_steps.estimate import COMPARED, Estimate, expectation, wilson_interval
 from experiments.first_steps.looking import Look
 from experiments.first_steps.settings import choose_settings
+from experiments.runs.calibration import Temperature
 
 
 def look(counts: dict, groups: int = 0, seconds: float = 2.0, has_test: bool = True) -> Look:
@@ -32,7 +33,9 @@ def found(taken: dict, low=0.6, mean=0.75, high=0.9) -> Estimate:
         for name, title, value in zip(COMPARED, ("soft attention", "pool", "floor"), (mean, 0.7, 0.4), strict=True)
     }
     models["soft_attention"] = type(models["soft_attention"])("soft attention", mean, low, high, 7)
-    return Estimate("accuracy", models, sum(tested.values()), sorted(tested), Counter(taken), tested, Path("fold"))
+    return Estimate(
+        "accuracy", models, sum(tested.values()), sorted(tested), Counter(taken), tested, Temperature(), Path("fold")
+    )
 
 
 TAKEN = {("a", "a"): 18, ("a", "b"): 2, ("b", "b"): 13, ("b", "a"): 7}

@@ -81,6 +81,9 @@ def test_the_work_folder_is_a_run_that_other_programs_take(run, my_clips):
     scores, _, _ = evaluate(folder)
     assert scores["num_videos"] == sum(split == "test" for split in open_features(folder / "features.h5").splits)
     assert (folder / "report.html").stat().st_size > 10_000
+    held_out = sum(split == "train" for split in open_features(folder / "features.h5").splits)
+    assert model.temperature.num_videos == held_out  # Each once, by the model of its fold.
+    assert 0 < model.temperature.value != 1 and scores["calibration"]["temperature"] == model.temperature.value
     assert len(lines) == 5
     for begin, line in zip(("What to expect", "What it", "Report", "Predict", "What would"), lines, strict=True):
         assert line.startswith(begin)

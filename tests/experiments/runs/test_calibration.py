@@ -8,6 +8,7 @@ import pytest
 
 from attention_ar import metrics
 from attention_ar.calibration import at_temperature, fit_temperature
+from attention_ar.errors import InputError
 from data_prep.loading.block_table import cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
@@ -162,3 +163,21 @@ def test_of_many_classes_the_worst_are_shown():
     lines = describe_classes(classes).splitlines()
     assert len(lines) == 22 and lines[-1] == "and 10 classes with a higher F1"
     assert lines[1].split() == ["c29", "29", "–", "50.0", "%", "71.0", "%"]
+
+
+def test_a_run_that_held_nothing_out_takes_the_temperature_in_its_folder(tmp_path):
+    held_out = {"metrics": {"held_out": {"temperature": 3.0, "num_videos": 7}}}
+    assert Temperature.of_run(tmp_path, {}) == Temperature()
+    Temperature(1.5, 40).write(tmp_path)
+    assert Temperature.of_run(tmp_path, {}) == Temperature(1.5, 40)
+    assert Temperature.of_run(tmp_path, held_out) == Temperature(3.0, 7)
+    for text in (
+        "no JSON",
+        "[]",
+        "{}",
+        '{"temperature": -1, "num_videos": 3}',
+        '{"temperature": 1e999, "num_videos": 3}',
+    ):
+        (tmp_path / "temperature.json").write_text(text)
+        with pytest.raises(InputError, match=r"temperature.json: .*; delete it"):
+            Temperature.of_run(tmp_path, {})
