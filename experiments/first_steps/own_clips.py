@@ -30,8 +30,8 @@ from experiments.runs.split import choose_videos
 from experiments.runs.training import train
 
 # Guesses of the times on one core, before the first of each kind is measured.
-_FRAMES_PER_SECOND = 18.0
-_BLOCKS_PER_SECOND = {"soft_attention": 40.0, "average_pool": 80.0, "softmax_regression": 400.0}  # of 30 frames
+_FRAMES_PER_SECOND = 25.0
+_BLOCKS_PER_SECOND = {"soft_attention": 30.0, "average_pool": 40.0, "softmax_regression": 400.0}  # of 30 frames
 _RUN_SECONDS = 8.0  # of a training besides its blocks: compiling, saving
 _REPORT_SECONDS = 15.0
 
