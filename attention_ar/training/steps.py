@@ -29,7 +29,7 @@ def create_train_state(model, optimizer, key, x) -> TrainState:
       model: a Flax module of this package.
       optimizer: an optax.GradientTransformation.
       key: a PRNG key, for the initial weights.
-      x: features of any batch, for their shape and dtype, `<float>[B, T, K², D]`.
+      x: features of any batch, for their shape and dtype, `<float>[B, T, K², D]`, or a dict of them by level.
     """
     params = model.init(key, x)["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
@@ -43,7 +43,8 @@ def predict(model, params, batch, **options):
       params: its parameters.
       batch: a dict that has `features` `<float>[B, T, K², D]`; or `frames` `<float>[F, K², D]` and `where`
         `<int>[B, T]`, the frames of each block among them, for blocks that share many. A model that is `per_frame` sees
-        each of these frames once. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks.
+        each of these frames once. For a model of several levels, `features` and `frames` are dicts of such arrays by
+        level. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks.
       options: of the model's call.
 
     Returns:
@@ -54,7 +55,8 @@ def predict(model, params, batch, **options):
     if "frames" not in batch:
         return model.apply({"params": params}, batch["features"], **options)
     if not model.per_frame:
-        return model.apply({"params": params}, batch["frames"][batch["where"]], **options)
+        features = jax.tree.map(lambda frames: frames[batch["where"]], batch["frames"])
+        return model.apply({"params": params}, features, **options)
     logits, out = model.apply({"params": params}, batch["frames"][None], **options)
     return logits[0][batch["where"]], out
 
@@ -112,7 +114,8 @@ def eval_step(params, batch, *, model, objective, keep=None):
     Returns:
       A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`; for a batch with labels `cross_entropy`
       `<float>[B]`, the first term of the loss for each block; for a model with attention `attention`
-      `<float>[B, T, K²]` and the three `attention_health` numbers, each `<float>[B]`.
+      `<float>[B, T, K²]` and the three `attention_health` numbers, each `<float>[B]`; and `levels`, m_t
+      `<float>[B, T, V]`, for one that attends to several.
     """
     logits, out = predict(model, params, batch)
     results = {"logits": logits, "predictions": objective.predictions(logits)}
@@ -120,4 +123,6 @@ def eval_step(params, batch, *, model, objective, keep=None):
         results["cross_entropy"] = objective.cross_entropy(logits, batch["labels"])
     if "attention" in out:
         results |= {"attention": out["attention"], **attention_health(out["attention"])}
+    if "levels" in out:
+        results["levels"] = out["levels"]
     return results if keep is None else {name: value for name, value in results.items() if name in keep}

@@ -6,8 +6,10 @@ The predictions of a batch of blocks, as `experiments.evaluate` makes them, besi
 import functools
 
 from experiments.benchmarks import train_step
+from experiments.benchmarks.batch import bytes_per_frame, two_levels
 from experiments.benchmarks.framework import Contender, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
+from experiments.runs.models import MODELS
 
 
 def contenders(settings: Settings, platform: str) -> list[Contender]:
@@ -18,6 +20,9 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             name = f"evaluation, batch {size}, {dtype}"
             build = functools.partial(build_evaluation, settings, size, dtype)
             found.append(Contender(name, build, reference=product_name(dtype)))
+            if MODELS[settings.model].multi_level:
+                build = functools.partial(build_evaluation, two_levels(settings), size, dtype)
+                found.append(Contender(f"evaluation of two levels, batch {size}, {dtype}", build, compare_to=name))
             build = functools.partial(train_step.build_ours, settings, size, dtype)
             found.append(Contender(f"training, batch {size}, {dtype}", build, compare_to=name))
     return found
@@ -28,13 +33,13 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     import jax
 
     from attention_ar.training.steps import eval_step
-    from experiments.benchmarks.batch import device_batch
+    from experiments.benchmarks.batch import device_batch, first_block
     from experiments.runs.build import build_model, build_objective
 
     config, batch = settings.run_config(dtype), device_batch(settings, size, dtype)
     model = build_model(config, settings.num_classes, multi_label=False)
     objective = build_objective(config, multi_label=False)
-    params = jax.jit(model.init)(jax.random.key(0), batch["features"][:1])["params"]
+    params = jax.jit(model.init)(jax.random.key(0), first_block(batch))["params"]
     step = functools.partial(eval_step, model=model, objective=objective)
     compiled = jax.jit(step).lower(params, batch).compile()
     temporary = compiled.memory_analysis().temp_size_in_bytes
@@ -42,6 +47,7 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     def run():
         jax.block_until_ready(compiled(params, batch))
 
-    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
+    read = bytes_per_frame(settings, dtype)
+    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB", "read a frame": f"{read / 1e3:.3g} kB"}
     products = settings.products()
     return Workload(run, size, "block", products and size * products.forward, facts)

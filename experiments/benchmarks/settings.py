@@ -32,13 +32,16 @@ class Settings:
     num_videos: int = option(300, "Videos of random features to load.", minimum=1)
     rounds: int = option(5, "Rounds: how often every contender runs in turn.", minimum=1)
     seconds: float = option(2.0, "About how long a contender runs in one round.", minimum=0)
+    # Of contenders that attend to several levels, see `experiments.benchmarks.batch.two_levels`.
+    levels: str = ""
+    level_scales: str = ""
     # What `network_flags.given` returns.
     network: str = "googlenet"
     network_options: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run_config(self, dtype: str = "float32") -> RunConfig:
         """Returns the configuration of a run of this size, with a compute type."""
-        own = {name: value for name, value in vars(self).items() if name in as_flags(RunConfig())}
+        own = {name: value for name, value in vars(self).items() if name in as_flags(RunConfig()) and value != ""}
         return with_flags(RunConfig(), **own, compute_dtype=dtype, dim_out=self.hidden_dim)
 
     def products(self) -> Products | None:

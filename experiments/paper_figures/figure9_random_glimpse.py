@@ -161,6 +161,7 @@ def draw_random_glimpse(
             f"{model.workdir}: figure 9 is about W of Eq. 4, which model={model.config.model.model} does not have; "
             "it takes a soft_attention run"
         )
+    model.require_one_level("figure 9")
     video, remarks = chosen_clip(figure, run, video, split)
     rows = run.blocks(video).rows
     first, count = run.file.first_row[video], run.file.num_frames[video]

@@ -52,7 +52,9 @@ def pooled(config, shapes) -> Products | None:
 
 
 def soft_attention(config, shapes) -> Products | None:
-    """Counts the paper's model."""
+    """Counts the paper's model, of one level."""
+    if "," in config.model.levels:
+        return None
     rest, per_frame = pooled(config, shapes), config.data.num_steps * 2 * shapes.num_cells
     return rest and Products(
         rest.on_states + per_frame * config.model.hidden_dim, rest.on_data + per_frame * shapes.input_dim

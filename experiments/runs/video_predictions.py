@@ -62,7 +62,10 @@ class NotFiniteError(InputError):
           videos: indices of the videos in the batch.
         """
         rows = [slice(file.first_row[v], file.first_row[v] + file.num_frames[v]) for v in videos]
-        guilty = [v for v, r in zip(videos, rows, strict=True) if not np.isfinite(file.features[r]).all()]
+        levels = [file.features, *file.levels.values()]
+        guilty = [
+            v for v, r in zip(videos, rows, strict=True) if not all(np.isfinite(level[r]).all() for level in levels)
+        ]
         names = ", ".join(file.names[v] for v in (guilty or videos))
         self.cause = (
             f"the features of {names} are not finite; extract them again" if guilty else f"videos in the batch: {names}"
@@ -90,18 +93,18 @@ def predict_blocks(
       blocks: which blocks.
       batch_size: B; rounded up to a multiple of the number of devices.
       protocol: how steps make the prediction of a block.
-      keep_attention: whether l_t is returned too.
+      keep_attention: whether l_t is returned too, and m_t for a model of several levels.
       watch_attention: a function that is called with the attention of each batch: the blocks' rows `<int64>[n, T]` and
         l_t `<float32>[n, T, K²]`.
       keep_steps: whether ŷ_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, if requested, `attention` `<float32>[num_blocks, T, K²]` and
-      `step_predictions` `<float32>[num_blocks, T, C]`.
+      `attention_health` numbers and, if requested, `attention` `<float32>[num_blocks, T, K²]`, `levels`
+      `<float32>[num_blocks, T, V]` for a model of several, and `step_predictions` `<float32>[num_blocks, T, C]`.
     """
-    keep = (*SCORED, *protocol.needs, *(["attention"] if keep_attention or watch_attention else []))
-    dropped = protocol.needs if keep_attention else {*protocol.needs, "attention"}
+    keep = (*SCORED, *protocol.needs, *(["attention", "levels"] if keep_attention or watch_attention else []))
+    dropped = protocol.needs if keep_attention else {*protocol.needs, "attention", "levels"}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))
     loaded = load_batches(store, blocks, order, batch_size, predictor.parallel, share_frames=True)
