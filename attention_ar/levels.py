@@ -12,15 +12,20 @@ X^v over the training part, a constant. P_v acts after the sum, so it is one pro
 The distribution has two factors because a flat softmax over all locations would begin with 80 % of its mass on a level
 of 14×14 cells, which has 196 of 245. With two factors every level begins with the same.
 
+With hard attention or a window, a level and a cell are drawn at once, from l_t over all locations.
+
 Everything here is for one block and one step, or for arrays with further axes in front.
 """
 
 import math
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from attention_ar.attention import expected_slice, location_softmax
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import HardAttention, Samples, draws, looking, neighbourhoods, sampled_weights
 from attention_ar.products import product
 
 
@@ -88,6 +93,63 @@ def expected_slice_of_levels(l, X, P, scales):
     )
 
 
+def looking_at_levels(hard: HardAttention | None, X, samples: Samples | None, glimpse):
+    """Returns what `hard_attention.looking` does, for several levels.
+
+    Args:
+      hard: of the model; None is soft attention.
+      X: feature cubes of each level, `<float>[B, T, K_v², D_v]`.
+      samples: of the batch, or None; the noise is `<float>[B, T, n]` for n locations in all.
+      glimpse: where the model is told to look.
+
+    Returns:
+      A function of l_t, X_t, P, the scales and the samples of step t, see `expected_slice_of_levels`, that returns x_t
+      and a dict of further outputs; and the samples.
+    """
+    first, num_locations = next(iter(X.values())), sum(cubes.shape[2] for cubes in X.values())
+    all_locations = jax.ShapeDtypeStruct((*first.shape[:2], num_locations, 1), first.dtype)
+    is_drawn, (_, samples) = draws(hard, samples, glimpse), looking(hard, all_locations, samples, glimpse)
+
+    def look(l, X_t, P, scales, samples_t):
+        w, named = drawn_weights(l, hard, samples_t) if is_drawn else (l, {})
+        return expected_slice_of_levels(w, X_t, P, scales), named
+
+    return look, samples
+
+
+def drawn_weights(l, hard: HardAttention, samples: Samples | None = None):
+    """How much of each location is in x_t where (v, i) is drawn, see `hard_attention.sampled_weights`.
+
+    A window is within the drawn level: N(s) are the cells within r rows and columns of s at its level.
+
+    Args:
+      l: l_{t,(v,i)} of each level, `<float>[K_v²]`, by the level's name.
+      hard: of the model.
+      samples: of this step, with noise over the locations of all levels, in the order of l; None takes the most
+        probable location.
+
+    Returns:
+      Weights like l, of which all together sum to 1, and the dict of `sampled_weights`, over all locations.
+    """
+    near = neighbourhoods_of_levels([len(l_v) for l_v in l.values()], hard.window)
+    _, named = sampled_weights(jnp.concatenate(list(l.values())), near, samples, hard.estimator)
+    return by_level(named["glimpse"], l), named
+
+
+def neighbourhoods_of_levels(num_cells, window: int) -> np.ndarray:
+    """N(s) of every location, `<bool>[n, n]` for n locations of levels of so many cells, see `neighbourhoods`."""
+    near = np.zeros((sum(num_cells),) * 2, bool)
+    for end, count in zip(np.cumsum(num_cells), num_cells, strict=True):
+        near[end - count : end, end - count : end] = neighbourhoods(count, window)
+    return near
+
+
+def by_level(flat, l):
+    """Splits an array over all locations, `<float>[..., n]`, into arrays of the sizes of l, by the levels' names."""
+    ends = np.cumsum([l_v.shape[-1] for l_v in l.values()]).tolist()
+    return dict(zip(l, jnp.split(flat, ends[:-1], axis=-1), strict=True))
+
+
 def summed_down(l, num_cells: int):
     """l_t on the cells of the coarsest level: the mass of all levels within each of its cells.
 
@@ -115,6 +177,27 @@ def summed_down(l, num_cells: int):
         return l_v.reshape(*l_v.shape[:-1], side, fine, side, fine).sum((-3, -1)).reshape(*l_v.shape[:-1], num_cells)
 
     return sum(one(l_v) for l_v in l.values())
+
+
+def on_first_level(out, X):
+    """Returns the outputs of all steps with `attention`, and `glimpse` where there is one, on the first level's cells.
+
+    Args:
+      out: has `locations`, l_t of each level `<float>[B, T, K_v²]`, and may have `glimpse`, over all locations.
+      X: feature cubes of each level, `<float>[B, T, K_v², D_v]`, the first level first.
+    """
+    num_cells = next(iter(X.values())).shape[2]
+    if "glimpse" in out:
+        looked = by_level(out["glimpse"], {level: out["locations"][level] for level in X})
+        out = out | {"glimpse": summed_down(looked, num_cells)}
+    return out | {"attention": summed_down(out["locations"], num_cells)}
+
+
+def check_scales(levels, scales):
+    """Raises `InputError` where scales are not a number above 0 for each of the levels but the first."""
+    if len(scales) != len(levels) - 1 or not all(scale > 0 for scale in scales):
+        further = ", ".join(levels[1:]) or "no further level"
+        raise InputError(f"level_scales={scales}: must be a number above 0 for each of {further}")
 
 
 def check_levels(names, X):

@@ -17,7 +17,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint", "features", "split")
+    trained_run_flags.define("workdir", "checkpoint", "features", "split", "glimpse_rule")
     flags.DEFINE_enum(
         "protocol", "paper", ["paper", "released"], "From steps to videos: means, or the votes of the authors' program."
     )
@@ -37,7 +37,7 @@ def main():
 
     scores, folder, output = evaluate(
         **values_of("workdir", "features", "split", "protocol", "checkpoint", "stride", "batch_size"),
-        **values_of("boxes", "data_dir", "output"),
+        **values_of("boxes", "data_dir", "output", "glimpse_rule"),
     )
     print(
         f"{flags.FLAGS.split}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}"
@@ -48,6 +48,9 @@ def main():
         print(describe_health(scores["attention"], scores["num_cells"]))
     if "localisation" in scores:
         print(describe_localisation(scores["localisation"]))
+    for rule, found in scores.get("glimpse_rules", {}).items():
+        where = f"; {describe_localisation(found['localisation'])}" if "localisation" in found else ""
+        print(f"glimpse rule {rule}: {describe_score(found)}{where}")
     print(f"scores: {output}; predictions and confusion matrix: {folder}")
 
 

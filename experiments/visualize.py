@@ -14,7 +14,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split")
+    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split", "glimpse_rule")
     flags.DEFINE_integer("count", 3, "How many right ones and how many wrong ones.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for the pictures; by default the run's figures folder.")
 
@@ -26,7 +26,7 @@ def main(arguments):
 
     pictures = visualize(
         clips=arguments,
-        **values_of("workdir", "features", "data_dir", "split", "checkpoint", "count", "output"),
+        **values_of("workdir", "features", "data_dir", "split", "checkpoint", "count", "output", "glimpse_rule"),
     )
     for picture in pictures:
         print(f"{picture} (and .mp4, .gif)")

@@ -6,10 +6,8 @@ The predictions of a batch of blocks, as `experiments.evaluate` makes them, besi
 import functools
 
 from experiments.benchmarks import train_step
-from experiments.benchmarks.batch import bytes_per_frame, two_levels
 from experiments.benchmarks.framework import Contender, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
-from experiments.runs.models import MODELS
 
 
 def contenders(settings: Settings, platform: str) -> list[Contender]:
@@ -20,9 +18,6 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             name = f"evaluation, batch {size}, {dtype}"
             build = functools.partial(build_evaluation, settings, size, dtype)
             found.append(Contender(name, build, reference=product_name(dtype)))
-            if MODELS[settings.model].multi_level:
-                build = functools.partial(build_evaluation, two_levels(settings), size, dtype)
-                found.append(Contender(f"evaluation of two levels, batch {size}, {dtype}", build, compare_to=name))
             build = functools.partial(train_step.build_ours, settings, size, dtype)
             found.append(Contender(f"training, batch {size}, {dtype}", build, compare_to=name))
     return found
@@ -47,7 +42,6 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     def run():
         jax.block_until_ready(compiled(params, batch))
 
-    read = bytes_per_frame(settings, dtype)
-    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB", "read a frame": f"{read / 1e3:.3g} kB"}
+    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
     products = settings.products()
     return Workload(run, size, "block", products and size * products.forward, facts)

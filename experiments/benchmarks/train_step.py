@@ -3,15 +3,13 @@
 Forward, backward and Adam on one batch in the device's memory, with dropout. `epoch` is the time that 166 000
 blocks, UCF-11's, would take at this rate. The product rate is that of one square matrix product of the compute type;
 only the model's nominal products count against it, see `experiments/runs/flops.py`. With --time_loop=auto, the
-other time loop runs beside the one that training would choose here. Attention over two levels runs beside that over
-one, for a model that can have it, see `attention_ar/levels.py`. The torch contenders are the
+other time loop runs beside the one that training would choose here. The torch contenders are the
 same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 """
 
 import dataclasses
 import functools
 
-from experiments.benchmarks.batch import bytes_per_frame, two_levels
 from experiments.benchmarks.framework import Contender, Row, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
 from experiments.runs.models import MODELS
@@ -27,9 +25,6 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             ours = f"attention_ar, batch {size}, {dtype}"
             build = functools.partial(build_ours, settings, size, dtype)
             found.append(Contender(ours, build, reference=product_name(dtype)))
-            if MODELS[settings.model].multi_level:
-                build = functools.partial(build_ours, two_levels(settings), size, dtype)
-                found.append(Contender(f"two levels, batch {size}, {dtype}", build, compare_to=ours))
             if settings.time_loop == "auto" and "time_loop" in MODELS[settings.model].flags:
                 loop = "plain" if platform == "cpu" else "fast"
                 build = functools.partial(build_ours, dataclasses.replace(settings, time_loop=loop), size, dtype)
@@ -56,8 +51,7 @@ def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
     from experiments.benchmarks.batch import compile_train_step
 
     run, temporary = compile_train_step(settings, size, dtype)
-    read = bytes_per_frame(settings, dtype)
-    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB", "read a frame": f"{read / 1e3:.3g} kB"}
+    facts = {"temporary memory": f"{temporary / 1e6:.0f} MB"}
     products = settings.products()
     return Workload(run, size, "block", products and size * products.training, facts)
 

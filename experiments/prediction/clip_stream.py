@@ -154,17 +154,18 @@ class ClipPredictor:
         rows = [found[: len(pictures)].reshape(len(pictures), -1) for found in levels]
         return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
 
-    def blocks(self, features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    def blocks(self, starts: Sequence[int], features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """Predicts blocks.
 
         Args:
+          starts: of each block, the row of its first frame.
           features: of each block, `<float>[T, K²·D]`, see `features`.
 
         Returns:
-          Probabilities `<float>[n, C]`, and attention `<float32>[n, T, K²]` or None.
+          Probabilities `<float>[n, C]`, and where it looked, `<float32>[n, T, K²]`, or None.
         """
         model, buffers = self.model, self._buffers
-        keep = ("predictions", *self.protocol.needs, *(["attention"] if self.keep_attention else []))
+        keep = ("predictions", *self.protocol.needs, *(["glimpse"] if self.keep_attention else []))
         probabilities, attention = [], []
         for first in range(0, len(features), len(buffers[0])):
             some = features[first : first + len(buffers[0])]
@@ -175,10 +176,12 @@ class ClipPredictor:
             for buffer in buffers:
                 buffer[len(some) :] = 0
             named = dict(zip(model.levels, buffers, strict=True)) if model.levels else buffers[0]
-            arrays = model.predictor.parallel.put({"features": named})
+            start = np.zeros(len(buffers[0]), np.int32)
+            start[: len(some)] = starts[first : first + len(some)]
+            arrays = model.predictor.parallel.put({"features": named, "start": start})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
-            attention.append(results["attention"][: len(some)] if self.keep_attention else None)
+            attention.append(results["glimpse"][: len(some)] if self.keep_attention else None)
         found = np.concatenate(probabilities)
         if not np.isfinite(found).all():
             raise InputError("the model's predictions are not finite numbers")
@@ -330,7 +333,7 @@ class ClipStream(contextlib.AbstractContextManager):
             return
         starts, features = zip(*blocks, strict=True)
         try:
-            probabilities, attention = self._predictor.blocks(features)
+            probabilities, attention = self._predictor.blocks(starts, features)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
         for n, first in enumerate(starts):

@@ -7,12 +7,14 @@ import numpy as np
 
 from attention_ar import metrics
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import GLIMPSE_RULES
 from data_prep.common.files import write_csv, write_json
 from data_prep.features.recipe import recipe_hash
 from data_prep.loading.block_table import cut_blocks
 from experiments.pictures import confusion
 from experiments.runs import trained
 from experiments.runs.localisation_scores import Localisation
+from experiments.runs.models import describe_looking
 from experiments.runs.protocol import Protocol
 from experiments.runs.video_predictions import VideoPredictions, label_of, predict_videos, videos_of
 
@@ -29,6 +31,7 @@ def evaluate(
     boxes=None,
     data_dir=None,
     output=None,
+    glimpse_rule=None,
 ):
     """Evaluates a run on one part of a features file, and writes the results.
 
@@ -43,6 +46,8 @@ def evaluate(
         `Localisation.scores`.
       data_dir: the folder of the clips, for the size of their frames; None is the one they were extracted from.
       output: where the scores go; None is `scores.json` in the folder that is returned.
+      glimpse_rule: of a model with hard attention; None is the run's own. Then the scores also have an entry
+        `glimpse_rules` with the main ones under each of the rules.
 
     Returns:
       The scores, see `VideoPredictions.scores`; the folder of `predictions.csv`, `confusion.csv` and `confusion.png`;
@@ -52,7 +57,7 @@ def evaluate(
       InputError: where no video is in that part, boxes are given for a model without attention, and see
         `trained.load` and `Localisation`.
     """
-    model = trained.load(workdir, checkpoint)
+    model = trained.load(workdir, checkpoint, glimpse_rule)
     if boxes:
         model.require_attention("to compare with boxes")
     file = model.open_features(features)
@@ -60,18 +65,24 @@ def evaluate(
     data = model.config.data
     rule = "released" if protocol == "released" else data.block_rule
     blocks = cut_blocks(file, videos, data.num_steps, data.fps, stride or data.stride, rule)
-    localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
-    found = predict_videos(
-        model.predictor,
-        model.params,
-        model.store(file),
-        blocks,
-        batch_size or model.config.training.batch_size,
-        Protocol(protocol, model.config.released.last_n),
-        watch_attention=localisation.add if localisation else None,
-    )
+
+    def scored(model):
+        localisation = Localisation(boxes, file, blocks, data_dir) if boxes else None
+        found = predict_videos(
+            model.predictor,
+            model.params,
+            model.store(file),
+            blocks,
+            batch_size or model.config.training.batch_size,
+            Protocol(protocol, model.config.released.last_n),
+            watch_attention=localisation.add if localisation else None,
+        )
+        scores = found.scores(file.labels[found.video], model.multi_label)
+        return found, localisation, scores | ({"localisation": localisation.scores()} if localisation else {})
+
+    found, localisation, main_scores = scored(model)
     scores = {
-        **found.scores(file.labels[found.video], model.multi_label),
+        **main_scores,
         "split": split,
         "split_id": file.split_id,
         "protocol": protocol,
@@ -86,10 +97,14 @@ def evaluate(
         "recipe": recipe_hash(file.recipe),
         "random_network": file.recipe["random"],
     }
-    if localisation:
-        scores["localisation"] = localisation.scores()
+    if describe_looking(model.config):
+        own = scores["glimpse_rule"] = model.config.attention.glimpse_rule
+        if glimpse_rule is None:
+            by_rule = {r: main_scores if r == own else scored(model.with_glimpse_rule(r))[2] for r in GLIMPSE_RULES}
+            scores["glimpse_rules"] = by_rule
 
-    folder = Path(workdir) / "evaluation" / (split if protocol == "paper" else f"{split}_{protocol}")
+    parts = [split, *([protocol] if protocol != "paper" else []), *([glimpse_rule] if glimpse_rule else [])]
+    folder = Path(workdir) / "evaluation" / "_".join(parts)
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / "predictions.csv", file, found)
     if localisation:

@@ -10,18 +10,20 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.loop import loop_for
-from attention_ar.training.steps import predict
+from attention_ar.training.steps import eval_step
 from data_prep.common.files import write_json, write_whole
 from data_prep.features.recipe import recipe_hash
 from experiments.runs import trained
 from experiments.runs.build import build_model, build_objective, feature_dtype
 from experiments.runs.config import RunConfig, with_flags
+from experiments.runs.models import MODELS, describe_looking
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 RESULTS = {
     "predictions": "class probabilities of every step, <float32>[B, T, C]",
     "block_predictions": "class probabilities of the block, the mean over its steps, <float32>[B, C]",
     "attention": "location softmax of every step, <float32>[B, T, K²]",
+    "glimpse": "with hard attention, the share of each cell in what is looked at, <float32>[B, T, K²]",
 }
 
 
@@ -51,15 +53,21 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
         return functools.partial(predict_with, model)
 
     def predict_with(model, params, features):
-        logits, out = predict(model, params, {"features": features.astype(dtype)})
-        probabilities = objective.predictions(logits)
-        results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}
-        return results | ({"attention": out["attention"]} if "attention" in out else {})
+        batch = {"features": features.astype(dtype)}
+        found = eval_step(params, batch, model=model, objective=objective, keep=results_of(config))
+        return found | {"block_predictions": found["predictions"].mean(axis=1)}
 
     side, _, num_maps = feature_shape
     (batch_size,) = jax.export.symbolic_shape("batch_size")
     shape = batch_size, config.data.num_steps, side * side, num_maps
     return jax.export.export(jax.jit(predictor), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, np.float32))
+
+
+def results_of(config: RunConfig) -> list[str]:
+    """Returns which of the `RESULTS` a model has."""
+    absent = set() if MODELS[config.model.model].has_attention else {"attention"}
+    absent |= set() if describe_looking(config) else {"glimpse"}
+    return [name for name in RESULTS if name not in absent]
 
 
 def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
@@ -90,7 +98,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     metadata = {
         "sha256": hashlib.sha256(serialized).hexdigest(),
         "features": {"shape": ["B", *exported.in_avals[0].shape[1:]], "dtype": "float32"},
-        "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
+        "results": {name: RESULTS[name] for name in results_of(run.config)},
         "class_names": run.class_names,
         "multi_label": run.multi_label,
         "num_steps": run.config.data.num_steps,

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 import attention_ar as ar
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import HardAttention
 from attention_ar.loss import PaperObjective
 from attention_ar.released import ReleasedObjective
 from experiments.runs import flops
@@ -45,17 +46,19 @@ class Model:
     @property
     def flags(self) -> set[str]:
         """A superset of the flags of model and objective that have an effect."""
-        penalty = {"attention_penalty"} if self.has_attention else set()
+        looking = {"attention_penalty", *OF_ATTENTION} if self.has_attention else set()
         own = {f.name for module in (self.module, self.multi_level) if module for f in fields(module)}
-        return own | {*self.translated, "weight_decay"} | penalty
+        return own | {*self.translated, "weight_decay"} | looking
 
     def build(self, config, num_classes: int, multi_label: bool) -> nn.Module:
         """Returns the Flax module for a `RunConfig`, C, and whether a clip may have several labels."""
         values = vars(config.model) | vars(config.released) | vars(config.runtime) | {"multi_label": multi_label}
-        module, levels = self.module, levels_of(config)
-        if levels:
-            module, values = self.multi_level, values | {"levels": levels, "level_scales": level_scales(config)}
+        levels = levels_of(config)
+        values |= {"levels": levels, "level_scales": level_scales(config) if levels else ()}
+        module = self.multi_level if levels else self.module
         same = {f.name: values[f.name] for f in fields(module) if f.name in values}
+        if self.has_attention:
+            same["hard"] = hard_attention(config.attention)
         return module(num_classes, **same, **self.options(config))
 
 
@@ -92,6 +95,28 @@ def level_scales(config) -> tuple[float, ...]:
     return scales
 
 
+OF_HARD_ATTENTION = ("estimator", "num_samples", "entropy_weight", "soft_probability", "glimpse_rule")
+OF_ATTENTION = ("attention", "window", *OF_HARD_ATTENTION)
+"""The flags of `AttentionConfig` that are about where a model looks."""
+
+
+def hard_attention(attention) -> HardAttention | None:
+    """Returns the models' `hard` of an `AttentionConfig`."""
+    if attention.attention == "soft":
+        return None
+    window = attention.window if attention.attention == "window" else 0
+    return HardAttention(window, attention.estimator, attention.glimpse_rule)
+
+
+def describe_looking(config) -> str:
+    """Returns for example "window, r = 1, glimpse rule sample"; "" for a `RunConfig` without hard attention."""
+    attention = config.attention
+    if not MODELS[config.model.model].has_attention or attention.attention == "soft":
+        return ""
+    window = f", r = {attention.window}" if attention.attention == "window" else ""
+    return f"{attention.attention}{window}, glimpse rule {attention.glimpse_rule}"
+
+
 def _released_options(config) -> dict:
     dropout = config.model.dropout
     if dropout not in (0, 0.5):
@@ -114,6 +139,7 @@ _ALL = (
         objective=ReleasedObjective,
         sums_over_batch=True,
         has_attention=True,
+        multi_level=ar.ReleasedAttentionLSTM,
     ),
 )
 MODELS = {model.name: model for model in _ALL}

@@ -16,8 +16,8 @@ from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from data_prep.loading.feature_stores import store_on_disk
 from experiments.runs.build import build_model, build_objective, feature_dtype, features_of_a_block
-from experiments.runs.config import RunConfig, read_config
-from experiments.runs.models import MODELS, WITH_ATTENTION, levels_of
+from experiments.runs.config import RunConfig, read_config, with_flags
+from experiments.runs.models import MODELS, WITH_ATTENTION, describe_looking, levels_of
 from experiments.runs.predictor import Predictor
 from experiments.runs.split import split_of_run
 
@@ -100,6 +100,24 @@ class TrainedModel:
         if self.levels:
             raise InputError(f"{self.workdir}: levels={self.config.model.levels}: {purpose} is for models of one level")
 
+    def with_glimpse_rule(self, rule: str) -> "TrainedModel":
+        """Returns the model with another glimpse rule.
+
+        Raises:
+          InputError: for a model that does not have hard attention.
+        """
+        if not describe_looking(self.config):
+            kind = f"attention={self.config.attention.attention}" if self.has_attention else "no attention"
+            raise InputError(
+                f"glimpse_rule={rule}: {self.workdir} is a run with {kind}; it is for attention=hard, window"
+            )
+        config = with_flags(self.config, glimpse_rule=rule)
+        return dataclasses.replace(
+            self,
+            config=config,
+            predictor=build_predictor(config, len(self.class_names), self.multi_label, self.predictor.parallel),
+        )
+
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
 
@@ -132,28 +150,34 @@ class TrainedModel:
         return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
 
 
-def load(workdir, checkpoint: str = "best") -> TrainedModel:
-    """Loads the "best" or the "latest" checkpoint of a run.
+def build_predictor(config: RunConfig, num_classes: int, multi_label: bool, parallel) -> Predictor:
+    """Returns the `Predictor` of a configuration."""
+    model = build_model(config, num_classes, multi_label)
+    return Predictor(model, build_objective(config, multi_label), parallel, feature_dtype(config.model))
+
+
+def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> TrainedModel:
+    """Loads the "best" or the "latest" checkpoint of a run, with its own glimpse rule or another.
 
     Raises:
-      InputError: where there is none, or it does not fit the configuration beside it.
+      InputError: where there is none, it does not fit the configuration beside it, or glimpse rules have no effect on
+        it.
     """
     workdir = Path(workdir)
     config = read_config(workdir)
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
         metadata = checkpoints.metadata(checkpoint)
         model = build_model(config, len(metadata["class_names"]), metadata["multi_label"])
-        objective = build_objective(config, metadata["multi_label"])
         level_shapes = metadata.get("level_shapes", {})
         x = features_of_a_block(config, metadata["feature_shape"], level_shapes)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         parallel = choose("auto")
         params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
-    return TrainedModel(
+    found = TrainedModel(
         workdir=workdir,
         config=config,
         params=params,
-        predictor=Predictor(model, objective, parallel, feature_dtype(config.model)),
+        predictor=build_predictor(config, len(metadata["class_names"]), metadata["multi_label"], parallel),
         epoch=metadata["epoch"],
         class_names=metadata["class_names"],
         multi_label=metadata["multi_label"],
@@ -162,3 +186,4 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         split_id=metadata["split_id"],
         level_shapes=level_shapes,
     )
+    return found.with_glimpse_rule(glimpse_rule) if glimpse_rule else found

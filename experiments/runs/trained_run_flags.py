@@ -2,11 +2,13 @@
 
 from absl import flags
 
+from attention_ar.hard_attention import GLIMPSE_RULES
+
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define`.
 
 
 def define(*names: str):
-    """Defines the flags of these names: workdir, checkpoint, features, data_dir, split."""
+    """Defines the flags of these names: workdir, checkpoint, features, data_dir, split, glimpse_rule."""
     for name in names:
         _DEFINITIONS[name]()
 
@@ -19,6 +21,9 @@ _DEFINITIONS = {
     ),
     "data_dir": lambda: flags.DEFINE_string(
         "data_dir", None, "Folder of the clips; by default where they were when extracted."
+    ),
+    "glimpse_rule": lambda: flags.DEFINE_enum(
+        "glimpse_rule", None, GLIMPSE_RULES, "Of a run with hard attention, where it looks; by default the run's own."
     ),
     "split": lambda: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "Part of the features file that clips are taken from."

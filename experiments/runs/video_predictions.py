@@ -93,18 +93,19 @@ def predict_blocks(
       blocks: which blocks.
       batch_size: B; rounded up to a multiple of the number of devices.
       protocol: how steps make the prediction of a block.
-      keep_attention: whether l_t is returned too, and m_t for a model of several levels.
-      watch_attention: a function that is called with the attention of each batch: the blocks' rows `<int64>[n, T]` and
-        l_t `<float32>[n, T, K²]`.
+      keep_attention: whether it is returned where the model looks, and m_t for a model of several levels.
+      watch_attention: a function that is called with that of each batch: the blocks' rows `<int64>[n, T]` and
+        `<float32>[n, T, K²]`.
       keep_steps: whether ŷ_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, if requested, `attention` `<float32>[num_blocks, T, K²]`, `levels`
-      `<float32>[num_blocks, T, V]` for a model of several, and `step_predictions` `<float32>[num_blocks, T, C]`.
+      `attention_health` numbers and, if requested, `glimpse` `<float32>[num_blocks, T, K²]` (the share of each cell in
+      x_t: l_t, or where hard attention looks), `levels` `<float32>[num_blocks, T, V]` for a model of several, and
+      `step_predictions` `<float32>[num_blocks, T, C]`.
     """
-    keep = (*SCORED, *protocol.needs, *(["attention", "levels"] if keep_attention or watch_attention else []))
-    dropped = protocol.needs if keep_attention else {*protocol.needs, "attention", "levels"}
+    keep = (*SCORED, *protocol.needs, *(["glimpse", "levels"] if keep_attention or watch_attention else []))
+    dropped = protocol.needs if keep_attention else {*protocol.needs, "glimpse", "levels"}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))
     loaded = load_batches(store, blocks, order, batch_size, predictor.parallel, share_frames=True)
@@ -122,7 +123,7 @@ def predict_blocks(
             if not np.isfinite(results["cross_entropy"][real]).all():
                 raise NotFiniteError(store.file, np.unique(blocks.video[batch.block]))
             if watch_attention:
-                watch_attention(blocks.rows[batch.block[real]], results["attention"][real])
+                watch_attention(blocks.rows[batch.block[real]], results["glimpse"][real])
             for name in results.keys() - dropped:
                 collected.setdefault(name, []).append(results[name][real])
             progress.update(int(real.sum()))

@@ -29,7 +29,7 @@ class Glimpses:
       prediction: probability of every class for the clip, `<float>[C]`.
       class_names: C names.
       frames: the frames that the model saw, `<uint8>[n, H, W, 3]`, RGB.
-      attention: l_t for each of them, `<float>[n, K²]`.
+      attention: where it looks at each of them, `<float>[n, K²]`: l_t, or what hard attention chose.
       fps: of these frames, per second.
       seconds: when each is shown, where that does not follow from `fps`, `<float>[n]`; else None.
       random_network: whether the features are of an untrained network.
@@ -72,7 +72,7 @@ class Watched:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
       predictions: ŷ_t at each of them, `<float>[n, C]`.
       prediction: mean over the steps of all blocks, `<float>[C]`.
-      attention: l_t at each of them, `<float>[n, K²]`; None for a model without attention.
+      attention: where it looks at each of them, see `Glimpses`, `<float>[n, K²]`; None for a model without attention.
       levels: m_t at each of them, `<float>[n, V]`; None for a model that does not attend to several levels.
       health: the `attention_health` numbers, means over the blocks; empty for a model without attention.
       fps: of these frames, per second.
@@ -146,7 +146,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
         frames, first = seen_frames(file, part)
         by_step = {
             name: found[name][own].reshape(-1, found[name].shape[-1])[first]
-            for name in ("step_predictions", "attention", "levels")
+            for name in ("step_predictions", "glimpse", "levels")
             if name in found
         }
         result.append(
@@ -154,7 +154,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
                 frames=frames,
                 predictions=by_step["step_predictions"],
                 prediction=found["predictions"][own].mean(axis=0, dtype=np.float64),
-                attention=by_step.get("attention"),
+                attention=by_step.get("glimpse"),
                 levels=by_step.get("levels"),
                 health=mean_health({name: found[name][own] for name in HEALTH if name in found}),
                 fps=float(file.fps[video] / skip),
@@ -265,14 +265,23 @@ def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:
 
 
 def visualize(
-    workdir, *, features=None, data_dir=None, split="test", checkpoint="best", clips=(), count=3, output=None
+    workdir,
+    *,
+    features=None,
+    data_dir=None,
+    split="test",
+    checkpoint="best",
+    clips=(),
+    count=3,
+    output=None,
+    glimpse_rule=None,
 ):
     """Draws chosen clips or, where none is named, the most confident right and wrong ones of a split.
 
     Returns:
       The paths of the filmstrips.
     """
-    model = trained.load(workdir, checkpoint)
+    model = trained.load(workdir, checkpoint, glimpse_rule)
     model.require_attention()
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"

@@ -116,7 +116,7 @@ def test_a_trained_model_against_loops_over_pixels(small_run, clips, write_boxes
     file = model.open_features(features)
     blocks = cut_blocks(file, range(12, 18), 4, 10.0, 1)
     store = OnDisk(file, np.float32)
-    attention = predict_blocks(model.predictor, model.params, store, blocks, 24, keep_attention=True)["attention"]
+    attention = predict_blocks(model.predictor, model.params, store, blocks, 24, keep_attention=True)["glimpse"]
     by_frame = {}
     for block, l in enumerate(attention):
         for row, step in zip(blocks.rows[block], l, strict=True):
