@@ -212,7 +212,7 @@ def describe_data(file, training_videos, held_out_videos, blocks: Blocks, held_o
 def with_level_scales(config: RunConfig, file, training_videos, workdir: Path) -> RunConfig:
     """Returns the configuration with σ of each further level, where the model reads several and the user gave none.
 
-    A run that was begun has them already.
+    A run that was begun has them already, and so has one to begin with.
 
     Raises:
       InputError: where the features file has not these levels.
@@ -221,10 +221,9 @@ def with_level_scales(config: RunConfig, file, training_videos, workdir: Path) -
     require_levels(config, file)
     if not levels or config.model.level_scales:
         return config
-    if (workdir / "config.json").exists():
-        begun = read_config(workdir).model
-        if begun.levels == config.model.levels:
-            return with_flags(config, level_scales=begun.level_scales)
+    for folder in filter(None, (workdir, config.attention.init_from)):
+        if (Path(folder) / "config.json").exists() and read_config(folder).model.levels == config.model.levels:
+            return with_flags(config, level_scales=read_config(folder).model.level_scales)
     scales = {level: root_mean_square(file.at_level(level), training_videos) for level in levels[1:]}
     say("root mean square of " + ", ".join(f"{level}: {scale:.4g}" for level, scale in scales.items()))
     if not all(0 < scale < np.inf for scale in scales.values()):

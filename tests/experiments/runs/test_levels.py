@@ -127,6 +127,28 @@ def test_all_devices_and_pmap_give_the_same(features, workdir, tmp_path):
             np.testing.assert_allclose(array, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [{"attention": "hard", "num_samples": 2}, {"model": "released", "dim_out": 6}])
+def test_hard_attention_and_the_released_model_have_levels_too(features, tmp_path, flags):
+    """Stopped and resumed they end with the same bits, and both levels have learnt."""
+    for name, steps in (("whole", (2,)), ("resumed", (1, 2))):
+        for epochs in steps:
+            train(config_of(features, epochs=epochs, entropy_weight=0.0, **flags), tmp_path / name)
+    whole, resumed = params_of(tmp_path / "whole"), params_of(tmp_path / "resumed")
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, resumed[name], err_msg=name)
+    assert np.abs(whole["levels/inception_4e/projection"]).max() > 0.03  # It began as N(0, 0.01²).
+    model = trained.load(tmp_path / "whole")
+    file = model.open_features()
+    (seen,) = watch(model, file, [9], batch_size=2)
+    np.testing.assert_allclose(seen.attention.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(seen.levels.sum(axis=1), 1, atol=1e-6)
+    if "attention" in flags:
+        assert set(np.unique(seen.attention)) == {0, 1}  # One location of one level.
+    scores, _, _ = evaluate(tmp_path / "whole")
+    assert ("glimpse_rules" in scores) == ("attention" in flags)
+
+
 def test_evaluation_is_the_same_from_a_tfds_data_set(features, workdir, tmp_path, capsys):
     scores, folder, _ = evaluate(workdir, output=tmp_path / "scores.json")
     assert scores["num_cells"] == 9 and 0 <= scores["attention"]["entropy"] <= np.log(9) + 1e-6
