@@ -5,12 +5,16 @@
 The first two are per block, `[...]` below standing for the batch, and the caller takes the mean over the blocks; the
 third is added once. The decay is part of the loss and covers every parameter, biases too: it is L2, not decoupled from
 the optimiser.
+
+With class weights w, which are not the paper's, the first term of a block of class c is multiplied by w_c, and the mean
+is still over the blocks: (1 / B) Σ_b w_{c(b)} CE_b. See `balanced_class_weights`.
 """
 
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from attention_ar.errors import InputError
@@ -79,6 +83,32 @@ def weight_decay(params):
     return sum(jnp.sum(theta**2) for theta in jax.tree.leaves(params))  # [Eq. 7]
 
 
+def balanced_class_weights(labels) -> tuple[float, ...]:
+    """w_c = N / (C n_c): with these, every class has the same part in the mean over all training blocks.
+
+    N is the number of blocks, n_c that of class c, and C the number of classes that have a block. The weights of all
+    blocks sum to N, so that the cross-entropy keeps its scale beside the penalty and the decay, and a learning rate
+    keeps its meaning.
+
+    Example, three blocks of one class and one of another:
+
+        >>> from attention_ar.loss import balanced_class_weights
+        >>> weights = balanced_class_weights([[1, 0], [1, 0], [1, 0], [0, 1]])
+        >>> [round(weight, 3) for weight in weights]
+        [0.667, 2.0]
+
+    Args:
+      labels: of all training blocks, one-hot, `[N, C]`.
+
+    Returns:
+      C weights; 0 for a class without a block.
+    """
+    counts = np.asarray(labels, np.float64).sum(axis=0)
+    there = counts > 0
+    weights = np.divide(counts.sum(), there.sum() * counts, out=np.zeros_like(counts), where=there)
+    return tuple(weights.tolist())
+
+
 def predictions(logits, multi_label: bool):
     """ŷ, the class probabilities of each step: softmax, or one sigmoid a class if multi-label."""
     return jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)
@@ -103,16 +133,20 @@ class PaperObjective:
       attention_penalty: λ.
       weight_decay: γ.
       multi_label: whether a clip may have several labels, see `binary_cross_entropy`.
+      class_weights: w, one for each class, on the first term of a block of that class; () is 1 for all.
     """
 
     attention_penalty: float = 0.0
     weight_decay: float = 1e-5
     multi_label: bool = False
+    class_weights: tuple[float, ...] = ()
 
     def __post_init__(self):
         for name in ("attention_penalty", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name}={getattr(self, name)}: must be 0 or greater")
+        if self.class_weights and self.multi_label:
+            raise InputError("class_weights: need one label for each clip, and these clips may have several")
 
     def __call__(self, params, logits, out, labels, weight, axis_name=None):
         """Returns L and its three parts, as scalars that sum to it.
@@ -131,7 +165,8 @@ class PaperObjective:
         num_blocks, num_devices = self._num_blocks(weight, axis_name), 1
         if axis_name is not None:
             num_devices = jax.lax.axis_size(axis_name)
-        parts = {"cross_entropy": jnp.sum(weight * self.cross_entropy(logits, labels)) / num_blocks}
+        each = self.weighted(self.cross_entropy(logits, labels), labels)
+        parts = {"cross_entropy": jnp.sum(weight * each) / num_blocks}
         if "attention" in out:
             penalty = self.penalty(out["attention"])
             parts["attention_penalty"] = self.attention_penalty * jnp.sum(weight * penalty) / num_blocks
@@ -154,10 +189,21 @@ class PaperObjective:
             return binary_cross_entropy(logits, labels)
         return cross_entropy(logits, labels)
 
+    def weighted(self, cross_entropy, labels):
+        """The first term of each block, `<float>[B]`, times the weight of its class.
+
+        Args:
+          cross_entropy: `<float>[B]`.
+          labels: `<float>[B, C]`.
+        """
+        if not self.class_weights:
+            return cross_entropy
+        return cross_entropy * (labels @ jnp.asarray(self.class_weights, labels.dtype))
+
     def step_costs(self, logits, labels):
-        """C_t, the part of each step in `cross_entropy`: from logits `<float>[..., T, C]` to `<float>[..., T]`."""
+        """C_t, the first term in its steps, `weighted`: from logits `<float>[..., T, C]` to `<float>[..., T]`."""
         labels = jnp.broadcast_to(labels[..., None, :], logits.shape)
-        return self.cross_entropy(logits[..., None, :], labels)
+        return self.weighted(self.cross_entropy(logits[..., None, :], labels), labels)
 
     def penalty(self, attention):
         """The second term for each block, without its coefficient: `<float>[..., T, K²]` to `<float>[...]`."""

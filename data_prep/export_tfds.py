@@ -11,6 +11,7 @@ import dataclasses
 
 from absl import flags
 
+from attention_ar.errors import InputError
 from data_prep.common import command_line
 
 
@@ -45,6 +46,11 @@ def main():
     check_name(flags.FLAGS.name)
     contents = open_features(flags.FLAGS.features)
     check_fits(flags.FLAGS.name, contents)
+    if flags.FLAGS.validation_fraction and contents.mirrored.any():
+        raise InputError(
+            f"validation_fraction={flags.FLAGS.validation_fraction:g}: {flags.FLAGS.features} has mirrored clips, "
+            "which are for training alone; leave it out, training holds out its own"
+        )
     splits = hold_out_validation(
         contents.labels, contents.groups, contents.splits, fraction=flags.FLAGS.validation_fraction
     )

@@ -6,7 +6,8 @@
   python -m data_prep.extract_features --network=efficientnet_lite0 --data_dir=my_clips --output=features.h5
 
 `my_clips` holds one folder of video files per class, or an index.csv (path,label,group,split). The published data sets
-are read as they are distributed; archives are unpacked beside where they lie. Killed at any moment,
+are read as they are distributed; archives are unpacked beside where they lie. With
+--mirror, training clips are stored a second time with left and right swapped. Killed at any moment,
 the same command resumes after the last finished clip. Clips that cannot be read, or not to their end, are listed in
 skipped.csv beside the output.
 """
@@ -18,6 +19,7 @@ from absl import flags
 from attention_ar.errors import InputError
 from data_prep.common import command_line
 from data_prep.datasets import dataset_flags
+from data_prep.datasets.mirrors import parse_mirror_labels, with_mirrored
 from data_prep.features.extraction import check_output, extract, parse_fps
 from data_prep.networks import network_flags
 
@@ -32,6 +34,12 @@ def define_flags():
         "Frames per second to keep: every k-th frame, k = round(native / fps); of a clip whose rate varies, the frames "
         "nearest to the times 0, 1/fps, 2/fps, …; `native` keeps all of them.",
     )
+    flags.DEFINE_boolean(
+        "mirror", False, "Whether to store the features of training clips with left and right swapped, too."
+    )
+    flags.DEFINE_string(
+        "mirror_labels", "", "Classes that swap in a mirrored clip, as in left:right,turn_left:turn_right."
+    )
     flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
     flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
     flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
@@ -39,8 +47,13 @@ def define_flags():
 
 def main():
     fps = parse_fps(flags.FLAGS.fps)
+    if not flags.FLAGS.mirror:
+        command_line.refuse_flags("mirror_labels", because="without --mirror")
+    swaps = parse_mirror_labels(flags.FLAGS.mirror_labels) if flags.FLAGS.mirror else None
     output = check_output(flags.FLAGS.output)
     clip_list = dataset_flags.listed_clips()
+    if swaps:
+        with_mirrored(clip_list, swaps)  # Raises before the network is loaded.
     from data_prep.features import statistics  # Imports that --help need not wait for.
     from data_prep.features.opening import open_features
     from data_prep.networks.registry import load_network
@@ -60,6 +73,7 @@ def main():
         fps=fps,
         frame_batch=flags.FLAGS.frame_batch,
         decode_workers=flags.FLAGS.decode_workers,
+        mirror_labels=swaps,
     )
     held = f"{done.num_frames} frames of {done.num_clips - done.num_lost} clips"
     if done.already_complete:

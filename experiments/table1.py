@@ -1,9 +1,12 @@
 """The paper's Table 1 on any prepared data set: seven rows of five models, several seeds, and whether attention helps.
 
     python -m experiments.table1 --features=features.h5 --workdir=tables
+    python -m experiments.table1 --features=features.h5 --workdir=tables --test_folds=5 --rows=average_pool,attention_0
 
 Rows are the softmax regression, the average- and the max-pooled LSTM, soft attention with λ = 0, 1 and 10, and the
-authors' released model; where the data set is one of the paper's, its numbers stand beside ours. All flags of
+authors' released model; and below them the simplest baseline, a logistic regression on a clip's mean feature. Where the
+data set is one of the paper's, its numbers stand beside ours. With --test_folds=5, all clips are cut into five folds by
+group, and each is tested by runs on the others. All flags of
 experiments.train hold for all rows, so `--flagfile=experiments/configs/ucf11.cfg` may be given; --model,
 --attention_penalty and --seed are set by the table. Each seed holds another share of the training part out, or with
 --split_seed all the same one. Every run behind it is a folder in `cells/`, as experiments.train

@@ -43,6 +43,7 @@ def copied(tmp_path_factory):
         ("experiments", "experiments/runs/new.py", "experiments.train"),
         ("experiments", "experiments/train.py", "experiments.evaluate"),
         ("experiments", "experiments/tables/new.py", "experiments.paper_figures.registry"),
+        ("experiments", "experiments/html_report/new.py", "experiments.first_steps.settings"),
         ("experiments", "experiments/pictures/new.py", "experiments.runs.config"),
         ("experiments", "experiments/new.py", "attention_ar"),  # It has no place among the layers.
         ("pictures", "experiments/pictures/new.py", "data_prep.video.frames"),

@@ -74,6 +74,7 @@ class ReleasedObjective(PaperObjective):
       attention_penalty: alpha_c.
       weight_decay: decay_c.
       multi_label: whether a clip may have several labels.
+      class_weights: see `PaperObjective`; the program has none.
     """
 
     def __call__(self, params, logits, out, labels, weight, axis_name=None, mask=None):
@@ -92,7 +93,7 @@ class ReleasedObjective(PaperObjective):
         num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
         penalty = jnp.sum(weight * self.penalty(out["attention"]))
         parts = {
-            "cross_entropy": jnp.sum(weight * self.cross_entropy(logits, labels, mask)),
+            "cross_entropy": jnp.sum(weight * self.weighted(self.cross_entropy(logits, labels, mask), labels)),
             "attention_penalty": self.attention_penalty * penalty,
             "weight_decay": self.weight_decay / num_devices * loss.weight_decay(params),
         }

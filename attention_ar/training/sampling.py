@@ -66,7 +66,7 @@ def first_baseline(objective, num_steps: int, num_classes: int):
     Returns:
       `<float32>[T]`.
     """
-    costs = objective.step_costs(jnp.zeros((num_steps, num_classes)), jax.nn.one_hot(0, num_classes))
+    costs = objective.step_costs(jnp.zeros((num_steps, num_classes)), jnp.full(num_classes, 1 / num_classes))
     return return_to_go(costs, jnp.zeros(()))
 
 

@@ -56,7 +56,7 @@ def write_table(
       header: the names of the columns.
       rows: texts, one for each column.
       notes: paragraphs below the Markdown table.
-      data: of the JSON file.
+      data: of the JSON file, which also has the Markdown table, as `table`: `header` and `rows`.
       protocol: names of columns. The Markdown table states those whose value is the same in all rows once, above it.
     """
     paths = [Path(f"{stem}.{ending}") for ending in ("md", "csv", "json")]
@@ -65,10 +65,10 @@ def write_table(
     values = {name: sorted({value for value in columns[name] if value}) for name in protocol}
     common = {name: found[0] for name, found in values.items() if len(found) == 1}
     shown = [name for name in header if name not in common]
-    table = markdown_table(shown, list(zip(*(columns[name] for name in shown), strict=True)))
+    lines = list(zip(*(columns[name] for name in shown), strict=True))
     above = [f"Protocol: {'; '.join(f'{name} {value}' for name, value in common.items())}."] if common else []
-    text = "\n\n".join([f"# {title}", *above, table, *notes]) + "\n"
+    text = "\n\n".join([f"# {title}", *above, markdown_table(shown, lines), *notes]) + "\n"
     write_whole(paths[0], text.encode())
     write_csv(paths[1], header, rows)
-    write_json(paths[2], data)
+    write_json(paths[2], {**data, "table": {"header": shown, "rows": lines}})
     return paths

@@ -9,6 +9,9 @@ from data_prep.downloads.fetch import Source
 
 SPLITS = ("train", "validation", "test")
 
+MIRRORED = "#mirrored"
+"""The end of the name of a clip that is another one mirrored, in a features file."""
+
 _SPLIT_WORDS = {
     **{"train": "train", "training": "train"},
     **{"val": "validation", "valid": "validation", "validation": "validation"},
@@ -30,12 +33,19 @@ class Clip:
       labels: its class names; one, or for a multi-label data set any number.
       group: what clips that must stay in one part share (a person, a source video); "" where unknown.
       split: one of `SPLITS`.
+      mirrored: whether its frames are those of the file with left and right swapped, see `mirrors`.
     """
 
     path: str
     labels: tuple[str, ...]
     group: str
     split: str
+    mirrored: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in a features file: the path, marked if it is mirrored."""
+        return self.path + MIRRORED * self.mirrored
 
 
 @dataclass(frozen=True)

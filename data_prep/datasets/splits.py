@@ -35,27 +35,62 @@ def torn_groups(parts) -> dict[str, list[str]]:
     return {group: sorted(found) for group, found in sorted(sides.items()) if group and len(found) > 1}
 
 
-def hold_out_part(parts, *, fraction: float = 0.15, seed: int = 0, folds: int = 0, fold: int = 0) -> list[str]:
+def hold_out_part(
+    parts,
+    *,
+    fraction: float = 0.15,
+    seed: int = 0,
+    folds: int = 0,
+    fold: int = 0,
+    test_folds: int = 0,
+    test_fold: int = 0,
+) -> list[str]:
     """Returns splits in which "validation" is what a run holds out of its training; test is never touched.
 
     That is a fold; or the split's own validation part; or, where it has none, a share of the training part. With
-    `fraction` 0 nothing is held out, not even the split's own part.
+    `fraction` 0 nothing is held out, not even the split's own part. With `test_folds`, the split is another one: see
+    `fold_as_test`.
 
     Args:
       parts: anything with `labels`, `groups` and `splits`, such as a `FeaturesFile`.
       fraction, seed: of the share, see `hold_out_validation`.
       folds, fold: see `hold_out_fold`; 0 folds cut none.
+      test_folds, test_fold: see `fold_as_test`; 0 folds leave the split as it is.
 
     Raises:
       InputError: for a fold without folds, and see `hold_out_fold`.
     """
+    splits = parts.splits
+    if test_folds:
+        splits = fold_as_test(parts.labels, parts.groups, folds=test_folds, fold=test_fold)
+    elif test_fold:
+        raise InputError(f"test_fold={test_fold}: needs --test_folds, the number of folds")
     if folds:
-        return hold_out_fold(parts.labels, parts.groups, parts.splits, folds=folds, fold=fold)
+        return hold_out_fold(parts.labels, parts.groups, splits, folds=folds, fold=fold)
     if fold:
         raise InputError(f"fold={fold}: needs --folds, the number of folds")
     if not fraction:
-        return ["train" if split == "validation" else split for split in parts.splits]
-    return hold_out_validation(parts.labels, parts.groups, parts.splits, fraction=fraction, seed=seed)
+        return ["train" if split == "validation" else split for split in splits]
+    return hold_out_validation(parts.labels, parts.groups, splits, fraction=fraction, seed=seed)
+
+
+def fold_as_test(labels: np.ndarray, groups: Sequence[str], *, folds: int, fold: int) -> list[str]:
+    """Cuts all clips, whatever their split, into folds, and makes one of them "test" and all the others "train".
+
+    So every clip is tested once by a model that has not seen its group.
+
+    Args:
+      labels, groups: see `hold_out_validation`.
+      folds: into how many parts to cut, see `cut_folds`.
+      fold: which of these is test, from 0.
+
+    Raises:
+      InputError: for a fold that there is not, and see `cut_folds`.
+    """
+    if not 0 <= fold < folds:
+        raise InputError(f"test_fold={fold}: must be 0 or greater, and below test_folds={folds}")
+    number = cut_folds(np.asarray(labels), groups, folds)
+    return np.where(number == fold, "test", "train").tolist()
 
 
 def hold_out_validation(
@@ -149,7 +184,7 @@ def cut_folds(labels: np.ndarray, groups: Sequence[str], folds: int) -> np.ndarr
     if folds < 2:
         raise InputError(f"folds={folds}: must be at least 2")
     if len(sizes) < folds:
-        raise InputError(f"folds={folds}: the training part has only {len(sizes)} {what}; must not be more than that")
+        raise InputError(f"folds={folds}: there are only {len(sizes)} {what} to cut; must not be more than that")
     if not any(groups):
         by_class = np.lexsort((rng.permutation(len(labels)), _rarest_class(labels)))
         number = np.empty(len(labels), np.int64)

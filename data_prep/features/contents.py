@@ -5,12 +5,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from attention_ar.errors import InputError
-from data_prep.datasets.clip_list import SPLITS
+from data_prep.datasets.clip_list import MIRRORED, SPLITS
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,31 @@ class FeaturesFile:
         features = self.levels.get(name, self.features)
         return dataclasses.replace(self, features=features, levels={})
 
+    @cached_property
+    def source(self) -> np.ndarray:
+        """Of which clip each one is the mirror image, `<int64>[N]`; a clip that is not mirrored is its own source."""
+        source = np.arange(len(self.names))
+        if "mirror" in self.recipe:
+            of_name = {name: number for number, name in enumerate(self.names)}
+            for number, name in enumerate(self.names):
+                if name.endswith(MIRRORED):
+                    source[number] = of_name[name.removesuffix(MIRRORED)]
+        return source
+
+    @property
+    def mirrored(self) -> np.ndarray:
+        """Which clips are mirror images of others, `<bool>[N]`; these are for training alone."""
+        return self.source != np.arange(len(self.names))
+
     def clip_path(self, video: int, data_dir=None) -> Path:
         """Returns the path of a video's clip, in the folder of its extraction unless another is given.
+
+        A mirrored clip has the file of its source.
 
         Raises:
           InputError: where it is not there.
         """
-        path = Path(data_dir or self.data_dir) / self.names[video]
+        path = Path(data_dir or self.data_dir) / self.names[self.source[video]]
         if not path.exists():
             raise InputError(f"{path}: the clip is missing; --data_dir must name the folder that holds it")
         return path
@@ -159,3 +178,9 @@ def check_consistent(path, contents: FeaturesFile):
     require(np.all(contents.labels <= 1), "a label is neither 0 nor 1")
     require(contents.multi_label or np.all(contents.labels.sum(axis=1) == 1), "a clip has not exactly one label")
     require(set(contents.splits) <= set(SPLITS), f"a split is none of {', '.join(SPLITS)}")
+    if "mirror" in contents.recipe:
+        there = set(contents.names)
+        for name, split in zip(contents.names, contents.splits, strict=True):
+            if name.endswith(MIRRORED):
+                require(name.removesuffix(MIRRORED) in there, f"{name!r} is mirrored, and its source is not there")
+                require(split == "train", f"{name!r} is mirrored, and not in the training part")

@@ -11,8 +11,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import av
@@ -24,14 +24,15 @@ from data_prep.common.files import write_csv
 from data_prep.common.map_ahead import map_ahead
 from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
-from data_prep.datasets.clip_list import ClipList
+from data_prep.datasets.clip_list import Clip, ClipList
+from data_prep.datasets.mirrors import describe_mirrors, with_mirrored
 from data_prep.features.contents import FeaturesFile, named_levels
 from data_prep.features.hdf5_file import FORMAT_VERSION
 from data_prep.features.opening import open_features
 from data_prep.features.partial_features import PartialFeatures, partial_folder, row_bytes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.networks.network import Network, all_levels, level_shapes
-from data_prep.video.clip_frames import ClipRecord, decode_clip, probe_clip
+from data_prep.video.clip_frames import ClipRecord, ClipSource, decode_clip, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
 
 _MOST_NOTES = 10
@@ -57,12 +58,13 @@ class Extraction:
     already_complete: bool = False
 
 
-def make_recipe(network: Network, fps: float | None) -> dict:
+def make_recipe(network: Network, fps: float | None, mirror: str = "") -> dict:
     """Returns all that the features' values depend on: the network's recipe, the decoder, the sampling.
 
     Args:
       network: the network.
       fps: the frame rate to which clips are reduced, None for their own.
+      mirror: which clips are there mirrored too, see `mirrors.describe_mirrors`; "" for none.
     """
     libraries = ", ".join(
         f"{name} {'.'.join(map(str, av.library_versions[name]))}"
@@ -75,6 +77,8 @@ def make_recipe(network: Network, fps: float | None) -> dict:
         "resize": "{}x{} bilinear (libswscale)".format(*network.input_size),
         "extraction_fps": "native" if fps is None else float(fps),
     }
+    if mirror:
+        recipe["mirror"] = mirror
     return json.loads(json.dumps(recipe))
 
 
@@ -112,6 +116,7 @@ def extract(
     fps: float | None = None,
     frame_batch: int = 32,
     decode_workers: int = 2,
+    mirror_labels: Mapping[str, str] | None = None,
 ) -> Extraction:
     """Extracts the features of every clip and writes them to one file.
 
@@ -126,6 +131,7 @@ def extract(
       fps: the rate to which clips are reduced, see `frame_times.plan_sampling`. None keeps all frames of every clip.
       frame_batch: B, frames per call of the network. Batches span clips; the last is padded.
       decode_workers: clips that are decoded at a time, in threads.
+      mirror_labels: stores training clips mirrored too, with these classes swapped, see `mirrors`; None does not.
 
     Raises:
       InputError: for an output that cannot be written, exists already with other contents or was begun with another
@@ -134,7 +140,10 @@ def extract(
     if frame_batch < 1 or decode_workers < 1:
         raise InputError(f"frame_batch={frame_batch}, decode_workers={decode_workers}: both must be at least 1")
     output = check_output(output)
-    recipe = make_recipe(network, fps)
+    mirror = "" if mirror_labels is None else describe_mirrors(mirror_labels)
+    if mirror_labels is not None:
+        clip_list = with_mirrored(clip_list, mirror_labels)
+    recipe = make_recipe(network, fps, mirror)
     plan = make_plan(clip_list, recipe, frame_batch)
     if output.exists():
         return _already_complete(output, plan)
@@ -143,7 +152,7 @@ def extract(
     with PartialFeatures(output, plan, *shapes) as partial:
         num_done, num_clips = len(partial.records), len(clip_list.clips)
         rest = [
-            probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
+            _source(clip, clip_list, fps)
             for clip in tqdm(clip_list.clips[num_done:], "probing the clips", unit="clip", disable=None, leave=False)
         ]
         num_frames = partial.num_rows + sum(source.num_rows for source in rest)
@@ -178,18 +187,26 @@ def extract(
         )
 
 
+def _source(clip: Clip, clip_list: ClipList, fps: float | None) -> ClipSource:
+    found = probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
+    return replace(found, name=clip.name, mirrored=clip.mirrored)
+
+
 def make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:
     """Returns all that the features file's contents depend on, as JSON keeps it."""
     plan = {**asdict(clip_list), "recipe": recipe, "frame_batch": frame_batch}
     del plan["missing"]  # if some of them are added later, the list of clips changes
     if clip_list.image_fps is None:
         del plan["image_fps"]
-    plan["clips"] = [[clip.path, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
+    plan["clips"] = [[clip.name, clip.labels, clip.group, clip.split] for clip in clip_list.clips]
     return json.loads(json.dumps(plan))
 
 
 def _already_complete(output: Path, plan: dict) -> Extraction:
     contents = open_features(output)
+    has, wanted = (recipe.get("mirror", "no mirrored clips") for recipe in (contents.recipe, plan["recipe"]))
+    if has != wanted:
+        raise InputError(f"{output} exists, with {has}, not with {wanted}; name another output, or delete it")
     if contents.plan_sha256 != recipe_hash(plan):
         require_same_recipe(plan["recipe"], contents.recipe, what=str(output))
         raise InputError(
@@ -341,7 +358,7 @@ def describe_clips(
     features, *further = (np.broadcast_to(np.float16(0), (num_frames.sum(), *shape)) for shape in feature_shapes)
     return FeaturesFile(
         features=features,
-        names=[clip.path for clip, _ in kept],
+        names=[clip.name for clip, _ in kept],
         first_row=np.cumsum(num_frames) - num_frames,
         num_frames=num_frames,
         native_fps=np.array([record.native_fps for _, record in kept]),

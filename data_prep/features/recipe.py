@@ -21,8 +21,13 @@ def differing_fields(expected: dict, found: dict) -> list[str]:
     ]
 
 
+def of_a_frame(recipe: dict) -> dict:
+    """Returns a recipe without what says which clips there are: the values of a frame do not depend on that."""
+    return {key: value for key, value in recipe.items() if key != "mirror"}
+
+
 def require_same_recipe(expected: dict, found: dict, what: str = "the features file"):
-    """Refuses features that were made in another way than the others.
+    """Refuses features that were made in another way than the others. Whether there are mirrored clips may differ.
 
     Args:
       expected: the recipe to be met.
@@ -32,5 +37,5 @@ def require_same_recipe(expected: dict, found: dict, what: str = "the features f
     Raises:
       InputError: with the fields that differ and both values.
     """
-    if differing := differing_fields(expected, found):
+    if differing := differing_fields(of_a_frame(expected), of_a_frame(found)):
         raise InputError(f"{what} has another recipe: {'; '.join(differing)}; features of two are never mixed")

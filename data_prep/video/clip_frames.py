@@ -49,12 +49,14 @@ class ClipSource:
       path: of its file, or its folder of pictures.
       found: the result of probing.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
+      mirrored: whether left and right of its frames are swapped.
     """
 
     name: str
     path: str | ImageFolder
     found: VideoProbe | VideoError
     fps: float | None
+    mirrored: bool = False
 
     @property
     def sampling(self) -> Sampling:
@@ -102,7 +104,7 @@ def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarra
         reader = read_frames(source.path, every=sampling.every, frames=rows, size=size, colour="bgr24")
         for frames in reader:
             num_rows += len(frames)
-            yield frames
+            yield frames[:, :, ::-1] if source.mirrored else frames
     except VideoError as error:
         yield ClipRecord(source.name, 0, 0.0, 0.0, error.reason)
         return

@@ -5,7 +5,8 @@ default) and writes a features file; its share of the network's own rate stands 
 frames. The network alone has as many calls in flight as in the extraction; the other contenders use all cores for one
 call. For GoogLeNet, onnxruntime runs the same file of weights, torch the same weights in a plain
 module with channels last in memory, `experiments/benchmarks/torch_googlenet.py`. For EfficientNet-Lite0, onnxruntime is
-what we use on a CPU, and the other contender is our own module in JAX. `peak memory` is the whole process's.
+what we use on a CPU, and the other contender is our own module in JAX. `peak memory` is the whole process's. The
+product rate is that of one square matrix product; of GoogLeNet, only the convolutions' products count against it.
 """
 
 import contextlib
@@ -22,8 +23,9 @@ import numpy as np
 
 from data_prep.common.cores import num_cores
 from data_prep.networks.network import Network
-from experiments.benchmarks.framework import Contender, Skip, Workload
+from experiments.benchmarks.framework import Contender, Skip, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
+from experiments.runs.flops import convolutions
 
 BATCHES = 16  # of frames in the clips that are decoded and extracted
 
@@ -32,10 +34,12 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
     """Decoding, the network and its competitors, and the whole."""
     size = settings.frame_batch
     alone = f"the network alone, batch {size}"
+    of = {"reference": product_name()}
     found = [
+        matrix_product(settings, platform),
         Contender("decoding alone, one thread", functools.partial(build_decoding, settings)),
-        Contender(alone, functools.partial(build_network, settings)),
-        Contender("the whole", functools.partial(build_whole, settings), compare_to=alone),
+        Contender(alone, functools.partial(build_network, settings), **of),
+        Contender("the whole", functools.partial(build_whole, settings), compare_to=alone, **of),
     ]
     if platform == "cpu" and settings.network == "efficientnet_lite0":
         found.append(Contender(f"Flax, batch {size}", functools.partial(build_flax, settings), compare_to=alone))
@@ -46,7 +50,7 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
         ):
             if settings.torch or needs != "torch":
                 build = functools.partial(build, settings)
-                found.append(Contender(f"{name}, batch {size}", build, [needs], compare_to=alone))
+                found.append(Contender(f"{name}, batch {size}", build, [needs], compare_to=alone, **of))
     return found
 
 
@@ -111,11 +115,25 @@ def googlenet_file(settings: Settings) -> str:
     return named or (str(cached_file()) if cached_file().exists() else "")
 
 
-def in_flight(network: Network, frames: np.ndarray) -> Workload:
-    """The network alone, with as many calls in flight as keep the machine busy."""
+def in_flight(network: Network, frames: np.ndarray, flops: int | None = None) -> Workload:
+    """The network alone, with as many calls in flight as keep the machine busy; `flops` are those of one frame."""
     calls = network.calls_in_flight
     pool = ThreadPoolExecutor(calls)
-    return Workload(lambda: list(pool.map(network, [frames] * calls)), calls * len(frames), "frame")
+    run = lambda: list(pool.map(network, [frames] * calls))  # noqa: E731
+    return Workload(run, calls * len(frames), "frame", flops and flops * calls * len(frames))
+
+
+def googlenet_flops(settings: Settings) -> int | None:
+    """The operations of GoogLeNet's convolutions for one frame; None of another network."""
+    import jax
+
+    from attention_ar.googlenet import GoogLeNet
+
+    if settings.network != "googlenet":
+        return None
+    frame = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
+    params = jax.eval_shape(GoogLeNet().init, jax.random.key(0), frame)
+    return convolutions(GoogLeNet().apply, params, frame)
 
 
 def build_decoding(settings: Settings) -> Workload:
@@ -127,7 +145,7 @@ def build_decoding(settings: Settings) -> Workload:
 def build_network(settings: Settings) -> Workload:
     """The network as the extraction calls it."""
     network = load(settings)
-    return in_flight(network, batch_of_frames(settings, network.input_size))
+    return in_flight(network, batch_of_frames(settings, network.input_size), googlenet_flops(settings))
 
 
 def build_flax(settings: Settings) -> Workload:
@@ -153,7 +171,8 @@ def build_whole(settings: Settings) -> Workload:
 
     num_frames = run().num_frames
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return Workload(run, num_frames, "frame", facts={"peak memory": f"{peak:.0f} MB"})
+    flops = googlenet_flops(settings)
+    return Workload(run, num_frames, "frame", flops and flops * num_frames, {"peak memory": f"{peak:.0f} MB"})
 
 
 def build_onnxruntime(settings: Settings) -> Workload:
@@ -182,7 +201,7 @@ def build_onnxruntime(settings: Settings) -> Workload:
 
     if run().shape != (len(frames), 7, 7, 1024):
         raise Skip(f"gives {run().shape}")
-    return Workload(run, len(frames), "frame")
+    return Workload(run, len(frames), "frame", googlenet_flops(settings) * len(frames))
 
 
 def build_torch(settings: Settings) -> Workload:
@@ -201,4 +220,4 @@ def build_torch(settings: Settings) -> Workload:
         with torch.inference_mode():
             return module(torch.from_numpy(frames)).numpy()
 
-    return Workload(run, len(frames), "frame")
+    return Workload(run, len(frames), "frame", googlenet_flops(settings) * len(frames))

@@ -1,38 +1,10 @@
-"""The machine on which the numbers are measured."""
+"""The device and the cores on which the numbers are measured."""
 
 import os
-import platform
 import subprocess
 import sys
-from importlib import metadata
 
 from attention_ar.errors import InputError
-
-
-def describe_machine() -> dict[str, str]:
-    """Returns the processor, its number of cores, memory and versions."""
-    about = {"processor": processor(), "cores": str(os.cpu_count()), "system": platform.platform()}
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        about["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
-    about["python"] = platform.python_version()
-    for package in ("jax", "jaxlib", "torch", "onnxruntime", "numpy"):
-        try:
-            about[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return about
-
-
-def processor() -> str:
-    """Returns the processor's name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def find_device() -> tuple[str, str]:

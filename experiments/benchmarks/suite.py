@@ -6,8 +6,9 @@ from dataclasses import asdict
 from attention_ar.errors import InputError
 from experiments.benchmarks import BENCHMARKS, report
 from experiments.benchmarks.framework import run_benchmark
-from experiments.benchmarks.machine import describe_machine, find_device, parse_cores
+from experiments.benchmarks.machine import find_device, parse_cores
 from experiments.benchmarks.settings import Settings
+from experiments.runs.provenance import describe_machine
 
 
 def run_suite(names: list[str], settings: Settings, cores: str, output, profile=None):

@@ -12,7 +12,7 @@ from attention_ar.errors import InputError, printable
 from data_prep.common.folders import check_name, walk
 from data_prep.common.progress import Progress
 from data_prep.features.extraction import make_recipe
-from data_prep.features.recipe import differing_fields
+from data_prep.features.recipe import differing_fields, of_a_frame
 from data_prep.networks.network import Network
 from data_prep.networks.registry import KINDS, kind_of, load_again
 from data_prep.video.clip_files import TAKEN, find_clips
@@ -198,7 +198,7 @@ def matching_network(
     decoder, own_decoder = recipe.get("decoder"), here.pop("decoder")
     kind = KINDS.get(kind_of(recipe))
     way_out = f"; name that network with --{next(iter(kind.options))}" if kind and kind.options else ""
-    if differing := differing_fields({k: v for k, v in recipe.items() if k != "decoder"}, here):
+    if differing := differing_fields({k: v for k, v in of_a_frame(recipe).items() if k != "decoder"}, here):
         raise InputError(f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}{way_out}")
     if decoder != own_decoder:
         print(

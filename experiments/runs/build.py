@@ -7,6 +7,8 @@ import ml_dtypes
 import numpy as np
 
 from attention_ar import released
+from attention_ar.errors import InputError
+from attention_ar.loss import balanced_class_weights
 from attention_ar.training.optimizers import adam
 from attention_ar.training.sampling import Sampling, first_baseline
 from experiments.runs.config import ModelConfig, RunConfig, TrainingConfig
@@ -45,10 +47,27 @@ def feature_dtype(config: ModelConfig) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16 if config.compute_dtype == "bfloat16" else np.float32)
 
 
-def build_objective(config: RunConfig, multi_label: bool):
-    """Returns the objective of the configured model: Eq. 7, or the released program's cost."""
+def build_objective(config: RunConfig, multi_label: bool, labels=None):
+    """Returns the objective of the configured model: Eq. 7, or the released program's cost.
+
+    Args:
+      config: of the run.
+      multi_label: whether a clip may have several labels.
+      labels: of all training blocks, `[N, C]`, for balanced class weights; without them, every class has weight 1.
+        The weights are of the training loss alone: evaluation needs none.
+
+    Raises:
+      InputError: for class weights where clips may have several labels.
+    """
     objective = MODELS[config.model.model].objective
-    return objective(config.objective.attention_penalty, config.objective.weight_decay, multi_label)
+    weights = ()
+    if labels is not None and config.objective.class_weights == "balanced":
+        if multi_label:
+            raise InputError(
+                "class_weights=balanced: needs clips with one label each, and these may have several; leave it out"
+            )
+        weights = balanced_class_weights(labels)
+    return objective(config.objective.attention_penalty, config.objective.weight_decay, multi_label, weights)
 
 
 def build_sampling(config: RunConfig, num_blocks: int) -> Sampling | None:

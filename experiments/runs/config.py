@@ -32,6 +32,10 @@ class DataConfig:
         0, "Cut the training part into this many folds, by group, and hold one out instead; 0: no folds.", minimum=0
     )
     fold: int = option(0, "Which of the --folds is held out, from 0.", minimum=0)
+    test_folds: int = option(
+        0, "Cut all clips into this many folds, by group, and test on one; 0: the test part of the file.", minimum=0
+    )
+    test_fold: int = option(0, "Which of the --test_folds is tested, from 0.", minimum=0)
     num_steps: int = option(30, "T, the frames of a block.", minimum=1)
     fps: float = option(30.0, "Rate at which a block samples the video, in frames per second.")
     stride: int = option(1, "Stored frames from the start of one block to that of the next.", minimum=1)
@@ -92,10 +96,15 @@ class ReleasedConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """The coefficients of the loss (Eq. 7), or of the released program's cost: alpha_c and decay_c."""
+    """The coefficients of the loss (Eq. 7), or of the released program's cost: alpha_c and decay_c; class weights."""
 
     attention_penalty: float = option(0.0, "λ, coefficient of the doubly stochastic penalty.", minimum=0)
     weight_decay: float = option(1e-5, "γ, coefficient of the squared parameters.", minimum=0)
+    class_weights: str = option(
+        "none",
+        "Weights of the classes in the loss; balanced: the same part for every class, however few blocks it has.",
+        choices=["none", "balanced"],
+    )
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,12 @@ class TrainingConfig:
     learning_rate: float = option(2e-4, "Step size.", minimum=0)
     stop_at_cost: float = option(
         0.0, "Training ends after the first epoch whose mean loss is not above this; 0: never.", minimum=0
+    )
+    patience: int = option(
+        0,
+        "Training ends after so many epochs without a better held-out score (of equals, a lower cross-entropy); 0: "
+        "never.",
+        minimum=0,
     )
     seed: int = option(
         0, "Of the initial weights, the order of the blocks and dropout; and see --split_seed.", minimum=0

@@ -41,7 +41,10 @@ def without_effect(config: RunConfig) -> dict[str, str]:
     else:
         found["fold"] = "needs --folds, the number of folds"
         if not data.validation_fraction:
-            found["split_seed"] = "has no effect with validation_fraction=0: nothing is held out"
+            for name in ("split_seed", "patience"):
+                found[name] = "has no effect with validation_fraction=0: nothing is held out"
+    if not data.test_folds:
+        found["test_fold"] = "needs --test_folds, the number of folds"
     return found
 
 

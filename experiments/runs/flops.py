@@ -17,6 +17,9 @@ Each function takes a `RunConfig` and the shapes of its features, anything that 
 
 from dataclasses import dataclass, replace
 
+import jax
+from jax.extend.core import jaxprs_in_params
+
 
 @dataclass(frozen=True)
 class Products:
@@ -83,3 +86,24 @@ def released(config, shapes) -> Products | None:
     D, K2, steps = shapes.input_dim, shapes.num_cells, config.data.num_steps
     on_states = 2 * d * D + 2 * K2 * D + 2 * (d + D) * 4 * d + 2 * d * d + 2 * d * shapes.num_classes
     return Products(steps * on_states, steps * (2 * K2 * D * D + 2 * K2 * D) + 2 * 2 * D * d)
+
+
+def convolutions(function, *arguments) -> int:
+    """Counts the operations of a function's convolutions, from its trace; nothing is computed.
+
+    Args:
+      function: of arrays, in JAX.
+      arguments: arrays, or their shapes as `jax.ShapeDtypeStruct`.
+    """
+
+    def count(jaxpr) -> int:
+        total = 0
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "conv_general_dilated":
+                kernel, (out,) = equation.invars[1].aval, equation.outvars
+                num_out = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+                total += 2 * out.aval.size * kernel.size // num_out
+            total += sum(count(inner) for inner in jaxprs_in_params(equation.params))
+        return total
+
+    return count(jax.make_jaxpr(function)(*arguments).jaxpr)

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.special import entr
 
 from attention_ar.errors import InputError, printable
 from attention_ar.localisation import attention_mass_in_box, box_area, pointing_chance, pointing_game
@@ -13,7 +14,7 @@ from data_prep.features.contents import FeaturesFile
 from data_prep.loading.block_table import Blocks
 from data_prep.video.frames import upright_size
 
-MEASURES = ("mass", "area", "pointing", "pointing_chance")
+MEASURES = ("mass", "area", "pointing", "pointing_chance", "entropy")
 
 
 class Localisation:
@@ -61,6 +62,8 @@ class Localisation:
                 f"its paths must be as in the features file, for example {file.names[self._videos[0]]}"
             )
         self._sums, self._times = np.zeros((num_rows, len(MEASURES))), np.zeros(num_rows)
+        by_step = len(self._videos), blocks.rows.shape[1]
+        self._step_sums, self._step_times = np.zeros((*by_step, len(MEASURES))), np.zeros(by_step)
 
     def add(self, rows, l):
         """Adds some blocks.
@@ -69,43 +72,61 @@ class Localisation:
           rows: of the features file, `<int>[n, T]`.
           l: the attention there, `<float>[n, T, K²]`.
         """
-        boxed = self._has_box[rows]
+        boxed, repeated = self._has_box[rows], np.diff(rows, axis=1, prepend=-1) == 0
+        (_, steps), padding = np.nonzero(boxed), repeated[boxed]
         rows, l = rows[boxed], l[boxed]
         cells = box_cell_weights(self._boxes[rows], 1, 1, grid=self._file.features.shape[1])
         found = (attention_mass_in_box(l, cells), box_area(cells), pointing_game(l, cells), pointing_chance(cells))
-        np.add.at(self._sums, rows, np.stack(found, axis=-1))
+        found = np.stack([*found, entr(l).sum(axis=-1)], axis=-1)
+        np.add.at(self._sums, rows, found)
         np.add.at(self._times, rows, 1)
+        owner = np.searchsorted(self._file.first_row, rows, side="right") - 1
+        place = np.searchsorted(self._videos, owner)[~padding], steps[~padding]
+        np.add.at(self._step_sums, place, found[~padding])
+        np.add.at(self._step_times, place, 1)
 
     def scores(self) -> dict:
         """Returns the scores, when all blocks were added.
 
         `mass`: share of the attention inside the boxes; `area`: share of the frame they cover, which equals the mass of
         uniform attention; `ratio` is the quotient. `pointing` is the share of the frames whose most attended cell is a
-        hit, see `pointing_game`, `pointing_chance` that of a random cell. `num_clips` and `num_frames` have a box;
-        beside them `clips_without_box` of all clips, and `frames_without_box` of those clips, were left out.
+        hit, see `pointing_game`, `pointing_chance` that of a random cell. `entropy` is in nats. `num_clips` and
+        `num_frames` have a box; beside them `clips_without_box` of all clips, and `frames_without_box` of those clips,
+        were left out. `by_class` has the same means over the clips of each class, and `by_step` over the blocks' steps
+        1 to T of each clip; there, padding is left out, so that the last steps are of fewer clips.
         """
         by_clip = self._by_clip()
-        means = np.mean([values for _, _, _, values in by_clip], axis=0)
-        scores = dict(zip(MEASURES, means.tolist(), strict=True))
+        clips, values = [clip for clip, _, _, _ in by_clip], np.array([values for _, _, _, values in by_clip])
+        labels = self._file.labels[clips] != 0
+        present = [(n, name) for n, name in enumerate(self._file.class_names) if labels[:, n].any()]
         return {
-            **scores,
-            "ratio": scores["mass"] / scores["area"],
-            "num_clips": len(by_clip),
+            **_means(values),
             "num_frames": sum(boxed for _, boxed, _, _ in by_clip),
             "clips_without_box": len(self._videos) - len(by_clip),
             "frames_without_box": sum(bare for _, _, bare, _ in by_clip),
+            "by_class": {name: _means(values[labels[:, n]]) for n, name in present},
+            "by_step": self._by_step(),
         }
+
+    def _by_step(self) -> list[dict]:
+        found = []
+        by_step = zip(np.moveaxis(self._step_sums, 1, 0), self._step_times.T, strict=True)
+        for step, (sums, times) in enumerate(by_step, 1):
+            seen = times > 0
+            if seen.any():
+                found.append({"step": step, **_means(sums[seen] / times[seen, None])})
+        return found
 
     def write(self, path):
         """Writes one line per clip that has boxes."""
         rows = [
-            [name, boxed, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
-            for name, boxed, _, values in self._by_clip()
+            [self._file.names[clip], boxed, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
+            for clip, boxed, _, values in self._by_clip()
         ]
         write_csv(path, ["path", "num_frames", *MEASURES, "ratio"], rows)
 
     def _by_clip(self):
-        """Name, number of frames that have a box and that do not, and means over the former, of each clip with any."""
+        """Index, number of frames that have a box and that do not, and means over the former, of each clip with any."""
         found = []
         for video in self._videos:
             first = self._file.first_row[video]
@@ -114,8 +135,14 @@ class Localisation:
             if boxed.any():
                 values = self._sums[rows][boxed] / self._times[rows][boxed, None]
                 num_boxed = int(boxed.sum())
-                found.append((self._file.names[video], num_boxed, num_seen - num_boxed, values.mean(axis=0)))
+                found.append((video, num_boxed, num_seen - num_boxed, values.mean(axis=0)))
         return found
+
+
+def _means(values: np.ndarray) -> dict:
+    """Returns the means over clips, `<float64>[num_clips, measures]`, by name, with their ratio and number."""
+    means = dict(zip(MEASURES, values.mean(axis=0).tolist(), strict=True))
+    return {**means, "ratio": means["mass"] / means["area"], "num_clips": len(values)}
 
 
 def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
@@ -124,14 +151,17 @@ def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
     if unknown := sorted(boxes.keys() - video_of.keys()):
         first = printable(unknown[0])
         print(f"NOTE: {path}: {len(unknown)} of {len(boxes)} clips are not in the features file, first {first}")
+    beyond = []
     for clip in sorted(boxes.keys() & video_of.keys()):
         video = video_of[clip]
-        last = boxes[clip].frames[-1]
         most = file.clip_frames(video)[-1] + max(1, round(file.native_fps[video] / file.fps[video]))
-        if last >= most:
-            said = f"{printable(clip)} has a box for frame {last}"
-            print(f"NOTE: {path}: {said}; frames count from 0, and it has {most} at most")
-            break
+        beyond += [(clip, frame, most) for frame in boxes[clip].frames[boxes[clip].frames >= most].tolist()]
+    if beyond:
+        (clip, frame, most), boxes_are = beyond[0], "1 box is" if len(beyond) == 1 else f"{len(beyond)} boxes are"
+        print(
+            f"NOTE: {path}: {boxes_are} of frames that do not exist: {printable(clip)} has a box for frame {frame}; "
+            f"frames count from 0, and it has {most} at most"
+        )
 
 
 def describe_localisation(scores: dict) -> str:

@@ -48,7 +48,7 @@ class Model:
         """A superset of the flags of model and objective that have an effect."""
         looking = {"attention_penalty", *OF_ATTENTION} if self.has_attention else set()
         own = {f.name for module in (self.module, self.multi_level) if module for f in fields(module)}
-        return own | {*self.translated, "weight_decay"} | looking
+        return own | {*self.translated, "weight_decay", "class_weights"} | looking
 
     def build(self, config, num_classes: int, multi_label: bool) -> nn.Module:
         """Returns the Flax module for a `RunConfig`, C, and whether a clip may have several labels."""

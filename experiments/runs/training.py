@@ -98,6 +98,9 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     describe_data(file, training_videos, held_out_videos, blocks, held_out)
     config = with_level_scales(config, file, training_videos, workdir)
 
+    if config.training.patience and not held_out:
+        say("NOTE: nothing is held out, so patience has no effect")
+
     # If nothing is held out, the attention's health is measured on some blocks of the training part.
     watched = held_out or Blocks(blocks.video[:WATCHED], blocks.rows[:WATCHED])
 
@@ -107,7 +110,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     check_batch_size(batch_size, parallel)
     batch_size = min(batch_size, parallel.round_up(len(blocks)))
     model = build_model(config, len(file.class_names), file.multi_label)
-    objective = build_objective(config, file.multi_label)
+    objective = build_objective(config, file.multi_label, file.labels[blocks.video])
     optimizer = build_optimizer(config.training)
     features = features_of_a_block(config, file.features.shape[1:], level_shapes(file))
     num_cells = int(np.prod(file.features.shape[1:3]))
@@ -128,11 +131,12 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
         if notes and is_main() and checkpoints.step() is None:
             for note in notes_on(file, training_videos, held_out_videos):
                 say(f"NOTE: {note}")
+        best = best_so_far(checkpoints) if held_out else None  # Without anything held out, there is no patience.
         begin_with = config.attention.init_from and functools.partial(
             params_of_run, config.attention.init_from, file, held_out_videos
         )
         state, position, over = begin_or_resume(
-            checkpoints, init, features, parallel, metadata, config.training, begin_with or None
+            checkpoints, init, features, parallel, metadata, config.training, best, begin_with or None
         )
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
@@ -184,7 +188,11 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                 saved = {**metadata, "epoch": position.epoch, "metrics": line}
                 checkpoints.save(state, saved, score, scores["cross_entropy"])
                 say(describe_epoch(line, config.training.epochs, num_cells))
-                over = is_over(position.epoch, line, config.training)
+                if held_out:
+                    best = Best.of(line) if best is None else max(best, Best.of(line))
+                over = is_over(position.epoch, line, config.training, best)
+                if over and position.epoch < config.training.epochs and not config.training.stop_at_cost:
+                    say(f"no better held-out score for {config.training.patience} epochs: training ends")
                 position = Position(position.epoch + 1)
 
         # Output for users.
@@ -205,6 +213,8 @@ def describe_data(file, training_videos, held_out_videos, blocks: Blocks, held_o
         f"{len(training_videos)} videos to train on ({len(blocks)} blocks of {blocks.rows.shape[1]} frames), "
         f"{len(held_out_videos)} held out ({len(held_out)} blocks), {len(file.class_names)} classes"
     )
+    if mirrored := int(file.mirrored[training_videos].sum()):
+        say(f"{mirrored} of the videos to train on are mirror images of others")
     if short := blocks.num_padded():
         say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
 
@@ -252,8 +262,43 @@ def num_values(features) -> int:
     return sum(int(np.prod(of_level.shape)) for of_level in jax.tree.leaves(features))
 
 
+@dataclasses.dataclass(frozen=True, order=True)
+class Best:
+    """The epoch of the best held-out score. Greater is better, as checkpoints are ranked; of equals, the latest is.
+
+    Attributes:
+      score: that was held out.
+      minus_cross_entropy: of the held-out part, negative.
+      epoch: from 1.
+    """
+
+    score: float
+    minus_cross_entropy: float
+    epoch: int
+
+    @classmethod
+    def of(cls, line: dict) -> "Best":
+        """Returns an epoch as its line of `metrics.jsonl` describes it."""
+        scores = line["held_out"]
+        score = scores[scores["score_name"]]
+        return cls(score if np.isfinite(score) else -np.inf, -scores["cross_entropy"], line["epoch"])
+
+
+def best_so_far(checkpoints: Checkpoints) -> Best | None:
+    """Returns the best epoch of a run that held something out, from its checkpoints; None before the first one ends."""
+    line = {} if checkpoints.step() is None else checkpoints.metadata("best").get("metrics", {})
+    return Best.of(line) if "held_out" in line else None
+
+
 def begin_or_resume(
-    checkpoints: Checkpoints, init, features, parallel, metadata: dict, training: TrainingConfig, begin_with=None
+    checkpoints: Checkpoints,
+    init,
+    features,
+    parallel,
+    metadata: dict,
+    training: TrainingConfig,
+    best: Best | None = None,
+    begin_with=None,
 ):
     """Returns the TrainState and the Position from which training continues, and whether it is over.
 
@@ -264,6 +309,7 @@ def begin_or_resume(
       parallel: on which devices, see `choose`.
       metadata: see `run_metadata`.
       training: of the run.
+      best: see `is_over`.
       begin_with: a function of the initial weights that returns others of the same shapes; None keeps them.
 
     Raises:
@@ -279,7 +325,7 @@ def begin_or_resume(
     require_same_run(saved, metadata, checkpoints.directory)
     example = jax.eval_shape(init, jax.random.key(0), features)
     state, position = checkpoints.state(parallel.abstract(example)), where_to_resume(saved)
-    over = is_over(position.epoch - 1, saved.get("metrics", {}), training)
+    over = is_over(position.epoch - 1, saved.get("metrics", {}), training, best)
     workdir = os.path.dirname(checkpoints.directory)
     say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
     return state, position, over
@@ -332,11 +378,17 @@ def say(text: str):
 def require_same_flags(workdir: Path, config: RunConfig):
     """Refuses a work folder that holds another run.
 
-    `epochs`, the path of the features, the runtime and flags without effect may differ.
+    `epochs`, `patience`, the path of the features, the runtime and flags without effect may differ.
     """
     if (workdir / "config.json").exists():
         old, new = as_flags(read_config(workdir)), as_flags(config)
-        free = {"features", "epochs", *(f.name for f in dataclasses.fields(RuntimeConfig)), *without_effect(config)}
+        free = {
+            "features",
+            "epochs",
+            "patience",
+            *(f.name for f in dataclasses.fields(RuntimeConfig)),
+            *without_effect(config),
+        }
         fixed = [name for name in old if name not in free]
         differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
         if differing:
@@ -384,10 +436,18 @@ def require_same_run(saved: dict, metadata: dict, where):
             )
 
 
-def is_over(epoch: int, line: dict, training: TrainingConfig) -> bool:
-    """Returns whether training ends after an epoch, given its line of `metrics.jsonl` if it is known."""
+def is_over(epoch: int, line: dict, training: TrainingConfig, best: Best | None = None) -> bool:
+    """Returns whether training ends after an epoch.
+
+    Args:
+      epoch: its number.
+      line: of `metrics.jsonl` about it, if it is known.
+      training: of the run.
+      best: the best epoch so far, by the held-out score; None where nothing is held out.
+    """
     reached = training.stop_at_cost > 0 and line.get("loss", np.inf) <= training.stop_at_cost
-    return epoch >= training.epochs or bool(reached)
+    in_vain = best is not None and training.patience > 0 and epoch - best.epoch >= training.patience
+    return epoch >= training.epochs or bool(reached) or in_vain
 
 
 def where_to_resume(saved: dict) -> Position:

@@ -152,8 +152,11 @@ def mean_health(by_block: dict) -> dict:
 
 
 def videos_of(file, split: str) -> np.ndarray:
-    """Returns the indices of the videos in one part of a features file, of which there is at least one."""
-    videos = np.flatnonzero(np.array(file.splits) == split)
+    """Returns the indices of the videos in one part of a features file, of which there is at least one.
+
+    Mirrored videos are trained on and never evaluated, not even in the training part.
+    """
+    videos = np.flatnonzero((np.array(file.splits) == split) & ~file.mirrored)
     if not len(videos):
         raise InputError(f"split={split}: no video of the features file is in it; it has {sorted(set(file.splits))}")
     return videos

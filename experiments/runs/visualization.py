@@ -202,6 +202,8 @@ def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray 
     numbers = file.clip_frames(video)[np.asarray(wanted)]
     reader = read_frames(path, frames=numbers, size=None, colour="rgb24")
     kept = [at_most(frame, MAX_HEIGHT) for chunk in reader for frame in chunk]
+    if file.mirrored[video]:
+        kept = [frame[:, ::-1] for frame in kept]
     if len(kept) < len(numbers):
         raise InputError(f"{path}: has {reader.num_frames} frames, not as many as when its features were extracted")
     times, all_kept = reader.times, file.fps[video] == file.native_fps[video]

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+DRAWS = 10_000
+"""Samples of the test clips. The smallest p value is two in so many, which 28 pairs of rows still need."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -14,45 +17,79 @@ class Difference:
       mean: on the clips as they are.
       low, high: between which 95 % of the resampled differences lie.
       num_groups: of clips, which were drawn.
+      p_value: two-sided: the lowest level at which the resampled differences' interval leaves zero out.
     """
 
     mean: float
     low: float
     high: float
     num_groups: int
+    p_value: float
 
 
-def paired_bootstrap(
-    scores: Callable, ours, theirs, labels, groups: Sequence[str], *, draws: int = 2000, seed: int = 0
-) -> Difference:
-    """Resamples the test clips with replacement and scores both models on each sample (Efron 1979).
-
-    Paired: both see the same clips. Whole groups are drawn, since clips of one group look alike and succeed or fail
-    together; a clip of unknown group is a group of its own. The score of a model is its mean over the seeds, so that
-    the interval tells of the clips alone and not of how seeds scatter.
+def draw_clips(groups: Sequence[str], draws: int = DRAWS, seed: int = 0) -> tuple[np.ndarray, int]:
+    """Resamples clips with replacement (Efron 1979): whole groups, since clips of one group look alike and succeed or
+    fail together; a clip of unknown group is a group of its own.
 
     Args:
-      scores: `accuracies` or `mean_average_precisions`.
-      ours, theirs: the two models' predictions with each seed, `<float>[seeds, N, C]`.
-      labels: `[N, C]`.
       groups: N groups, "" where unknown.
       draws: how many samples.
       seed: of the draws.
+
+    Returns:
+      How often each clip is in each sample, `<int64>[1 + draws, N]`, first the clips as they are, each once; and the
+      number of groups.
     """
-    groups = [group or f"\0{clip}" for clip, group in enumerate(groups)]
-    group_of = np.unique(groups, return_inverse=True)[1]
-    num_groups = group_of.max() + 1
+    names = [group or f"\0{clip}" for clip, group in enumerate(groups)]
+    group_of = np.unique(names, return_inverse=True)[1]
+    num_groups = int(group_of.max()) + 1
     random = np.random.default_rng(seed)
-    drawn = random.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=draws)
-    drawn[0] = 1  # The clips as they are.
-    counts = drawn[:, group_of]
+    drawn = random.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=1 + draws)
+    drawn[0] = 1
+    return drawn[:, group_of], num_groups
 
-    def mean_score(models):
-        return np.mean([scores(predictions, labels, counts) for predictions in models], axis=0)
 
-    whole, *others = mean_score(ours) - mean_score(theirs)
-    low, high = np.nanquantile(others, (0.025, 0.975)) if np.any(np.isfinite(others)) else (np.nan, np.nan)
-    return Difference(float(whole), float(low), float(high), int(num_groups))
+def mean_scores(scores: Callable, predictions, labels, counts) -> np.ndarray:
+    """Scores a model on samples of the test clips; the mean over its seeds, so that what scatters tells of the clips
+    alone and not of the seeds.
+
+    Args:
+      scores: `accuracies` or `mean_average_precisions`.
+      predictions: with each seed, `<float>[seeds, N, C]`.
+      labels: `[N, C]`.
+      counts: see `draw_clips`.
+
+    Returns:
+      `<float64>[1 + draws]`.
+    """
+    return np.mean([scores(one, labels, counts) for one in predictions], axis=0)
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray, num_groups: int) -> Difference:
+    """Compares two models. Paired: both were scored on the same samples.
+
+    Args:
+      ours, theirs: of `mean_scores`.
+      num_groups: of `draw_clips`.
+    """
+    whole, *others = ours - theirs
+    others = np.array(others)[np.isfinite(others)]
+    if not len(others):
+        return Difference(float(whole), np.nan, np.nan, num_groups, 1.0)
+    low, high = np.quantile(others, (0.025, 0.975))
+    tail = min(np.sum(others <= 0), np.sum(others >= 0))
+    p_value = min(1.0, 2 * (1 + tail) / (1 + len(others)))
+    return Difference(float(whole), float(low), float(high), num_groups, float(p_value))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Corrects the p values of several comparisons so that, of all, a false one is found at most as often as the level
+    says (Holm 1979, A simple sequentially rejective multiple test procedure)."""
+    corrected, so_far = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = so_far
+    return corrected
 
 
 def accuracies(predictions, labels, counts) -> np.ndarray:
@@ -90,3 +127,26 @@ def _average_precisions(scores, labels, counts):
     at_rank = np.diff(hits, axis=1, prepend=0)
     precisions = np.sum(at_rank * hits / np.maximum(seen, 1), axis=1)
     return np.divide(precisions, hits[:, -1], out=np.full(len(counts), np.nan), where=hits[:, -1] > 0)
+
+
+def correlations(values, right, counts) -> np.ndarray:
+    """Pearson's correlation over many draws of clips; with ones and zeros on one side, the point-biserial one.
+
+    Args:
+      values: of each clip, `<float>[N]`.
+      right: likewise, `[N]`.
+      counts: see `accuracies`.
+
+    Returns:
+      `<float64>[draws]`; NaN where one side is the same for all clips of a draw.
+    """
+    weights = counts / counts.sum(axis=1, keepdims=True)
+
+    def mean(x):
+        return weights @ x
+
+    x, y = (np.asarray(side, np.float64) - np.mean(side) for side in (values, right))
+    covariance = mean(x * y) - mean(x) * mean(y)
+    variances = (mean(x * x) - mean(x) ** 2) * (mean(y * y) - mean(y) ** 2)
+    undefined = np.full(len(counts), np.nan)
+    return np.divide(covariance, np.sqrt(np.maximum(variances, 0)), out=undefined, where=variances > 1e-15)

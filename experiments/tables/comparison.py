@@ -1,7 +1,9 @@
 """The rows of the paper's Table 1, each trained with several seeds on one data set, and comparisons of their scores."""
 
+import functools
+import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,9 +11,21 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import absolute_path, open_features
+from data_prep.loading.block_table import cut_blocks
 from experiments.runs.config import RunConfig, with_flags
 from experiments.runs.models import MODELS
-from experiments.tables.bootstrap import Difference, accuracies, mean_average_precisions, paired_bootstrap
+from experiments.runs.split import split_of_run
+from experiments.tables.bootstrap import (
+    Difference,
+    accuracies,
+    difference,
+    draw_clips,
+    holm,
+    mean_average_precisions,
+    mean_scores,
+)
+from experiments.tables.fold_trials import pooled
+from experiments.tables.mean_feature import MeanFeatureBaseline
 from experiments.tables.retraining import retrain_to_cost
 from experiments.tables.trials import Trial, run_trial
 
@@ -23,17 +37,19 @@ class Row:
     Attributes:
       name: of its folder.
       title: as the paper calls it.
-      model: what `--model` names.
+      model: what `--model` names; None of `mean_feature`, which is no model of the registry.
       attention_penalty: λ.
     """
 
     name: str
     title: str
-    model: str
+    model: str | None
     attention_penalty: float = 0.0
 
     def configure(self, config: RunConfig, seed: int) -> RunConfig:
         """Returns the configuration of this row with this seed."""
+        if self.model is None:
+            return with_flags(config, seed=seed)
         return with_flags(config, model=self.model, attention_penalty=self.attention_penalty, seed=seed)
 
 
@@ -46,6 +62,8 @@ ROWS = {
         else [Row(model.name, model.title, model.name)]
     )
 }
+MEAN_FEATURE = "mean_feature"
+ROWS[MEAN_FEATURE] = Row(MEAN_FEATURE, "logistic regression on the mean feature", None)
 ATTENTION = tuple(name for name, row in ROWS.items() if row.model == "soft_attention")
 BASELINE = "average_pool"
 
@@ -67,7 +85,13 @@ class Comparison:
     num_seeds: int
     trials: dict[str, list[Trial]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    _differences: dict[tuple, Difference] = field(default_factory=dict)
+    _resampled: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def split_id(self) -> str:
+        """Names the split: the file's, or the test folds."""
+        folds = self.config.data.test_folds
+        return f"folds{folds}-of-{self.file.split_id}" if folds else self.file.split_id
 
     def test_scores(self, row: str) -> list[float]:
         """Returns the scores on test, one a seed."""
@@ -78,21 +102,61 @@ class Comparison:
         lines = [trial.best.get("held_out") for trial in self.trials.get(row, [])]
         return [line[line["score_name"]] for line in lines if line]
 
+    def is_complete(self, row: str) -> bool:
+        """Whether all seeds of a row are done."""
+        return len(self.trials.get(row, [])) == self.num_seeds
+
     def difference(self, row: str, baseline: str) -> Difference | None:
         """Compares two rows on the same test clips; None as long as one of them is not complete."""
-        if any(len(self.trials.get(name, [])) < self.num_seeds for name in (row, baseline)):
+        if not (self.is_complete(row) and self.is_complete(baseline)):
             return None
-        if (row, baseline) not in self._differences:
-            (names, ours), (_, theirs) = self._predictions(row), self._predictions(baseline)
-            clips = [self.file.names.index(name) for name in names]
-            scores = mean_average_precisions if self.file.multi_label else accuracies
-            groups = [self.file.groups[i] for i in clips]
-            self._differences[row, baseline] = paired_bootstrap(scores, ours, theirs, self.file.labels[clips], groups)
-        return self._differences[row, baseline]
+        return difference(self._scores_of_draws(row), self._scores_of_draws(baseline), self._draws[1])
 
-    def _predictions(self, row):
-        found = [trial.predictions() for trial in self.trials[row]]
-        return found[0][0], np.stack([predictions for _, predictions in found])
+    def pairs(self, rows: Sequence[str]) -> list[tuple[str, str, Difference, float]]:
+        """Compares every two of the complete rows.
+
+        Returns:
+          Two rows, their difference, and its p value with Holm's correction for all of these comparisons.
+        """
+        found = [
+            (row, other, self.difference(row, other))
+            for other, row in itertools.combinations([row for row in rows if self.is_complete(row)], 2)
+        ]
+        corrected = holm([one.p_value for _, _, one in found])
+        return [(*one, p_value) for one, p_value in zip(found, corrected, strict=True)]
+
+    @functools.cached_property
+    def num_blocks(self) -> dict[str, tuple[int, int]]:
+        """How many blocks each part of the first seed's split has, and how many of them are padded."""
+        data, splits = self.config.data, np.array(split_of_run(self.file, self.config))
+        counts = {}
+        for part in ("train", "validation", "test"):
+            blocks = cut_blocks(
+                self.file, np.flatnonzero(splits == part), data.num_steps, data.fps, data.stride, data.block_rule
+            )
+            counts[part] = len(blocks), blocks.num_padded()
+        return counts
+
+    @functools.cached_property
+    def _draws(self):
+        """The test clips' indices, and samples of them; all rows are scored on the same ones."""
+        names, _ = next(found[0] for found in self.trials.values() if found).predictions()
+        clips = [self.file.names.index(name) for name in names]
+        counts, num_groups = draw_clips([self.file.groups[clip] for clip in clips])
+        return (names, self.file.labels[clips], counts), num_groups
+
+    def _scores_of_draws(self, row: str) -> np.ndarray:
+        if row not in self._resampled:
+            (clips, labels, counts), _ = self._draws
+            predictions = []
+            for trial in self.trials[row]:
+                names, found = trial.predictions()
+                if names != clips:
+                    raise InputError(f"{trial.folder}: was evaluated on other clips; remove cell.json there")
+                predictions.append(found)
+            scores = mean_average_precisions if self.file.multi_label else accuracies
+            self._resampled[row] = mean_scores(scores, predictions, labels, counts)
+        return self._resampled[row]
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float]:
@@ -103,8 +167,11 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float]:
 def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain: bool = False) -> Iterator[Comparison]:
     """Trains and evaluates rows, all of them with the first seed, then with the second, and so on.
 
+    With `test_folds`, a trial is one run on each of the folds, whose test predictions are pooled, see `fold_trials`.
+
     Args:
-      workdir: trials are in its folder `cells`; those that are done are not run again.
+      workdir: trials are in its folder `cells`, or for five test folds `test_folds_5`; those that are done are not run
+        again.
       config: the part that all trials share; its model, λ and seed are ignored. Each seed draws another held-out
         share, unless `split_seed` fixes it.
       rows: names of `ROWS`.
@@ -118,22 +185,32 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
     Raises:
       InputError: where the features file has no test part, and see `run_trial`.
     """
-    file = open_features(config.data.features)
-    if "test" not in file.splits:
+    file, folds = open_features(config.data.features), config.data.test_folds
+    if not folds and "test" not in file.splits:
         raise InputError(f"{config.data.features}: no video in its test part; a table needs one, see index.csv")
     config = with_flags(config, features=absolute_path(config.data.features))
-    comparison = Comparison(config, file, num_seeds)
+    comparison, mean_feature = Comparison(config, file, num_seeds), MeanFeatureBaseline(file)
+
+    def run_row(row: str, run: RunConfig, folder: Path) -> Trial:
+        if row == MEAN_FEATURE:
+            return mean_feature.trial(folder, run, everything=retrain)
+        trial = run_trial(folder, run, file, None if retrain else "test", notes=not comparison.trials)
+        if not retrain:
+            return trial
+        again = retrain_to_cost(run, trial, "test")
+        if not again.reached:
+            comparison.remarks.append(again.describe())
+        return Trial(again.trial.folder, trial.best, again.trial.scores, trial.seconds + again.trial.seconds)
+
     for seed in range(num_seeds):
         for row in rows:
-            folder = Path(workdir) / "cells" / row / f"seed_{seed}"
+            folder = Path(workdir) / (f"test_folds_{folds}" if folds else "cells") / row / f"seed_{seed}"
             print(f"{ROWS[row].title}, seed {seed} ({seed + 1} of {num_seeds}): {folder}", flush=True)
             run = ROWS[row].configure(config, seed)
-            trial = run_trial(folder, run, file, None if retrain else "test", notes=not comparison.trials)
-            if retrain:
-                again = retrain_to_cost(run, trial, "test")
-                seconds = trial.seconds + again.trial.seconds
-                trial = Trial(again.trial.folder, trial.best, again.trial.scores, seconds)
-                if not again.reached:
-                    comparison.remarks.append(again.describe())
+            if folds:
+                parts = [run_row(row, with_flags(run, test_fold=k), folder / f"fold_{k}") for k in range(folds)]
+                trial = pooled(folder, parts, file)
+            else:
+                trial = run_row(row, run, folder)
             comparison.trials.setdefault(row, []).append(trial)
             yield comparison

@@ -1,13 +1,15 @@
 """The text of a comparison in the tables: scores, differences, and their protocol."""
 
+import dataclasses
 import statistics
 
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import as_flags, with_flags
 from experiments.runs.models import describe_looking
+from experiments.runs.provenance import provenance
 from experiments.runs.split import choose_videos
 from experiments.tables.bootstrap import Difference
-from experiments.tables.comparison import ROWS, Comparison, mean_and_deviation
+from experiments.tables.comparison import MEAN_FEATURE, ROWS, Comparison, mean_and_deviation
 from experiments.tables.published import TITLES, dataset_of
 
 PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "seeds")
@@ -19,13 +21,12 @@ def protocol(comparison: Comparison, row: str) -> list[str]:
     file, config = comparison.file, comparison.config
     training, held_out = choose_videos(file, config)
     done, wanted = len(comparison.trials.get(row, [])), comparison.num_seeds
+    data = config.data
+    of_blocks = [f"{data.fps:g}", str(data.stride), str(data.num_steps), str(config.training.epochs)]
     return [
-        file.split_id,
-        str(file.splits.count("test")),
-        f"{config.data.fps:g}",
-        str(config.data.stride),
-        str(config.data.num_steps),
-        str(config.training.epochs),
+        comparison.split_id,
+        str(len(file.names) if data.test_folds else file.splits.count("test")),
+        *([""] * len(of_blocks) if row == MEAN_FEATURE else of_blocks),
         f"{len(held_out)} of {len(training) + len(held_out)} training clips",
         str(wanted) if done == wanted else f"{done} of {wanted}",
     ]
@@ -63,9 +64,20 @@ def evaluated_text(comparison: Comparison, retrain: bool) -> str:
 
 
 def epochs_text(comparison: Comparison, row: str) -> str:
-    """Returns the best epochs of the seeds, as "3" or "2 to 5"."""
-    epochs = [trial.best["epoch"] for trial in comparison.trials.get(row, [])]
-    return "" if not epochs else str(epochs[0]) if len(set(epochs)) == 1 else f"{min(epochs)} to {max(epochs)}"
+    """Returns the best epochs of the seeds, as "3" or "2 to 5"; of `mean_feature` the best C, as "C = 0.01"."""
+    name = "C" if row == MEAN_FEATURE else "epoch"
+    chosen = [f"{value:g}" for value in sorted(chosen_of(comparison, row, name))]
+    ends = chosen[:1] if len(set(chosen)) == 1 else [chosen[0], chosen[-1]] if chosen else []
+    return ("C = " if chosen and name == "C" else "") + " to ".join(ends)
+
+
+def chosen_of(comparison: Comparison, row: str, name: str) -> list:
+    """Returns what the held-out clips chose with every seed, on every test fold: "epoch" or "C"."""
+    return [
+        value
+        for trial in comparison.trials.get(row, [])
+        for value in trial.best.get(f"{name}s", [trial.best[name]] if name in trial.best else [])
+    ]
 
 
 def seconds_text(comparison: Comparison, row: str) -> str:
@@ -78,12 +90,48 @@ def data_title(comparison: Comparison) -> str:
     """Returns the data set's name where it is one of the paper's, else its classes."""
     names = comparison.file.class_names
     few = ", ".join(names) if len(names) <= 8 else f"{len(names)} classes"
-    return TITLES.get(dataset_of(comparison.file.split_id), few)
+    return TITLES.get(dataset_of(comparison.split_id), few)
 
 
 def score_title(comparison: Comparison) -> str:
     """Returns the name of the score."""
     return "mAP, %" if comparison.file.multi_label else "accuracy, %"
+
+
+def padding_text(comparison: Comparison) -> list[str]:
+    """Returns a line that says how many blocks are padded; none of rows that take no blocks."""
+    if not takes_blocks(comparison):
+        return []
+    said = {"train": "training", "validation": "held-out", "test": "test"}
+    counts = [f"{padded} of {all_} {said[part]} blocks" for part, (all_, padded) in comparison.num_blocks.items()]
+    first = " (of the first seed and test fold)" if comparison.config.data.test_folds else ""
+    return [f"Padded, as their clip is shorter than a block: {', '.join(counts)}{first}."]
+
+
+def takes_blocks(comparison: Comparison) -> bool:
+    """Whether any of the rows is of a model, which sees blocks."""
+    return any(ROWS[row].model for row in comparison.trials)
+
+
+def pairs_data(pairs) -> list[dict]:
+    """Returns the comparisons of `Comparison.pairs`, for JSON."""
+    return [
+        {"row": row, "minus": other, **dataclasses.asdict(found), "p_value_holm": p_value}
+        for row, other, found, p_value in pairs
+    ]
+
+
+def pairs_table(pairs) -> dict[str, list]:
+    """Returns `header` and `rows` of a table of `Comparison.pairs`: each line's row minus each column's, in percentage
+    points; bold where the corrected p value is below 0.05."""
+    columns = list(dict.fromkeys(other for _, other, _, _ in pairs))
+    lines = list(dict.fromkeys(row for row, _, _, _ in pairs))
+    texts = {}
+    for row, other, found, p_value in pairs:
+        text = f"{100 * found.mean:+.2f}".replace("-", "−")
+        texts[row, other] = f"**{text}**" if p_value < 0.05 else text
+    rows = [[row, *(texts.get((row, other), "") for other in columns)] for row in lines]
+    return {"header": ["minus", *columns], "rows": rows}
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -104,7 +152,9 @@ def row_data(comparison: Comparison, row: str) -> dict:
         "mean": mean,
         "standard_deviation": deviation if len(scores) > 1 else None,
         "held_out_scores": held_out,
-        "best_epochs": [trial.best["epoch"] for trial in trials],
+        "best_epochs": chosen_of(comparison, row, "epoch"),
+        "best_C": chosen_of(comparison, row, "C"),
+        "by_fold": [trial.scores.get("by_fold") for trial in trials],
         "seconds": [trial.seconds for trial in trials],
         "attention": [trial.scores.get("attention") for trial in trials],
         "workdirs": [str(trial.folder) for trial in trials],
@@ -114,9 +164,11 @@ def row_data(comparison: Comparison, row: str) -> dict:
 def metadata(comparison: Comparison) -> dict:
     """Returns the facts that all rows share, for JSON."""
     set_by_row = ("model", "attention_penalty", "seed")
+    blocks = comparison.num_blocks if takes_blocks(comparison) else {}
     return {
+        "made": provenance(),
         "features": comparison.config.data.features,
-        "split_id": comparison.file.split_id,
+        "split_id": comparison.split_id,
         "recipe": recipe_hash(comparison.file.recipe),
         "random_network": comparison.file.recipe["random"],
         "class_names": list(comparison.file.class_names),
@@ -124,4 +176,5 @@ def metadata(comparison: Comparison) -> dict:
         "seeds": list(range(comparison.num_seeds)),
         "flags": {name: value for name, value in as_flags(comparison.config).items() if name not in set_by_row},
         "protocol": dict(zip(PROTOCOL[:-1], protocol(comparison, ""), strict=False)),
+        "num_blocks": {part: {"all": all_, "padded": padded} for part, (all_, padded) in blocks.items()},
     }

@@ -3,7 +3,7 @@
 import functools
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,13 @@ def t_interval(values) -> tuple[float, float]:
 
 
 def cross_validate(
-    workdir, config: RunConfig, grid: dict[str, list], folds: int, num_seeds: int, keep_checkpoints: bool = True
+    workdir,
+    config: RunConfig,
+    grid: dict[str, list],
+    folds: int,
+    num_seeds: int,
+    keep_checkpoints: bool = True,
+    before_run: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Sweep]:
     """Trains and scores all points of a grid on all folds of the training part.
 
@@ -143,6 +149,7 @@ def cross_validate(
       num_seeds: how many seeds on each fold.
       keep_checkpoints: whether the runs of a point that is done keep theirs; the table needs none. Without them, more
         epochs start again at the first one.
+      before_run: is called with the name of each run before it begins.
 
     Yields:
       The results so far, each time a point is done.
@@ -163,7 +170,8 @@ def cross_validate(
         for videos in choose_videos(file, each):
             cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
     sizes = [len(choose_videos(file, with_flags(configs[0], fold=fold))[1]) for fold in range(folds)]
-    groups = {group for group, split in zip(file.groups, file.splits, strict=True) if group and split != "test"}
+    cut = np.concatenate(choose_videos(file, configs[0]))
+    groups = {file.groups[video] for video in cut if file.groups[video]}
     sweep = Sweep(config, file, grid, num_seeds, sizes, len(groups), [])
     for number, (point, each) in enumerate(zip(points(grid), configs, strict=True), 1):
         trials = []
@@ -171,6 +179,7 @@ def cross_validate(
             trials.append([])
             for seed in range(num_seeds):
                 name = f"{point_name(point)}/fold_{fold}/seed_{seed}"
+                before_run(name)
                 print(f"point {number} of {len(configs)}: {name}", flush=True)
                 run = with_flags(each, fold=fold, seed=seed)
                 folder, is_first = Path(workdir) / "points" / name, not (sweep.results or any(trials))

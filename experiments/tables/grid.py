@@ -11,8 +11,8 @@ from attention_ar.errors import InputError
 from experiments.runs.config import RunConfig, RuntimeConfig, define_run_flags, with_flags
 from experiments.runs.flag_effects import refuse_without_effect
 
-SET_BY_SWEEP = ("validation_fraction", "split_seed", "folds", "fold", "seed")
-FIXED = {"features", *SET_BY_SWEEP, *(f.name for f in dataclasses.fields(RuntimeConfig))}
+SET_BY_SWEEP = ("validation_fraction", "split_seed", "folds", "fold", "seed", "patience")
+FIXED = {"features", "test_folds", "test_fold", *SET_BY_SWEEP, *(f.name for f in dataclasses.fields(RuntimeConfig))}
 """Flags that cannot be in a grid: they are the sweep's own, or no result depends on them."""
 
 
@@ -68,6 +68,7 @@ def refuse_flags_without_effect(config: RunConfig, grid: dict[str, list], names:
     """
     runs = [with_flags(config, **point) for point in points(grid)]
     set_by = dict.fromkeys(SET_BY_SWEEP, "has no effect: --folds and --seeds say what is held out, and how often")
+    set_by["patience"] = "has no effect: the epoch is the best in the mean over the folds, which needs all --epochs"
     refuse_without_effect(config, runs, [name for name in names if name != "folds"], set_by)
     for run in runs:
         refuse_without_effect(run, [run], grid)

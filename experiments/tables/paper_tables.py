@@ -3,9 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from data_prep.common.files import write_table
+from data_prep.common.files import markdown_table, write_table
 from experiments.runs.config import RunConfig
-from experiments.tables.comparison import ATTENTION, BASELINE, ROWS, Comparison, compare
+from experiments.tables.comparison import ATTENTION, BASELINE, MEAN_FEATURE, ROWS, Comparison, compare
 from experiments.tables.comparison_text import (
     PROTOCOL,
     data_title,
@@ -13,6 +13,9 @@ from experiments.tables.comparison_text import (
     epochs_text,
     evaluated_text,
     metadata,
+    padding_text,
+    pairs_data,
+    pairs_table,
     protocol,
     row_data,
     score_text,
@@ -24,6 +27,12 @@ from experiments.tables.published import TABLE_1, TABLE_2, dataset_of
 
 RETRAINED = "_retrained"
 """In the names of tables of models that were trained again on everything."""
+
+
+def table_path(workdir, name: str, config: RunConfig, retrain: bool) -> Path:
+    """Returns the path of a table, without an ending."""
+    folds = config.data.test_folds
+    return Path(workdir) / (name + (f"_test_folds_{folds}" if folds else "") + RETRAINED * retrain)
 
 
 def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, rows=tuple(ROWS)) -> list[Path]:
@@ -38,19 +47,18 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
       The paths of the table's files.
     """
     for comparison in compare(workdir, config, rows, num_seeds, retrain):
-        paths = write_table1(Path(workdir) / f"table1{RETRAINED * retrain}", comparison, rows, retrain)
+        paths = write_table1(table_path(workdir, "table1", config, retrain), comparison, rows, retrain)
     return paths
 
 
 def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> list[Path]:
     """Writes the table as far as its trials are done."""
-    published = TABLE_1.get(dataset_of(comparison.file.split_id))
+    published = TABLE_1.get(dataset_of(comparison.split_id))
     header = ["model", score_title(comparison), *(["paper"] if published else [])]
     header += [f"minus {ROWS[BASELINE].title}", "best epoch", "training", *PROTOCOL]
     texts, data = [], {}
     for row in rows:
-        compared = row in ATTENTION and BASELINE in rows
-        difference = comparison.difference(row, BASELINE) if compared else None
+        difference = comparison.difference(row, BASELINE) if row != BASELINE else None
         paper = [f"{published[row]:.2f}" if row in published else "–"] if published else []
         texts.append([ROWS[row].title, score_text(comparison.test_scores(row)), *paper, difference_text(difference)])
         texts[-1] += [epochs_text(comparison, row), seconds_text(comparison, row), *protocol(comparison, row)]
@@ -66,14 +74,34 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
         "Differences are in percentage points, means over the seeds, with the 95 % interval of a paired bootstrap over "
         "the test clips, by whole groups: what other clips might have given, not how seeds scatter. Of fewer than ten "
         "groups it says little.",
+        *padding_text(comparison),
     ]
     if "released" in rows:
         notes.append(
             "`released` is the model and the cost of the authors' public program; blocks, optimiser and evaluation are "
             "those of the other rows."
         )
+    if MEAN_FEATURE in rows:
+        notes.append(
+            "The logistic regression sees the mean of all features of a clip; its C is the one that is best on what is "
+            "held out of the training part."
+        )
+    if comparison.config.data.test_folds:
+        notes.append(
+            f"All clips, whatever their part in the split, were cut into {comparison.config.data.test_folds} folds by "
+            "group. Each is tested once, by a model that never saw its group; the epoch was chosen on a held-out part "
+            "of the other folds. A seed's score is that of all clips together."
+        )
+    pairs = comparison.pairs(rows)
+    data = {**metadata(comparison), "rows": data, "pairs": pairs_data(pairs)}
+    if pairs:
+        data["pairs_table"] = pairs_table(pairs)
+        notes += [
+            "Every row minus every other one, in percentage points. Bold: the paired bootstrap's p value is below "
+            f"0.05 with Holm's correction for all {len(pairs)} comparisons; the JSON file has intervals and p values.",
+            markdown_table(**data["pairs_table"]),
+        ]
     title = f"Table 1: {data_title(comparison)}"
-    data = {**metadata(comparison), "rows": data}
     return write_table(stem, title, header, texts, notes + warnings(comparison), data, PROTOCOL)
 
 
@@ -83,13 +111,13 @@ def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) ->
     Trials that `table1` has made in the same folder are used.
     """
     for comparison in compare(workdir, config, ATTENTION, num_seeds, retrain):
-        paths = write_table2(Path(workdir) / f"table2{RETRAINED * retrain}", comparison, retrain)
+        paths = write_table2(table_path(workdir, "table2", config, retrain), comparison, retrain)
     return paths
 
 
 def write_table2(stem, comparison: Comparison, retrain: bool = False) -> list[Path]:
     """Writes the table as far as its trials are done."""
-    dataset = dataset_of(comparison.file.split_id)
+    dataset = dataset_of(comparison.split_id)
     columns = {"hmdb51": "HMDB-51, accuracy %", "hollywood2": "Hollywood2, mAP %"}
     other = dataset not in columns
     if other:

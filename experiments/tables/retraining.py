@@ -71,6 +71,7 @@ def retrain(config: RunConfig, cost: float, folder, split: str | None = None) ->
       split: on which to evaluate the result, see `trials.run_trial`.
     """
     everything = {"validation_fraction": 0.0, "split_seed": -1, "folds": 0, "fold": 0, "stop_at_cost": cost}
+    everything["patience"] = 0  # Nothing is held out.
     trial = run_trial(folder, with_flags(config, **everything), open_features(config.data.features), split, notes=False)
     epochs = read_metrics(trial.folder / "metrics.jsonl")[-1]["epoch"]
     return Retraining(trial, cost, epochs, trial.best["loss"], config.training.epochs)

@@ -7,6 +7,7 @@ import numpy as np
 from data_prep.common.files import write_table
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import RunConfig, as_flags, with_flags
+from experiments.runs.provenance import provenance
 from experiments.tables.cross_validation import PointResult, Sweep, cross_validate, t_interval
 from experiments.tables.grid import SET_BY_SWEEP, point_name, points, value_text
 from experiments.tables.retraining import Retraining, retrain
@@ -122,6 +123,7 @@ def data(found: Sweep, retrained: list[Retraining]) -> dict:
     best = found.best()
     shared = {name: value for name, value in as_flags(found.config).items() if name not in {*SET_BY_SWEEP, *found.grid}}
     return {
+        "made": provenance(),
         "features": found.config.data.features,
         "split_id": found.file.split_id,
         "recipe": recipe_hash(found.file.recipe),

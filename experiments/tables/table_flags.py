@@ -6,6 +6,7 @@ from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_
 from experiments.runs.flag_effects import given, refuse_without_effect
 from experiments.runs.work_folder import work_folder
 from experiments.tables.comparison import ROWS
+from experiments.tables.mean_feature import DATA_FLAGS
 
 flags.disclaim_key_flags()
 
@@ -33,9 +34,15 @@ def make(table, rows):
     values, config = flags.FLAGS, from_flags(RunConfig)
     set_by = dict.fromkeys(("model", "attention_penalty"), "has no effect: every row of the table has its own")
     set_by["seed"] = "has no effect: the table's seeds are 0, 1, 2 and so on, see --seeds"
-    configs = [ROWS[row].configure(config, seed=0) for row in rows]
+    set_by["test_fold"] = "has no effect: the table tests on every one of the --test_folds"
+    configs = [ROWS[row].configure(config, seed=0) for row in rows if ROWS[row].model]
+    if not configs:
+        without = "has no effect: the only row is mean_feature, which trains no model"
+        set_by |= {name: without for name in as_flags(config) if name not in (*DATA_FLAGS, *set_by)}
+        configs = [config]
     refuse_without_effect(config, configs, given(as_flags(config)), set_by)
     with work_folder(values.workdir):
         paths = table(values.workdir, config, values.seeds, values.retrain_to_cost)
     print(paths[0].read_text(encoding="utf-8"))
-    print(f"table: {', '.join(map(str, paths))}; the runs behind it: {values.workdir}/cells")
+    runs = f"test_folds_{config.data.test_folds}" if config.data.test_folds else "cells"
+    print(f"table: {', '.join(map(str, paths))}; the runs behind it: {values.workdir}/{runs}")

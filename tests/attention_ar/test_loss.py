@@ -9,6 +9,7 @@ import pytest
 
 from attention_ar import InputError, loss
 from attention_ar.loss import PaperObjective
+from attention_ar.released import ReleasedObjective
 
 
 def test_cross_entropy_is_summed_over_the_steps():
@@ -74,6 +75,45 @@ def test_objective_of_several_labels():
     _, parts = PaperObjective(multi_label=True)(params, logits, out, labels, weight)
     # logit = log 0.5 for both classes: p = 1 / 3.
     assert parts["cross_entropy"] == pytest.approx(-math.log(1 / 3) - math.log(2 / 3))
+
+
+def test_class_weights_multiply_the_first_term_and_leave_the_mean_over_the_blocks():
+    params, logits, out, _, weight = batch([1.0, 1.0, 0.0])
+    labels = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    objective = PaperObjective(attention_penalty=10.0, weight_decay=0.25, class_weights=(3.0, 0.5))
+    _, parts = objective(params, logits, out, labels, weight)
+    assert parts["cross_entropy"] == pytest.approx((-3 * math.log(0.5) - 0.5 * math.log(0.8)) / 2)
+    assert parts["attention_penalty"] == pytest.approx(10 * (1 + 0.5) / 2)
+    assert parts["weight_decay"] == pytest.approx(0.25 * 4)
+    released = ReleasedObjective(class_weights=(3.0, 0.5))
+    _, parts = released(params, logits, out, labels, weight)
+    assert parts["cross_entropy"] == pytest.approx(-3 * math.log(0.5) - 0.5 * math.log(0.8), rel=1e-6)
+    np.testing.assert_allclose(objective.cross_entropy(logits, labels)[:1], -math.log(0.5), rtol=1e-6)  # Evaluation's.
+
+
+def test_balanced_weights_give_every_class_the_same_part():
+    random = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], [2, 5, 13])
+    labels = np.eye(4)[classes]  # Of the last class there is no block.
+    weights = loss.balanced_class_weights(labels)
+    assert weights == (20 / (3 * 2), 20 / (3 * 5), 20 / (3 * 13), 0.0)
+    assert sum(weights[c] for c in classes) == pytest.approx(20)
+    logits = random.normal(size=(20, 3, 4)).astype(np.float32)
+    objective = PaperObjective(weight_decay=0.0, class_weights=weights)
+    total, _ = objective({}, logits, {}, labels.astype(np.float32), np.ones(20, np.float32))
+    each = np.asarray(loss.cross_entropy(logits, labels.astype(np.float32)))
+    assert total == pytest.approx(np.mean([each[classes == c].mean() for c in range(3)]), rel=1e-5)
+
+
+def test_equal_classes_have_weight_one_and_without_weights_nothing_is_computed():
+    assert loss.balanced_class_weights(np.eye(3)) == (1.0, 1.0, 1.0)
+    each = jnp.array([1.0, 2.0])
+    assert PaperObjective().weighted(each, jnp.eye(2)) is each
+
+
+def test_class_weights_need_one_label_a_clip():
+    with pytest.raises(InputError, match="class_weights: need one label for each clip"):
+        PaperObjective(multi_label=True, class_weights=(1.0, 1.0))
 
 
 @pytest.mark.parametrize("bad", [{"attention_penalty": -1.0}, {"weight_decay": -0.1}, {"attention_penalty": math.nan}])

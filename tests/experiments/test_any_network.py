@@ -12,12 +12,12 @@ from PIL import Image
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
 from data_prep.features.record_export import export_records
+from experiments.first_steps.synthetic_clips import Sizes, quickstart
 from experiments.html_report.contents import report
 from experiments.paper_figures.registry import draw_figure
 from experiments.prediction.predict_clips import predict
 from experiments.runs.config import TrainingConfig
 from experiments.runs.evaluation import read_predictions
-from experiments.runs.quickstart import Sizes, quickstart
 
 pytestmark = pytest.mark.slow
 SMALL = Sizes(

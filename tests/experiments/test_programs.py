@@ -22,6 +22,8 @@ PROGRAMS = {
     "experiments.predict": "--overlay",
     "experiments.report": "--max_clips",
     "experiments.figures": "--glimpse",
+    "experiments.localise": "--boxes",
+    "experiments.record": "--name",
     "experiments.quickstart": "--googlenet",
     "experiments.parity": "--golden_dir",
     "experiments.import_released": "--export",
@@ -86,6 +88,14 @@ def test_help_and_unknown_flags(program):
             ["experiments.table1", "--features=none.h5", "--workdir=run", "--rows=max_pool,hard"],
             "error: rows=hard: no such row; there are softmax_regression, average_pool, max_pool, attention_0",
         ),
+        (
+            ["experiments.table1", "--features=none.h5", "--workdir=run", "--test_folds=5", "--test_fold=1"],
+            "error: test_fold=1: has no effect: the table tests on every one of the --test_folds",
+        ),
+        (
+            ["experiments.table1", "--features=none.h5", "--workdir=run", "--rows=mean_feature", "--epochs=3"],
+            "error: epochs=3: has no effect: the only row is mean_feature, which trains no model",
+        ),
         (["experiments.visualize", "--workdir=nowhere"], "error: nowhere/config.json: No such file or directory"),
         (
             ["experiments.export_predictor", "--workdir=nowhere", "--output=out"],
@@ -94,6 +104,10 @@ def test_help_and_unknown_flags(program):
         (["experiments.compile_for", "--topology=v9:4x4"], "error: topology=v9:4x4: no such TPU"),
         (["experiments.figures", "--figure=2", "--workdir=nowhere"], "there are 1, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
         (["experiments.quickstart", "--googlenet=none.onnx"], "error: none.onnx"),
+        (
+            ["experiments.quickstart", "--data_dir=none", "--workdir=run"],
+            "/none: no such folder; it should be the",
+        ),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, tmp_path):

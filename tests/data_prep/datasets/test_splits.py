@@ -165,9 +165,9 @@ def test_without_groups_every_fold_has_its_share_of_every_class():
 
 def test_folds_that_cannot_be():
     labels, splits = one_hot([0, 1] * 4), ["train"] * 6 + ["test"] * 2
-    with pytest.raises(InputError, match="folds=4: the training part has only 3 groups; must not be more than that"):
+    with pytest.raises(InputError, match="folds=4: there are only 3 groups to cut; must not be more than that"):
         hold_out_fold(labels, list("aabbccdd"), splits, folds=4, fold=0)
-    with pytest.raises(InputError, match="folds=7: the training part has only 6 clips"):
+    with pytest.raises(InputError, match="folds=7: there are only 6 clips"):
         hold_out_fold(labels, [""] * 8, splits, folds=7, fold=0)
     with pytest.raises(InputError, match="folds=1: must be at least 2"):
         hold_out_fold(labels, [""] * 8, splits, folds=1, fold=0)
@@ -189,3 +189,12 @@ def test_what_a_run_holds_out():
     assert all(cut[6:] == ["test", "test"] and cut.count("validation") == 2 for cut in folds)
     with pytest.raises(InputError, match="fold=1: needs --folds"):
         hold_out_part(Parts, fold=1)
+    cuts = [hold_out_part(Parts, test_folds=2, test_fold=fold, fraction=0.5) for fold in range(2)]
+    assert [cut.count("test") for cut in cuts] == [4, 4]
+    assert all((first == "test") != (second == "test") for first, second in zip(*cuts, strict=True))
+    assert all(cut.count("train") == cut.count("validation") == 2 for cut in cuts)
+    assert all(cut[n] == cut[n + 1] for cut in cuts for n in (0, 2, 4, 6))  # By group.
+    with pytest.raises(InputError, match="test_fold=1: needs --test_folds"):
+        hold_out_part(Parts, test_fold=1)
+    with pytest.raises(InputError, match="test_fold=2: must be 0 or greater, and below test_folds=2"):
+        hold_out_part(Parts, test_folds=2, test_fold=2)

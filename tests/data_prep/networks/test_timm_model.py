@@ -81,7 +81,7 @@ def test_weights_of_another_model(timm, tmp_path):
 
     path = tmp_path / "weights.pth"
     torch.save(timm.create_model("resnet18", pretrained=False).state_dict(), path)
-    begin = f"{path}: is no file of weights of timm's resnet34 ("
+    begin = f"{path}: is not a file of weights of timm's resnet34 ("
     assert error_of(timm="resnet34", timm_weights=str(path)).startswith(begin)
     path.write_bytes(b"garbage")
     assert error_of(timm="resnet18", timm_weights=str(path)).startswith(f"{path}: is no file of weights (")

@@ -1,5 +1,7 @@
 """The rivals in the benchmark of the extraction compute what ours computes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,6 +14,32 @@ from experiments.benchmarks.settings import Settings
 def settings(shared):
     path = str(shared("weights/bvlc_googlenet.onnx"))
     return Settings(clips=str(shared("data/weizmann")), frame_batch=4, network_options={"googlenet": path})
+
+
+def test_operations_of_googlenets_convolutions():
+    def two(x, kernel):
+        for _ in range(2):  # 5×5 positions, 3×3 windows, 4 maps to 4
+            x = jax.jit(jax.lax.conv_general_dilated, static_argnums=(2, 3))(x, kernel, (1, 1), "SAME")
+        return x
+
+    of_two = extraction.convolutions(two, jnp.ones((1, 4, 5, 5)), jnp.ones((4, 4, 3, 3)))
+    assert of_two == 2 * (2 * 5 * 5 * 3 * 3 * 4 * 4)
+    # By layer, from the published table: conv1, conv2, nine inceptions of 1×1; 3×3; 5×5; pooled 1×1.
+    by_hand = 112**2 * 49 * 3 * 64 + 56**2 * (64 * 64 + 9 * 64 * 192)
+    for side, maps, a, b, c, d, e, f in (
+        (28, 192, 64, 96, 128, 16, 32, 32),
+        (28, 256, 128, 128, 192, 32, 96, 64),
+        (14, 480, 192, 96, 208, 16, 48, 64),
+        (14, 512, 160, 112, 224, 24, 64, 64),
+        (14, 512, 128, 128, 256, 24, 64, 64),
+        (14, 512, 112, 144, 288, 32, 64, 64),
+        (14, 528, 256, 160, 320, 32, 128, 128),
+        (7, 832, 256, 160, 320, 32, 128, 128),
+        (7, 832, 384, 192, 384, 48, 128, 128),
+    ):
+        by_hand += side**2 * (maps * (a + b + d + f) + 9 * b * c + 25 * d * e)
+    assert extraction.googlenet_flops(Settings()) == 2 * by_hand
+    assert extraction.googlenet_flops(Settings(network="efficientnet_lite0")) is None
 
 
 @pytest.mark.slow

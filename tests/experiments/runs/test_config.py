@@ -12,9 +12,9 @@ import attention_ar as ar
 import experiments
 from attention_ar.errors import InputError
 from data_prep.common.files import write_json
+from experiments.first_steps.synthetic_clips import Sizes
 from experiments.runs import config
 from experiments.runs.build import build_model
-from experiments.runs.quickstart import Sizes
 from experiments.runs.split import split_of_run
 
 CONFIGS = sorted((Path(experiments.__file__).parent / "configs").glob("*.cfg"))
@@ -101,6 +101,7 @@ class File:
     labels = np.eye(3, dtype=np.uint8)[np.arange(36) % 3]
     groups = [f"g{n // 3}" for n in range(36)]  # noqa: RUF012
     splits = ["test" if n >= 30 else "train" for n in range(36)]  # noqa: RUF012
+    mirrored, source = np.zeros(36, bool), np.arange(36)
 
 
 def held_out(**flags) -> list[int]:

@@ -96,8 +96,7 @@ def test_pictures_show_where_it_looked(hard_run):
         model = trained.load(hard_run, glimpse_rule=rule)
         (seen,) = watch(model, model.open_features(), [12], batch_size=2)
         num_cells = (seen.attention > 0).sum(axis=1)
-        assert num_cells.max() <= 9
-        assert (num_cells.min() < 9) == (rule == "argmax") or rule == "argmax"
+        assert num_cells.min() == 9 if rule == "expectation" else set(num_cells.tolist()) <= {4, 6, 9}
     hard = dataclasses.replace(model, config=with_flags(model.config, attention="hard")).with_glimpse_rule("argmax")
     (seen,) = watch(hard, model.open_features(), [12], batch_size=2)
     assert set(np.unique(seen.attention).tolist()) == {0.0, 1.0}
@@ -122,10 +121,9 @@ class Killed(BaseException):
     """Not an Exception: nothing catches it, as nothing catches SIGKILL."""
 
 
-@pytest.mark.parametrize("model", ["soft_attention", "released"])
-def test_killed_and_resumed_it_ends_with_the_same_bits(tiny_features, tmp_path, monkeypatch, model):
+def test_killed_and_resumed_it_ends_with_the_same_bits(tiny_features, tmp_path, monkeypatch):
     """With the moving average, which checkpoints keep, and the weight of the entropy, which follows from the step."""
-    flags = config(tiny_features, model=model, num_layers=1, num_samples=1, save_seconds=0.0)
+    flags = config(tiny_features, model="released", num_samples=1, save_seconds=0.0)
     train(flags, tmp_path / "whole")
     saved, waiting = Autosave.save, [2, 9]
 
@@ -168,7 +166,7 @@ def test_a_run_that_begins_with_another(tiny_features, write_tiny, small_run, tm
         ({"split_seed": 3}, "it was trained on 3 of the 3 clips that are held out here; give both runs the same"),
         ({"features": str(write_tiny(split_id="another"))}, "its split_id is tiny, here it is another"),
     ):
-        flags = config(tiny_features, **{"init_from": str(small_run), **changes})
+        flags = with_flags(config(tiny_features, init_from=str(small_run)), **changes)
         with pytest.raises(InputError, match=message) as error:
             train(flags, tmp_path / "refused")
         assert str(error.value).startswith("init_from=") and "\n" not in str(error.value)

@@ -74,6 +74,18 @@ def test_frames_count_once_in_a_clip_and_clips_once_in_all(clips, write_tiny, wr
     assert found["ratio"] == pytest.approx(mass / area)
     assert found["pointing"] == pytest.approx((0.5 + 1) / 2)
     assert found["pointing_chance"] == pytest.approx((1 / 9 + 6 / 9) / 2)
+
+    def entropy(*p):
+        return -sum(x * np.log(x) for x in p)
+
+    first_clip = entropy(0.5, 0.5), np.mean([entropy(0.1, 0.9), entropy(0.3, 0.7), entropy(0.2, 0.8)])
+    assert found["entropy"] == pytest.approx((np.mean(first_clip) + entropy(0.1, 0.6, 0.3)) / 2)
+    assert {name: values["mass"] for name, values in found["by_class"].items()} == pytest.approx(
+        {"jump": (0.5 + 0.2) / 2, "run": 0.4}
+    )
+    # Step 1: the first clip's two blocks, and the second clip. Step 2: the repeated frame is padding.
+    assert [(step["step"], step["num_clips"]) for step in found["by_step"]] == [(1, 2), (2, 1)]
+    assert [step["mass"] for step in found["by_step"]] == pytest.approx([((0.5 + 0.3) / 2 + 0.4) / 2, 0.1])
     text = describe_localisation({**found, "ratio": 1.23})
     assert "37.5 % of it, in 30.6 % of the frame, 1.23 times as dense" in text
     assert text.endswith("2 clips, 3 frames; without a box, and left out: 1 clips and 1 frames")
@@ -152,7 +164,10 @@ def test_what_fits_nothing_is_said(clips, write_tiny, write_boxes, capsys):
     Localisation(boxes, file, blocks)
     out = capsys.readouterr().out
     assert "1 of 2 clips are not in the features file, first jump/\\x1b[2Jelse\\n.avi\n" in out
-    assert f"{TEST_CLIPS[0]} has a box for frame 7; frames count from 0, and it has 7 at most" in out
+    assert (
+        f"1 box is of frames that do not exist: {TEST_CLIPS[0]} has a box for frame 7; frames count from 0, and it has "
+        "7 at most\n" in out
+    )
     with pytest.raises(
         InputError, match=r"no box in any frame of the 1 clips to be evaluated; its paths must be as in"
     ):

@@ -99,7 +99,8 @@ def test_table_1(known, tmp_path):
         "seeds": "2",
     }
     assert rows["soft attention, λ = 10"]["minus average-pooled LSTM"] == "+0.00 (+0.00 to +0.00; 2 groups)"
-    assert rows["released"]["minus average-pooled LSTM"] == ""
+    assert rows["released"]["minus average-pooled LSTM"] == "+33.33 (+0.00 to +66.67; 2 groups)"
+    assert rows["average-pooled LSTM"]["minus average-pooled LSTM"] == ""
     text = paths[0].read_text(encoding="utf-8")
     assert text.startswith(
         "# Table 1: jump, run, wave\n\nProtocol: split tiny; test clips 6; fps 10; stride 1; T 4; epochs 15; "

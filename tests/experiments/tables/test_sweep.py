@@ -185,7 +185,7 @@ def test_bad_points_are_refused_before_anything_is_trained(tiny_features, tmp_pa
     for grid, folds, complaint in (
         ({"fps": [10.0, 40.0]}, 2, "fps=40 asks for more frames"),
         ({"model": ["average_pool", "released"], "dropout": [0.3]}, 2, r"dropout=0\.3: the released model has only"),
-        ({}, 5, "folds=5: the training part has only 4 groups"),
+        ({}, 5, "folds=5: there are only 4 groups"),
         ({}, 1, "folds=1: must be at least 2"),
     ):
         with pytest.raises(InputError, match=complaint):

@@ -1,21 +1,14 @@
-"""The quickstart, step by step."""
+"""The quickstart on synthetic clips, step by step."""
 
-import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attention_ar.errors import InputError
 from data_prep.datasets.registry import list_clips
 from data_prep.datasets.synthetic_clips import write_synthetic_clips
 from data_prep.features.extraction import extract
-from data_prep.features.opening import open_features
-from data_prep.features.partial_features import begun_plan
-from data_prep.networks.network import Network
-from data_prep.networks.registry import kind_of, load_again, load_network, title_of
-from data_prep.networks.weights import ENVIRONMENT_VARIABLE, cached_file, load_googlenet
+from experiments.first_steps.network_choice import network_for
 from experiments.runs.config import DataConfig, ModelConfig, RunConfig, RuntimeConfig, TrainingConfig
 from experiments.runs.evaluation import evaluate
 from experiments.runs.models import MODELS
@@ -23,7 +16,6 @@ from experiments.runs.training import train
 from experiments.runs.visualization import visualize
 
 COMPARED = {name: MODELS[name].title for name in ("soft_attention", "average_pool")}
-PATIENCE = 10.0  # seconds for a download of 28 MB
 
 
 @dataclass(frozen=True)
@@ -56,8 +48,7 @@ def quickstart(
 
     Args:
       workdir: for all output. The output of an interrupted run is reused.
-      network: a key of `data_prep.networks.registry.KINDS`, or "auto", see `choose_network`.
-      options: of the network, see `load_network`.
+      network, options: see `network_for`.
       sizes: how large everything is.
       now_doing: is called with the next activity, see `signs_of_life`.
 
@@ -68,16 +59,7 @@ def quickstart(
     sizes = sizes or Sizes()
     clips, features = workdir / "clips", workdir / "features.h5"
     now_doing("loading the network")
-    begun = begun_recipe(features)
-    found = choose_network(options or {}, begun) if network == "auto" else load_network(network, options)
-    of_features = f"{title_of(found.recipe)}, {'×'.join(map(str, found.feature_shape))} numbers a frame"
-    print(f"features: {of_features}", flush=True)
-    if found.is_random:
-        print("NOTE: the network is RANDOM. These are trial outputs, not results.", flush=True)
-    if begun and begun["network"] != found.recipe["network"]:
-        raise InputError(
-            f"{features}: made with another network than {found.recipe['network']}; name another --workdir"
-        )
+    found, of_features = network_for(features, network, options)
     if not (clips / "index.csv").exists():
         now_doing("drawing clips")
         print(f"drawing clips into {clips}", flush=True)
@@ -106,45 +88,6 @@ def quickstart(
     path.write_text(summary, encoding="utf-8")
     print(f"\n{summary}\nsummary: {path}; filmstrips, videos and animations: {workdir / 'figures'}")
     return scores
-
-
-def begun_recipe(features: Path) -> dict | None:
-    """Returns the recipe of a features file, finished or unfinished; None if there is neither."""
-    if features.exists():
-        return open_features(features).recipe
-    plan = begun_plan(features)
-    return plan and plan["recipe"]
-
-
-def choose_network(options: dict[str, str], begun: dict | None = None) -> Network:
-    """Returns GoogLeNet if it is local or downloaded within seconds, else EfficientNet-Lite0, and prints why.
-
-    Args:
-      options: of GoogLeNet; with any, or if $ATTENTION_AR_GOOGLENET names a file, it is GoogLeNet.
-      begun: the recipe of existing features, whose network is used.
-    """
-    if begun and kind_of(begun):
-        return load_again(begun, options=options)
-    if options or os.environ.get(ENVIRONMENT_VARIABLE):
-        return load_network("googlenet", options)
-    if not cached_file().exists():
-        print(f"downloading GoogLeNet, for {PATIENCE:.0f} seconds at most", flush=True)
-    found = []
-
-    def look():
-        try:
-            found.append(load_googlenet(seconds=PATIENCE))
-        except InputError as error:
-            found.append(error)
-
-    # A thread, because looking up the name of a server that is out of reach may take minutes.
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(PATIENCE + 5)  # The weights may arrive just in time, and must still be read.
-    if found and isinstance(found[0], Network):
-        return found[0]
-    print(f"NOTE: {found[0] if found else 'no GoogLeNet is found or downloaded in time'}")
-    return load_network("efficientnet_lite0")
 
 
 def summarise(scores: dict, of_features: str, is_random: bool, pictures: list[Path], seconds: float) -> str:

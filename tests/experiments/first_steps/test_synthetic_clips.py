@@ -12,10 +12,11 @@ from PIL import Image
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
 from data_prep.networks import weights
+from experiments.first_steps.network_choice import begun_recipe, choose_network
+from experiments.first_steps.synthetic_clips import Sizes, quickstart, summarise
 from experiments.html_report.contents import gather
 from experiments.runs import trained
 from experiments.runs.config import TrainingConfig
-from experiments.runs.quickstart import Sizes, begun_recipe, choose_network, quickstart, summarise
 from experiments.runs.visualization import covering_blocks, find_clips, most_confident, original_frames, visualize
 
 SMALL = Sizes(
@@ -181,8 +182,8 @@ def test_without_a_choice_it_is_googlenet_where_it_is_at_hand(nothing_at_hand, m
 
 def test_a_server_that_does_not_answer_is_not_waited_for(nothing_at_hand, monkeypatch, capsys):
     answer = threading.Event()
-    monkeypatch.setattr("experiments.runs.quickstart.load_googlenet", lambda seconds: answer.wait(60))
-    monkeypatch.setattr("experiments.runs.quickstart.PATIENCE", -4.9)
+    monkeypatch.setattr("experiments.first_steps.network_choice.load_googlenet", lambda seconds: answer.wait(60))
+    monkeypatch.setattr("experiments.first_steps.network_choice.PATIENCE", -4.9)
     assert choose_network({}).recipe["network"] == "efficientnet_lite0"
     assert "NOTE: no GoogLeNet is found or downloaded in time\n" in capsys.readouterr().out
     answer.set()
@@ -190,7 +191,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(nothing_at_hand, monkey
 
 def test_what_the_user_has_named_is_waited_for(nothing_at_hand, monkeypatch):
     monkeypatch.setenv("ATTENTION_AR_GOOGLENET", "random")
-    monkeypatch.setattr("experiments.runs.quickstart.PATIENCE", -5.0)  # It takes longer than the patience.
+    monkeypatch.setattr("experiments.first_steps.network_choice.PATIENCE", -5.0)  # It takes longer than the patience.
     assert choose_network({}).recipe["network"] == "random_googlenet"
 
 

@@ -1,0 +1,39 @@
+"""Does it look where the action is? Compares the attention of trained runs with boxes, run beside run.
+
+    python -m experiments.localise --boxes=boxes.csv --output=localisation run
+    python -m experiments.localise --boxes=boxes.csv --output=localisation tables/cells/attention_*/seed_*
+
+Runs that differ in the seed alone are one row (so are those of a seed's --test_folds). Leaves `localisation.md`,
+`.csv`, `.json` and `.png`: the attention in the box, the pointing game and the entropy, overall, by class and over
+time, and the correlation of a clip's mass in the box with its being right. Every run is evaluated as by
+`experiments.evaluate --boxes=boxes.csv`, which says what a boxes file is.
+"""
+
+from absl import flags
+
+from attention_ar.errors import InputError
+from data_prep.common.command_line import run
+from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
+
+
+def define_flags():
+    trained_run_flags.define("checkpoint", "features", "data_dir", "split")
+    flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1.", required=True)
+    flags.DEFINE_string("output", "localisation", "Path of the table, without an ending.")
+
+
+def main(workdirs):
+    if not workdirs:
+        raise InputError("no run; name the work folders of trained runs")
+    from experiments.tables.localisation_table import localisation_table
+
+    paths = localisation_table(
+        workdirs, flags.FLAGS.boxes, **values_of("output", "features", "split", "checkpoint", "data_dir")
+    )
+    print(paths[0].read_text(encoding="utf-8"))
+    print(f"table: {', '.join(map(str, paths))}")
+
+
+if __name__ == "__main__":
+    run(main, define_flags, takes_arguments=True)
