@@ -25,8 +25,8 @@ def level_strip(levels, size) -> np.ndarray:
 
 
 def legend(names) -> str:
-    """Returns for example "blue inception_5b, orange inception_4e"."""
-    return ", ".join(f"{NAMES[n % len(NAMES)]} {name}" for n, name in enumerate(names))
+    """Returns for example "inception_5b (blue), inception_4e (orange)"."""
+    return ", ".join(f"{name} ({NAMES[n % len(NAMES)]})" for n, name in enumerate(names))
 
 
 def describe(names, shares) -> str:

@@ -12,5 +12,5 @@ def test_a_strip_has_the_steps_from_left_to_right_and_the_first_level_below():
 
 
 def test_words():
-    assert legend(["inception_5b", "inception_4e"]) == "blue inception_5b, orange inception_4e"
+    assert legend(["inception_5b", "inception_4e"]) == "inception_5b (blue), inception_4e (orange)"
     assert describe(["a", "b"], np.array([0.624, 0.376])) == "a 62 %, b 38 %"
