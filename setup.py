@@ -39,9 +39,17 @@ setup(
         "psutil>=7.2.2",
         "tqdm>=4.66",
         "scikit-learn>=1.7",
+        "threadpoolctl>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8.4", "pytest-xdist>=3.8", "import-linter>=2.13", "tensorboardX>=2.6.4"],
+        "test": [
+            "pytest>=8.4",
+            "pytest-xdist>=3.8",
+            "import-linter>=2.13",
+            "tensorboardX>=2.6.4",
+            "nbclient>=0.10.2",
+            "ipykernel>=6.30",
+        ],
         "torch": ["torch>=2.13"],
         "timm": ["timm>=1.0.20", "torch>=2.13", "torchvision>=0.28"],
         "tensorboard": ["tensorboardX>=2.6.4"],

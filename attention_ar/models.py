@@ -21,6 +21,9 @@ from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
 
+POOLS = {"mean": jnp.mean, "max": jnp.max}
+"""What a pooled baseline takes over the locations."""
+
 
 def classify(params, h, masks=None):
     """The class scores V·tanh(U h_t + a) + b of section 3.2, before the softmax.
@@ -397,9 +400,9 @@ class PooledLSTM(_RecurrentClassifier):
     def blocks(self, params, X, masks, glimpse, samples):
         if glimpse is not None or samples is not None:
             raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools and has no attention")
-        if self.pool not in ("mean", "max"):
+        if self.pool not in POOLS:
             raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
-        return pooled_blocks(params, X, {"mean": jnp.mean, "max": jnp.max}[self.pool], masks, self.time_loop)
+        return pooled_blocks(params, X, POOLS[self.pool], masks, self.time_loop)
 
 
 class SoftmaxRegression(nn.Module):

@@ -17,6 +17,7 @@ from data_prep.common import command_line
 from data_prep.datasets import dataset_flags
 from data_prep.datasets.registry import list_clips
 from data_prep.datasets.verification import format_faults, summary, verify, videos_below, write_verdicts
+from data_prep.video.parts import video_of
 
 
 def define_flags():
@@ -36,7 +37,8 @@ def main(arguments):
             split=flags.FLAGS.split,
             allow_missing=True,
         )
-        folder, paths = clip_list.data_dir, [clip.path for clip in clip_list.clips]
+        folder = clip_list.data_dir
+        paths = list(dict.fromkeys(video_of(folder, clip.path)[0] for clip in clip_list.clips))
         missing = [clip.path for clip in clip_list.missing]
     else:
         command_line.refuse_flags("dataset", "split", because="without --data_dir")

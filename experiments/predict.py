@@ -2,6 +2,8 @@
 
     python -m experiments.predict --workdir=run clip.mp4
     python -m experiments.predict --workdir=run --overlay=overlays clips/
+    python -m experiments.predict --workdir=run --output=predictions.csv --reject_below=0.6 clips/
+    python -m experiments.predict --workdir=run --segments=match.srt --min_seconds=2 match.mp4
     ffmpeg -i rtsp://… -f matroska - | python -m experiments.predict --workdir=run --json -
     python -m experiments.predict --workdir=run /dev/video0
 
@@ -15,10 +17,11 @@ from data_prep.common.command_line import refuse_flags, run
 from data_prep.datasets import dataset_flags
 from data_prep.networks import network_flags
 from experiments.runs import trained_run_flags
+from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint")
+    trained_run_flags.define("workdir", "checkpoint", "explain")
     network_flags.define(default=None)
     flags.DEFINE_boolean(
         "json", False, "Print JSON and nothing else: one object a line, for every block and every clip."
@@ -50,7 +53,31 @@ def define_flags():
         "From steps to clips: means, or the votes of the authors' program; by default as the run's blocks were cut.",
     )
     flags.DEFINE_integer(
-        "frame_batch", 8, "Frames per call of the network; more keep a GPU busier, and answer later.", lower_bound=1
+        "frame_batch",
+        None,
+        "Frames per call of the network; more keep a GPU busier, and answer later. By default 8, of a live source 1.",
+        lower_bound=1,
+    )
+    flags.DEFINE_boolean(
+        "live",
+        None,
+        "Whether pipes and cameras do not wait: frames that come too fast for the network are dropped, and counted. By "
+        "default cameras do not.",
+    )
+    flags.DEFINE_boolean("calibrate", True, "Whether probabilities are those at the temperature of the run.")
+    trained_run_flags.define("reject_below")
+    flags.DEFINE_string("output", None, "CSV file with one line per clip.")
+    flags.DEFINE_string(
+        "segments",
+        None,
+        "File of start, end, class and confidence of what happens in the clips; .csv, .json, or .srt (subtitles of one "
+        "clip).",
+    )
+    flags.DEFINE_integer(
+        "smooth_blocks", 1, "In the segments, blocks over which a block's probabilities are averaged.", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "min_seconds", 0.0, "In the segments, the shortest one; shorter ones join a neighbour.", lower_bound=0
     )
     dataset_flags.define("image_fps")
 
@@ -58,7 +85,12 @@ def define_flags():
 def main(arguments):
     if flags.FLAGS.json:
         refuse_flags("top", "print_seconds", because="with --json, which has all classes of every block")
+    if not flags.FLAGS.segments:
+        refuse_flags("smooth_blocks", "min_seconds", because="without --segments")
+    if not flags.FLAGS.overlay:
+        refuse_flags("explain", because="without --overlay")
     from experiments.prediction.predict_clips import predict
+    from experiments.prediction.segments import SegmentRule
 
     name, options = network_flags.given()
     return predict(
@@ -72,9 +104,12 @@ def main(arguments):
         frame_batch=flags.FLAGS.frame_batch,
         image_fps=flags.FLAGS.image_fps,
         overlay=flags.FLAGS.overlay,
+        explain=flags.FLAGS.explain,
         as_json=flags.FLAGS.json,
         top=flags.FLAGS.top,
         seconds=flags.FLAGS.print_seconds,
+        **values_of("calibrate", "reject_below", "live", "output", "segments"),
+        segment_rule=SegmentRule(**values_of("smooth_blocks", "reject_below", "min_seconds")),
     )
 
 

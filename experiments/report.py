@@ -14,7 +14,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split")
+    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split", "explain")
     flags.DEFINE_integer(
         "max_clips",
         60,
@@ -27,7 +27,9 @@ def define_flags():
 def main():
     from experiments.html_report.contents import report
 
-    path, notes = report(**values_of("workdir", "features", "data_dir", "split", "checkpoint", "max_clips", "output"))
+    path, notes = report(
+        **values_of("workdir", "features", "data_dir", "split", "checkpoint", "max_clips", "output", "explain")
+    )
     for note in notes:
         print(f"NOTE: {printable(note)}")
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

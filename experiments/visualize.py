@@ -2,8 +2,10 @@
 
     python -m experiments.visualize --workdir=run                     # the most confident right and wrong ones
     python -m experiments.visualize --workdir=run biking/clip_07.avi  # these clips
+    python -m experiments.visualize --workdir=run --explain=evidence  # what speaks for the class
 
-White regions are where the model looks, and the brighter they are the more.
+White regions are where the model looks, and the brighter they are the more; with --explain=evidence, what of it speaks
+for the class that the model says.
 """
 
 from absl import flags
@@ -14,7 +16,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split", "glimpse_rule")
+    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split", "explain", "glimpse_rule")
     flags.DEFINE_integer("count", 3, "How many right ones and how many wrong ones.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for the pictures; by default the run's figures folder.")
 
@@ -26,7 +28,8 @@ def main(arguments):
 
     pictures = visualize(
         clips=arguments,
-        **values_of("workdir", "features", "data_dir", "split", "checkpoint", "count", "output", "glimpse_rule"),
+        **values_of("workdir", "features", "data_dir", "split", "checkpoint", "count", "output", "explain"),
+        **values_of("glimpse_rule"),
     )
     for picture in pictures:
         print(f"{picture} (and .mp4, .gif)")

@@ -109,6 +109,9 @@ def sampled_loss(objective, params, logits, out, batch, expect, baseline, entrop
       The surrogate, whose value means nothing; J's estimate, the mean of the objective over the samples; a dict of the
       objective's parts and, beside them, `score_term` (the value of `policy_gradient.reinforce`) and `entropy_term`
       −λ_e Σ_t H(l_t); and b_t after this batch, or None. The first three are scalars.
+
+    Raises:
+      InputError: for one sample without a baseline.
     """
     labels, weight = batch["labels"], batch["weight"]
     losses = jax.vmap(lambda logits, out: objective(params, logits, out, labels, weight, axis_name))(logits, out)
@@ -117,6 +120,8 @@ def sampled_loss(objective, params, logits, out, batch, expect, baseline, entrop
     entropy = jnp.sum(share * jnp.mean(jnp.sum(out["entropy"], axis=-1), axis=0))
     parts |= {"score_term": jnp.zeros_like(loss), "entropy_term": -entropy_weight.astype(loss.dtype) * entropy}
     if estimator == "reinforce":
+        if baseline is None and len(logits) == 1:
+            raise InputError("num_samples=1: needs a baseline in the TrainState, see `sampling.first_baseline`")
         costs = objective.step_costs(logits, labels)
         penalty = objective.attention_penalty * objective.penalty(out["attention"])
         drawn = jnp.ones_like(weight) if expect is None else 1 - expect.astype(weight.dtype)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from attention_ar.attention_health import attention_health
+from attention_ar.evidence import evidence
 from attention_ar.hard_attention import Samples
 from attention_ar.training.sampling import (
     Sampling,
@@ -131,6 +132,21 @@ def train_step(state, batch, *, model, objective, optimizer, seed, axis_name=Non
     return new_state, metrics
 
 
+def predict_at_test(model, params, batch, multi_label: bool):
+    """As `predict`, under a model's glimpse rule.
+
+    Where that is "sample", ŷ_t, l_t and `glimpse` are means over `evaluation_samples`: the logits are those of this
+    mean, and the dict has `attention`, `glimpse` and `health`, the means of the `attention_health` numbers.
+    """
+    hard = getattr(model, "hard", None)
+    if hard is None or hard.glimpse_rule != "sample" or "glimpse" in batch:
+        return predict(model, params, batch)
+    samples = evaluation_samples(batch, features_shape(batch))
+    logits, out = jax.vmap(lambda noise: predict(model, params, batch, samples=Samples(noise)))(samples.noise)
+    means = {"attention": out["attention"], "glimpse": out["glimpse"], "health": attention_health(out["attention"])}
+    return mean_prediction(logits, multi_label), jax.tree.map(lambda values: jnp.mean(values, axis=0), means)
+
+
 def eval_step(params, batch, *, model, objective, keep=None):
     """Predicts a batch of blocks without dropout.
 
@@ -138,31 +154,31 @@ def eval_step(params, batch, *, model, objective, keep=None):
       params: the model's parameters.
       batch: see `predict`; `labels` `<float>[B, C]` if they are known.
       model, objective: see `train_step`.
-      keep: the names of the results to return; None is all. The others are not computed.
+      keep: the names of the results to return; None is all but `evidence`. The others are not computed.
 
     Returns:
       A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`; for a batch with labels `cross_entropy`
       `<float>[B]`, the first term of the loss for each block; for a model with attention `attention` l_t
       `<float>[B, T, K²]`, the three `attention_health` numbers of it, each `<float>[B]`, and `glimpse`
       `<float>[B, T, K²]`, the share of each cell in x_t, which is l_t for soft attention; and `levels`, m_t
-      `<float>[B, T, V]`, for one that attends to several. Where a model's glimpse_rule is "sample", all are means over
-      `evaluation_samples`, ŷ_t too; its logits are those of this mean.
+      `<float>[B, T, V]`, for one that attends to several. If it is asked for, `evidence` for the class that the block
+      is taken for, the one of the highest mean of ŷ_t, `<float>[B, T, K²]`.
     """
-    hard = getattr(model, "hard", None)
-    if hard is not None and hard.glimpse_rule == "sample" and "glimpse" not in batch:
-        samples = evaluation_samples(batch, features_shape(batch))
-        logits, out = jax.vmap(lambda noise: predict(model, params, batch, samples=Samples(noise)))(samples.noise)
-        health = jax.tree.map(lambda values: jnp.mean(values, axis=0), attention_health(out["attention"]))
-        out = {name: jnp.mean(out[name], axis=0) for name in ("attention", "glimpse", "levels") if name in out}
-        logits = mean_prediction(logits, objective.multi_label)
-    else:
-        logits, out = predict(model, params, batch)
-        health = attention_health(out["attention"]) if "attention" in out else {}
+    logits, out = predict_at_test(model, params, batch, objective.multi_label)
     results = {"logits": logits, "predictions": objective.predictions(logits)}
     if "labels" in batch:
         results["cross_entropy"] = objective.cross_entropy(logits, batch["labels"])
     if "attention" in out:
-        results |= {"attention": out["attention"], "glimpse": out.get("glimpse", out["attention"]), **health}
+        glimpse = out.get("glimpse", out["attention"])
+        health = out["health"] if "health" in out else attention_health(out["attention"])
+        results |= {"attention": out["attention"], "glimpse": glimpse, **health}
     if "levels" in out:
         results["levels"] = out["levels"]
+    if "evidence" in (keep or ()):
+        if "features" in batch:
+            X = batch["features"]
+        else:
+            X = jax.tree.map(lambda frames: frames[batch["where"]], batch["frames"])
+        taken_for = jnp.argmax(results["predictions"].mean(axis=1), axis=-1)
+        results["evidence"] = evidence(model, params, X, taken_for, objective.multi_label, results.get("glimpse"))
     return results if keep is None else {name: value for name, value in results.items() if name in keep}

@@ -127,10 +127,11 @@ def _let_go(stream) -> bool:
         number = stream.fileno()
     except (OSError, ValueError):  # Not a file of the system, as in a notebook.
         return False
-    poll = select.poll()
-    poll.register(number, 0)
-    is_closed = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
-    is_lost = False
+    is_closed, is_lost = False, False
+    if hasattr(select, "poll"):  # Windows has none.
+        poll = select.poll()
+        poll.register(number, 0)
+        is_closed = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
     try:
         stream.flush()
     except OSError:

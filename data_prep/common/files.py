@@ -57,14 +57,15 @@ def write_table(
       rows: texts, one for each column.
       notes: paragraphs below the Markdown table.
       data: of the JSON file, which also has the Markdown table, as `table`: `header` and `rows`.
-      protocol: names of columns. The Markdown table states those whose value is the same in all rows once, above it.
+      protocol: names of columns. The Markdown table states those whose value is the same in all rows once, above it,
+        and leaves out those that have none.
     """
     paths = [Path(f"{stem}.{ending}") for ending in ("md", "csv", "json")]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     values = {name: sorted({value for value in columns[name] if value}) for name in protocol}
     common = {name: found[0] for name, found in values.items() if len(found) == 1}
-    shown = [name for name in header if name not in common]
+    shown = [name for name in header if name not in common and values.get(name, True)]
     lines = list(zip(*(columns[name] for name in shown), strict=True))
     above = [f"Protocol: {'; '.join(f'{name} {value}' for name, value in common.items())}."] if common else []
     text = "\n\n".join([f"# {title}", *above, markdown_table(shown, lines), *notes]) + "\n"

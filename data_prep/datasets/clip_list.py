@@ -29,7 +29,7 @@ class Clip:
     """One labelled video file, or folder of pictures.
 
     Attributes:
-      path: relative to the data set's folder, with forward slashes.
+      path: relative to the data set's folder, with forward slashes; of a part of a video see `parts.name_of_part`.
       labels: its class names; one, or for a multi-label data set any number.
       group: what clips that must stay in one part share (a person, a source video); "" where unknown.
       split: one of `SPLITS`.

@@ -16,6 +16,7 @@ from data_prep.datasets.ucf11 import UCF11
 from data_prep.datasets.ucf101 import UCF101
 from data_prep.downloads.archives import unpack_archives
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps, gap_in
+from data_prep.video.parts import video_of
 
 DATASETS: dict[str, Dataset] = {
     "folder": FOLDER,
@@ -89,7 +90,7 @@ def list_clips(
 
 
 def _without_missing(clip_list: ClipList) -> ClipList:
-    there = [os.path.exists(os.path.join(clip_list.data_dir, clip.path)) for clip in clip_list.clips]
+    there = [os.path.exists(path) for path in _paths(clip_list)]
     split_up = {
         side: tuple(clip for clip, is_there in zip(clip_list.clips, there, strict=True) if is_there == side)
         for side in (True, False)
@@ -105,10 +106,15 @@ def _without_missing(clip_list: ClipList) -> ClipList:
     )
 
 
+def _paths(clip_list: ClipList) -> list[str]:
+    """Returns the path of each clip or, of a part of a video, the path of that."""
+    folder = clip_list.data_dir
+    return [os.path.join(folder, video_of(folder, clip.path)[0]) for clip in clip_list.clips]
+
+
 def _with_image_fps(clip_list: ClipList, image_fps: float) -> ClipList:
     """Notes the rate of clips that are folders of pictures, and logs what is assumed of them."""
-    folders = [os.path.join(clip_list.data_dir, clip.path) for clip in clip_list.clips]
-    folders = [folder for folder in folders if os.path.isdir(folder)]
+    folders = [folder for folder in dict.fromkeys(_paths(clip_list)) if os.path.isdir(folder)]
     if not folders:
         return clip_list
     logging.warning(

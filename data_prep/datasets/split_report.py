@@ -7,6 +7,7 @@ import numpy as np
 from attention_ar.errors import printable, some
 from data_prep.datasets.clip_list import SPLITS, ClipList
 from data_prep.datasets.splits import hold_out_validation, torn_groups
+from data_prep.video.parts import video_of
 from data_prep.video.scan import same_contents
 
 
@@ -56,9 +57,11 @@ def find_leaks(clip_list: ClipList, contents: bool = True) -> list[str]:
     """
     lines = [f"group {printable(group)} is in {' and '.join(sides)}" for group, sides in torn_groups(clip_list).items()]
     if contents:
-        split_of = {clip.path: clip.split for clip in clip_list.clips}
-        for paths in same_contents(clip_list.data_dir, list(split_of)):
-            if len({split_of[path] for path in paths}) > 1:
-                named = some([f"{path} ({split_of[path]})" for path in paths])
+        splits_of: dict[str, set[str]] = {}  # of every video, of which clips may be parts
+        for clip in clip_list.clips:
+            splits_of.setdefault(video_of(clip_list.data_dir, clip.path)[0], set()).add(clip.split)
+        for paths in same_contents(clip_list.data_dir, list(splits_of)):
+            if len(set().union(*(splits_of[path] for path in paths))) > 1:
+                named = some([f"{path} ({' and '.join(sorted(splits_of[path]))})" for path in paths])
                 lines.append(f"the same frames in two parts: {named}")
     return lines

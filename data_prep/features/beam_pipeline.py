@@ -52,8 +52,9 @@ from data_prep.features.record_files import (
 )
 from data_prep.features.statistics import network_fault
 from data_prep.networks.network import Network, level_shapes
-from data_prep.video.clip_frames import ClipRecord, ClipSource, decode_clip, probe_clip
+from data_prep.video.clip_frames import ClipRecord, ClipSource, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
+from data_prep.video.part_frames import decode_pass
 
 _REPORTS = "shards"
 _DEAD_LETTERS = "dead_letters.csv"
@@ -281,8 +282,8 @@ def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tupl
         return ClipRecord(
             source.name, 0, 0.0, 0.0, f"{source.num_rows} frames; a record holds {limit}, use a lower --fps"
         ), None
-    decode = functools.partial(decode_clip, size=network.input_size)
-    decoded = read_ahead([source], decode, workers=1)
+    decode = functools.partial(decode_pass, size=network.input_size)
+    decoded = read_ahead([[source]], decode, workers=1)
     batches = fill_batches(decoded, network.input_size, frame_batch, shorten_last=True)
     parts = list(run_network(network, batches))
     (record,) = (record for batch, _ in parts for record in batch.records)

@@ -12,6 +12,7 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from data_prep.datasets.clip_list import MIRRORED, SPLITS
+from data_prep.video.parts import video_of
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,16 @@ class FeaturesFile:
         return self.source != np.arange(len(self.names))
 
     def clip_path(self, video: int, data_dir=None) -> Path:
-        """Returns the path of a video's clip, in the folder of its extraction unless another is given.
+        """Returns the path of a video's clip, in the folder of its extraction unless another is given; of a part of a
+        longer video the path of that.
 
         A mirrored clip has the file of its source.
 
         Raises:
           InputError: where it is not there.
         """
-        path = Path(data_dir or self.data_dir) / self.names[self.source[video]]
+        folder = Path(data_dir or self.data_dir)
+        path = folder / video_of(folder, self.names[self.source[video]])[0]
         if not path.exists():
             raise InputError(f"{path}: the clip is missing; --data_dir must name the folder that holds it")
         return path
@@ -113,7 +116,8 @@ class FeaturesFile:
     def clip_frames(self, video: int) -> np.ndarray:
         """Returns the number of the frame in its clip that each row of a video is made of, `<int64>[n]`, never falling.
 
-        Where extraction kept every frame, they are 0, 1, 2, …
+        Where extraction kept every frame, they are 0, 1, 2, … Those of a part of a longer video are counted in that,
+        see `clip_path`.
         """
         first, count = self.first_row[video], self.num_frames[video]
         if self.frame is not None:

@@ -32,8 +32,9 @@ from data_prep.features.opening import open_features
 from data_prep.features.partial_features import PartialFeatures, partial_folder, row_bytes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.networks.network import Network, all_levels, level_shapes
-from data_prep.video.clip_frames import ClipRecord, ClipSource, decode_clip, probe_clip
+from data_prep.video.clip_frames import ClipRecord, ClipSource, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
+from data_prep.video.part_frames import decode_pass, passes
 
 _MOST_NOTES = 10
 _COMMIT_SECONDS = 0.5  # finished clips are noted at most this often: noting waits for the disk
@@ -122,7 +123,8 @@ def extract(
 
     Killed and called again with the same arguments, it resumes after the last finished clip. The file is the same
     to the bit as without the interruption: every frame has the same place in the same batch. Clips that cannot
-    be read are left out; they and those cut short are listed in `skipped.csv` beside the output.
+    be read are left out; they and those cut short are listed in `skipped.csv` beside the output. Parts of one video
+    that follow one another in the list are decoded in one pass, see `part_frames.passes`.
 
     Args:
       clip_list: the clips, in the order in which they are stored.
@@ -151,10 +153,9 @@ def extract(
     shapes = level_shapes(network)
     with PartialFeatures(output, plan, *shapes) as partial:
         num_done, num_clips = len(partial.records), len(clip_list.clips)
-        rest = [
-            _source(clip, clip_list, fps)
-            for clip in tqdm(clip_list.clips[num_done:], "probing the clips", unit="clip", disable=None, leave=False)
-        ]
+        rest: list[ClipSource] = []
+        for clip in tqdm(clip_list.clips[num_done:], "probing the clips", unit="clip", disable=None, leave=False):
+            rest.append(_source(clip, clip_list, fps, rest[-1] if rest else None))
         num_frames = partial.num_rows + sum(source.num_rows for source in rest)
         size = num_frames * row_bytes(*shapes)
         print(f"{num_clips} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
@@ -162,10 +163,9 @@ def extract(
         _check_disk(output, size + size - num_frames * max(map(row_bytes, shapes)))
         if num_done:
             print(f"resuming after {num_done} of {num_clips} clips", flush=True)
-        decode = functools.partial(decode_clip, size=network.input_size)
-        batches = fill_batches(
-            read_ahead(rest, decode, workers=decode_workers), network.input_size, frame_batch, num_rows=partial.num_rows
-        )
+        decode = functools.partial(decode_pass, size=network.input_size)
+        decoded = read_ahead(passes(rest), decode, workers=decode_workers)
+        batches = fill_batches(decoded, network.input_size, frame_batch, num_rows=partial.num_rows)
         with (
             Progress(num_frames, partial.num_rows, "frame") as progress,
             contextlib.closing(run_network(network, batches)) as done,
@@ -187,8 +187,8 @@ def extract(
         )
 
 
-def _source(clip: Clip, clip_list: ClipList, fps: float | None) -> ClipSource:
-    found = probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS)
+def _source(clip: Clip, clip_list: ClipList, fps: float | None, before: ClipSource | None) -> ClipSource:
+    found = probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS, before)
     return replace(found, name=clip.name, mirrored=clip.mirrored)
 
 

@@ -2,7 +2,8 @@
 
     features                 <float16>[frames, K, K, D]   contiguous and uncompressed; clip after clip
     features.inception_4e …  the same of further levels, where the recipe's `levels` names several
-    videos/name              <str>[N]        path of the clip, relative to data_dir
+    videos/name              <str>[N]        path of the clip, relative to data_dir; of a part of a video followed by
+                                             its seconds, #t=12.5,20
     videos/first_row         <int64>[N]      its first row in `features`
     videos/num_frames        <int64>[N]      its rows
     videos/native_fps        <float64>[N]    frames per second of the clip
@@ -10,8 +11,9 @@
     videos/labels            <uint8>[N, C]   ones and zeros, C as in class_names
     videos/group, split      <str>[N]
     videos/truncated         <bool>[N]       the clip is cut short on disk
-    frame                    <int32>[frames] which frame of its clip a row is made of; only where a clip whose rate
-                                             varies was reduced to a lower rate, else row n is frame n·native_fps/fps
+    frame                    <int32>[frames] which frame of its video a row is made of; only where a clip is a part of
+                                             a video, or its rate varies and was reduced to a lower one, else row n is
+                                             frame n·native_fps/fps
     attributes: class_names, recipe (JSON), multi_label, split_id, data_dir, plan_sha256
 
 Rows are read through a memory map at the dataset's place in the file: several times as fast as through HDF5, and

@@ -25,6 +25,7 @@ def load() -> Network:
     import jax
 
     from attention_ar.efficientnet_lite0 import MEAN, SCALE
+    from data_prep.networks.efficientnet_lite0_graph import add_efficientnet_lite0
 
     params = read_params(weights_path())
     recipe = {
@@ -37,7 +38,8 @@ def load() -> Network:
         "input_size": [224, 224],
     }
     run, calls_in_flight = on_cpu(params) if jax.default_backend() == "cpu" else on_accelerator(params)
-    return Network(recipe, run, (7, 7, 1280), calls_in_flight)
+    add_to = functools.partial(add_efficientnet_lite0, params=params)
+    return Network(recipe, run, (7, 7, 1280), calls_in_flight, add_to)
 
 
 def on_cpu(params: dict):

@@ -26,6 +26,9 @@ class Network:
         all of them.
       input_size: (height, width) of its frames.
       calls_in_flight: how many calls at a time keep the machine busy.
+      add_to: adds the network to an `onnx_graph.Graph`: a function of the graph and of the name of frames
+        `<uint8>[B, height, width, 3]`, BGR, that returns the name of the features, `<float16>[B, K, K, D]`; None for a
+        network that cannot be written so.
 
     Args:
       run: a function of frames that returns the feature cubes; of a network of several levels, rows as
@@ -38,6 +41,7 @@ class Network:
         run: Callable[[np.ndarray], np.ndarray],
         feature_shape: tuple[int, int, int],
         calls_in_flight: int = 1,
+        add_to: Callable | None = None,
         levels: Mapping[str, tuple[int, int, int]] | None = None,
     ):
         self.recipe = recipe
@@ -45,6 +49,7 @@ class Network:
         self.levels = dict(levels or {})
         self.input_size = tuple(recipe["input_size"])
         self.calls_in_flight = calls_in_flight
+        self.add_to = add_to
         self._run = run
 
     @property

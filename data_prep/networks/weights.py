@@ -1,5 +1,6 @@
 """The trained GoogLeNet: found on disk or downloaded, and read."""
 
+import functools
 import math
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from attention_ar.errors import InputError, one_line
 from attention_ar.googlenet import LEVELS, VARIANTS, GoogLeNet, level, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
+from data_prep.networks.googlenet_graph import add_googlenet
 from data_prep.networks.jax_engine import jax_engine
 from data_prep.networks.network import Network, read_file
 from data_prep.networks.onnx_engine import parse_model
@@ -82,7 +84,9 @@ class GoogLeNetFeatures(Network):
         self.params = jax.device_put(params)
         run, calls_in_flight = jax_engine(features, self.params)
         first, *further = levels
-        super().__init__(recipe, run, LEVELS[first], calls_in_flight, {name: LEVELS[name] for name in further})
+        shapes = {name: LEVELS[name] for name in further}
+        add_to = None if further else functools.partial(add_googlenet, params=params, variant=variant)
+        super().__init__(recipe, run, LEVELS[first], calls_in_flight, add_to, shapes)
 
 
 def parse_levels(text: str | None) -> tuple[str, ...]:

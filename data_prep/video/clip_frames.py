@@ -9,6 +9,7 @@ import numpy as np
 from data_prep.video.frame_times import Sampling, plan_sampling
 from data_prep.video.frames import frame_times, read_frames
 from data_prep.video.image_folder import DEFAULT_FPS, ImageFolder
+from data_prep.video.parts import WHOLE, Part, video_of
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import VideoError, clip_source
 
@@ -24,7 +25,8 @@ class ClipRecord:
       fps: frames per second of its rows; likewise.
       reason: why it is lost or cut short; "" for a whole one.
       note: what is unusual about it without being a fault; "" if nothing is.
-      frames: the number of the frame that each row is made of; None where row n is frame n·k, k = native_fps / fps.
+      frames: the number of the frame, in its video, that each row is made of; None where row n is frame n·k, k =
+        native_fps / fps.
     """
 
     path: str
@@ -49,6 +51,7 @@ class ClipSource:
       path: of its file, or its folder of pictures.
       found: the result of probing.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
+      part: which part of that video it is, see `part_frames`.
       mirrored: whether left and right of its frames are swapped.
     """
 
@@ -56,6 +59,7 @@ class ClipSource:
     path: str | ImageFolder
     found: VideoProbe | VideoError
     fps: float | None
+    part: Part = WHOLE
     mirrored: bool = False
 
     @property
@@ -65,13 +69,16 @@ class ClipSource:
 
     @property
     def num_rows(self) -> int:
-        """How many rows it should give."""
+        """How many rows it should give; an estimate for a part of a video."""
         if isinstance(self.found, VideoError):
             return 0
-        return self.sampling.num_rows(self.found.num_frames, self.found.fps)
+        num_frames = self.part.num_frames(self.found.num_frames, self.found.fps)
+        return self.sampling.num_rows(num_frames, self.found.fps) if num_frames else 0
 
 
-def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = DEFAULT_FPS) -> ClipSource:
+def probe_clip(
+    data_dir: str, name: str, fps: float | None, image_fps: float = DEFAULT_FPS, before: ClipSource | None = None
+) -> ClipSource:
     """Probes a clip, mostly without decoding it.
 
     Args:
@@ -79,12 +86,16 @@ def probe_clip(data_dir: str, name: str, fps: float | None, image_fps: float = D
       name: the clip's path in it.
       fps: the rate to which it is reduced, see `frame_times.plan_sampling`.
       image_fps: how many pictures of a folder are a second.
+      before: a clip that may be another part of the same video, which then is not probed again.
     """
-    path = clip_source(os.path.join(data_dir, name), image_fps)
+    video, part = video_of(data_dir, name)
+    path = clip_source(os.path.join(data_dir, video), image_fps)
+    if before is not None and before.path == path:
+        return ClipSource(name, path, before.found, fps, part)
     try:
-        return ClipSource(name, path, probe(path), fps)
+        return ClipSource(name, path, probe(path), fps, part)
     except VideoError as error:
-        return ClipSource(name, path, error, fps)
+        return ClipSource(name, path, error, fps, part)
 
 
 def decode_clip(source: ClipSource, size: tuple[int, int]) -> Iterator[np.ndarray | ClipRecord]:

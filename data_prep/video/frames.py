@@ -26,6 +26,7 @@ def read_frames(
     colour: str = "bgr24",
     chunk: int = 32,
     square_pixels: bool = True,
+    to_end: bool = True,
 ) -> "FrameReader":
     """Decodes a file, `chunk` frames at a time, so that memory does not grow with the clip.
 
@@ -39,6 +40,7 @@ def read_frames(
       chunk: frames per array; the last may have fewer.
       square_pixels: whether, without a size, pictures with non-square pixels are stretched or squeezed to their shown
         width.
+      to_end: whether, after the last of `frames`, decoding goes on to the end, where missing frames become known.
 
     Returns:
       An iterator of `<uint8>[n, height, width, 3]`, rotated and mirrored as a player would show it. Afterwards its
@@ -48,7 +50,7 @@ def read_frames(
     Raises:
       VideoError: at the first `next`, when there is not one whole frame.
     """
-    return FrameReader(path, every, frames, size, colour, chunk, square_pixels)
+    return FrameReader(path, every, frames, size, colour, chunk, square_pixels, to_end)
 
 
 def upright_size(path) -> tuple[int, int]:
@@ -82,13 +84,23 @@ class FrameReader:
       cut_short: once the iterator is exhausted, None or the reason why the clip's rest is missing, as one line.
     """
 
-    def __init__(self, path, every: int, frames, size: tuple[int, int] | None, colour: str, chunk: int, square_pixels):
+    def __init__(
+        self,
+        path,
+        every: int,
+        frames,
+        size: tuple[int, int] | None,
+        colour: str,
+        chunk: int,
+        square_pixels: bool,
+        to_end: bool,
+    ):
         if every < 1 or chunk < 1:
             raise InputError(f"every={every}, chunk={chunk}: both must be at least 1")
         Pictures(size, colour)  # Raises for invalid values at once.
         self._frames = WholeFrames(path)
         self._pictures: Pictures | None = None
-        self._chunks = self._read(every, frames, (size, colour), chunk, square_pixels)
+        self._chunks = self._read(every, frames, (size, colour), chunk, square_pixels, to_end)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self
@@ -119,11 +131,11 @@ class FrameReader:
         slanted = "its rotation is not a multiple of 90°; it is shown as it is stored" if askew else ""
         return "; ".join(filter(None, (self.times.describe_variation(), slanted)))
 
-    def _read(self, every, frames, picture, chunk, square_pixels):
+    def _read(self, every, frames, picture, chunk, square_pixels, to_end):
         pictures = []
         with self._frames:
             self._pictures = Pictures(*picture, self._frames.pixel_aspect, square_pixels)
-            for frame, count in _kept(self._frames, every, frames):
+            for frame, count in _kept(self._frames, every, frames, to_end):
                 new = self._pictures(frame)
                 for _ in range(count):
                     pictures.append(new)
@@ -134,8 +146,8 @@ class FrameReader:
             yield np.stack(pictures)
 
 
-def _kept(decoded: Iterable, every: int, numbers: Sequence[int] | None):
-    """Yields the frames that are kept, and how often. It reads to the end, where missing frames become known."""
+def _kept(decoded: Iterable, every: int, numbers: Sequence[int] | None, to_end: bool):
+    """Yields the frames that are kept, and how often; see `read_frames`."""
     same = groupby([] if numbers is None else np.asarray(numbers).tolist())
     wanted = ((number, len(list(times))) for number, times in same)
     number, count = (0, 1) if numbers is None else next(wanted, (-1, 0))
@@ -143,3 +155,5 @@ def _kept(decoded: Iterable, every: int, numbers: Sequence[int] | None):
         if index == number:
             yield frame, count
             number, count = (number + every, 1) if numbers is None else next(wanted, (-1, 0))
+            if number < 0 and not to_end:
+                return

@@ -135,6 +135,29 @@ def is_endless(source) -> bool:
     return isinstance(source, Pipe | Camera)
 
 
+def is_live(source, wanted: bool | None) -> bool:
+    """Whether a source goes on whether its frames are read or not, as a camera does, and never waits.
+
+    Args:
+      source: what `find_source` returned.
+      wanted: what the user says of pipes and cameras; None: cameras are live. A file that is redirected never is.
+    """
+    if isinstance(source, Pipe):
+        return bool(wanted) and not source.seekable()
+    return isinstance(source, Camera) and wanted is not False
+
+
+def may_be_live(text: str) -> bool:
+    """Whether what a user names is a pipe or a camera."""
+    if text == "-":
+        return True
+    try:
+        mode = os.stat(text).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
 def open_video(source) -> av.container.InputContainer:
     """Opens a path, `ImageFolder`, `Pipe` or `Camera`.
 

@@ -1,5 +1,6 @@
 """The quickstart's last words on a folder of clips: what to expect, what it confuses, what would help."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,9 +32,15 @@ def closing_lines(
         f"What to expect: {expect(look, found, test)}",
         f"What it confuses: {confuse(found)}",
         f"Report: {report}, {whose}",
-        f"Predict: {Path(sys.executable).name} -m experiments.predict --workdir={workdir} CLIP",
+        f"Predict: {python()} -m experiments.predict --workdir={shlex.quote(str(workdir))} CLIP",
         f"What would help most: {advise(look, settings, found, near_copies)}",
     ]
+
+
+def python() -> str:
+    """Returns the interpreter as a user types it here, for example ".venv/bin/python"."""
+    program, here = Path(sys.executable), Path.cwd()
+    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
 
 
 def expect(look: Look, found: Estimate, test: dict | None) -> str:

@@ -15,6 +15,7 @@ from data_prep.datasets.clip_list import Clip, ClipList
 from data_prep.datasets.registry import list_clips
 from data_prep.datasets.verification import format_faults, summary, verify, write_verdicts
 from data_prep.video.frame_times import UNKNOWN_FPS
+from data_prep.video.parts import video_of
 from experiments.first_steps.settings import SHORT
 
 
@@ -111,7 +112,8 @@ def look_at(data_dir, folder: Path) -> Look:
       folder: for the two files.
 
     Raises:
-      InputError: where nothing can be learnt, see `require_enough`; and see `list_clips`.
+      InputError: where nothing can be learnt, see `require_enough`; where `folder` has features of other clips; and
+        see `list_clips`.
     """
     clip_list = list_clips("folder", data_dir)
     if len(clip_list.class_names) == 1:
@@ -122,12 +124,21 @@ def look_at(data_dir, folder: Path) -> Look:
     identity, path = _identity(clip_list), folder / "look.json"
     found = _read(path)
     if found.get("identity") != identity:
-        verdicts = verify(clip_list.data_dir, [clip.path for clip in clip_list.clips], min_frames=SHORT)
+        if found and (folder / "features.h5").exists():
+            raise InputError(
+                f"{folder}: was made of other clips than {data_dir} has now; name another --workdir for these"
+            )
+        videos = [video_of(clip_list.data_dir, clip.path) for clip in clip_list.clips]
+        verdicts = verify(clip_list.data_dir, list(dict.fromkeys(path for path, _ in videos)), min_frames=SHORT)
         write_verdicts(folder / "videos.csv", verdicts)
+        scans = {verdict.scan.path: verdict.scan for verdict in verdicts}
+        rates = [scans[path].fps or UNKNOWN_FPS for path, _ in videos]
         found = {
             "identity": identity,
-            "num_frames": [verdict.scan.num_frames for verdict in verdicts],
-            "fps": [verdict.scan.fps or UNKNOWN_FPS for verdict in verdicts],
+            "num_frames": [
+                part.num_frames(scans[path].num_frames, fps) for (path, part), fps in zip(videos, rates, strict=True)
+            ],
+            "fps": rates,
             "faults": format_faults(verdicts),
             "verdict": summary(verdicts),
         }
@@ -167,9 +178,10 @@ def require_enough(look: Look, data_dir):
 
 
 def _identity(clip_list: ClipList) -> str:
-    """Returns a hash of the list of clips and of their files' sizes and times."""
-    files = [os.stat(os.path.join(clip_list.data_dir, clip.path)) for clip in clip_list.clips]
-    told = [asdict(clip_list), [(file.st_size, file.st_mtime_ns) for file in files]]
+    """Returns a hash of the list of clips and of their files' sizes."""
+    folder = clip_list.data_dir
+    sizes = [os.stat(os.path.join(folder, video_of(folder, clip.path)[0])).st_size for clip in clip_list.clips]
+    told = [asdict(clip_list), sizes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

@@ -75,7 +75,7 @@ def own_clips(
 
 def _own_clips(workdir: Path, data_dir, network: str, options, now_doing) -> list[str]:
     features = workdir / "features.h5"
-    if (workdir / "config.json").exists() and not (workdir / "look.json").exists():
+    if (features.exists() or (workdir / "config.json").exists()) and not (workdir / "look.json").exists():
         raise InputError(f"{workdir}: holds a run that this command did not begin; name another --workdir")
     now_doing("looking at the clips")
     print(f"looking at the clips in {data_dir}", flush=True)
@@ -189,6 +189,7 @@ def _compiled_once(folder: Path) -> Iterator[None]:
     if jax.config.jax_compilation_cache_dir:
         yield
         return
+    shutil.rmtree(folder, ignore_errors=True)  # What a killed call has left may be incomplete.
     jax.config.update("jax_compilation_cache_dir", str(folder))
     try:
         yield

@@ -13,7 +13,7 @@ MOST_STEPS, LEAST_STEPS = 30, 4  # T; 30 is the paper's
 SHORT = 10  # frames, below which a clip hardly shows a motion
 MOST_BLOCKS = 600  # of the training part
 BATCHES, BATCH_SIZES = 8, (8, 64)  # about so many batches an epoch, of such sizes
-UPDATES, EPOCHS = 200, (8, 30)  # about so many updates in all, in such numbers of epochs
+UPDATES, EPOCHS = 120, (8, 30)  # about so many updates in all, in such numbers of epochs
 MOST_FOLDS = 5
 HIDDEN_DIM, LEARNING_RATE = 256, 5e-4  # of the synthetic quickstart: half the paper's width, for a few clips
 
@@ -55,7 +55,7 @@ def choose_settings(
       fill a block; at most 30, the paper's, and at least 4. A shorter clip repeats its last frame.
     * **stride**: a sixth of T; longer, up to T, where the training part would have more than 600 blocks.
     * **batch size**: the power of two that makes at least eight batches of a fold's training blocks; 8 to 64.
-    * **epochs**: so many that there are 200 updates; 8 to 30. Cross-validation then tells how many of them are best.
+    * **epochs**: so many that there are 120 updates; 8 to 30. Cross-validation then tells how many of them are best.
     * **folds**: five, or as many as there are groups (clips, where no groups are known).
 
     Args:

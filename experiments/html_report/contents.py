@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from attention_ar import metrics
+from attention_ar import calibration, metrics
 from attention_ar.errors import InputError
 from data_prep.common.progress import Progress
 from data_prep.loading.block_table import cut_blocks
 from experiments.html_report.page_file import write_page
 from experiments.pictures.overlay import spread
 from experiments.runs import trained
+from experiments.runs.calibration import calibration_scores
 from experiments.runs.config import as_flags
+from experiments.runs.explanations import maps_of
 from experiments.runs.metrics_log import read_metrics
 from experiments.runs.models import MODELS, describe_looking
 from experiments.runs.video_predictions import VideoPredictions, predict_videos, videos_of
@@ -27,10 +29,19 @@ HEIGHT = 180  # pixels of a frame, at most
 MAX_FRAMES = 60  # of a clip
 COLUMNS = 8  # of frames in the one picture that holds all of a clip
 JPEG_QUALITY = 70
+MAX_POINTS = 200  # of a curve
 
 
 def report(
-    workdir, *, features=None, data_dir=None, split="test", checkpoint="best", max_clips=60, output=None
+    workdir,
+    *,
+    features=None,
+    data_dir=None,
+    split="test",
+    checkpoint="best",
+    max_clips=60,
+    output=None,
+    explain="attention",
 ) -> tuple[Path, list[str]]:
     """Writes one HTML file that shows a run and needs nothing beside it.
 
@@ -44,6 +55,7 @@ def report(
       checkpoint: "best" or "latest".
       max_clips: in the gallery, see `choose_clips`.
       output: the HTML file; None is `report.html` in the run's folder.
+      explain: what is white over the clips, see `visualization.watch`.
 
     Returns:
       The path of the file, and lines about what is missing in it.
@@ -53,7 +65,7 @@ def report(
     """
     model = trained.load(workdir, checkpoint)
     features = features or model.config.data.features
-    contents, pictures = gather(model, features, data_dir, split, checkpoint, max_clips)
+    contents, pictures = gather(model, features, data_dir, split, checkpoint, max_clips, explain)
     path = Path(output) if output else Path(workdir) / "report.html"
     write_page(path, contents, pictures)
     missing = [clip["missing"] for clip in contents["clips"] if clip["missing"]]
@@ -62,7 +74,13 @@ def report(
 
 
 def gather(
-    model: trained.TrainedModel, features, data_dir=None, split="test", checkpoint="best", max_clips=60
+    model: trained.TrainedModel,
+    features,
+    data_dir=None,
+    split="test",
+    checkpoint="best",
+    max_clips=60,
+    explain="attention",
 ) -> tuple[dict, list[bytes | None]]:
     """Evaluates a model, and collects the pictures of some clips; see `report`.
 
@@ -74,12 +92,14 @@ def gather(
     blocks = cut_blocks(file, videos_of(file, split), data.num_steps, data.fps, data.stride, data.block_rule)
     store, batch_size = model.store(file), model.config.training.batch_size
     found = predict_videos(model.predictor, model.params, store, blocks, batch_size)
-    chosen = choose_clips(found.predictions, file.labels[found.video], max_clips)
-    watched = watch(model, file, found.video[chosen], batch_size) if chosen else []
+    calibrated = model.temperature(found.predictions, found.protocol, model.multi_label)
+    chosen = choose_clips(calibrated, file.labels[found.video], max_clips)
+    watched = watch(model, file, found.video[chosen], batch_size, explain) if chosen else []
     clips, pictures = [], []
     with Progress(len(chosen), 0, "clip") as progress:
         for position, seen in zip(chosen, watched, strict=True):
-            clip, picture = about_clip(file, found, position, seen, data_dir)
+            video = found.video[position]
+            clip, picture = about_clip(file, video, calibrated[position], seen, data_dir)
             clips.append(clip)
             pictures.append(picture)
             progress.advance(1)
@@ -87,10 +107,11 @@ def gather(
     contents = {
         **about_run(model, file, features, split, checkpoint),
         **about_scores(found, file.labels[found.video], model),
+        "explain": maps_of(model, explain),
         "clips": clips,
         "spread": {
             str(pixels): spread(model.feature_shape[0], pixels).round(6).tolist()
-            for pixels in {clip[side] for clip in clips for side in ("width", "height") if model.has_attention}
+            for pixels in {clip[side] for clip in clips for side in ("width", "height") if maps_of(model, explain)}
         },
     }
     return contents, pictures
@@ -114,7 +135,8 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "Training": f"{c.training.optimizer}, learning rate {c.training.learning_rate:g}, batches of "
         f"{c.training.batch_size}, epochs {c.training.epochs}, seed {c.training.seed}",
         "Evaluated": f"{checkpoint} checkpoint, epoch {model.epoch}",
-        "Predictions": "means over the steps of a block, then over a clip’s blocks (section 4.2)",
+        "Predictions": "means over the steps of a block, then over a clip’s blocks (section 4.2); probabilities of "
+        f"clips at {model.temperature.describe()}",
         "Features": f"{Path(features).name}: {file.recipe.get('network')}, "
         f"{' and '.join(' × '.join(map(str, shape)) for shape in model.input_shapes)}"
         + f", weights {weights}…"
@@ -146,7 +168,8 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
 def _about_training_part(model: trained.TrainedModel, file) -> str:
     if file.split_id != model.split_id:
         return f"training was on {model.split_id}: check that no clip is in both"
-    held_out, rest = (file.splits.count(part) for part in ("validation", "train"))
+    splits = np.array(file.splits)[~file.mirrored].tolist()
+    held_out, rest = (splits.count(part) for part in ("validation", "train"))
     data = model.config.data
     fold = f", fold {data.fold + 1} of {data.folds} (--fold={data.fold})" if data.folds else ""
     return "held out of training: " + (
@@ -155,17 +178,61 @@ def _about_training_part(model: trained.TrainedModel, file) -> str:
 
 
 def about_scores(found: VideoPredictions, labels, model: trained.TrainedModel) -> dict:
-    """Returns the scores, and those of each class."""
-    scores = found.scores(labels, model.multi_label)
-    by_class = [{"videos": int(n)} for n in labels.sum(axis=0)]
-    if model.multi_label:
-        for entry, precision in zip(by_class, scores["average_precisions"], strict=True):
-            entry["average_precision"] = precision
-        return {"scores": scores, "by_class": by_class, "confusion": None}
+    """Returns the scores, those of each class, the calibration, and the confusion matrix or, with several labels, the
+    curves of the classes."""
+    multi_label = model.multi_label
+    by_class = found.protocol.class_scores(found.predictions, labels, multi_label)
+    for entry in by_class:
+        entry["videos"] = entry.pop("num_videos")
+    contents = {
+        "scores": found.scores(labels, multi_label),
+        "by_class": by_class,
+        "calibration": about_calibration(found, labels, model),
+        "confusion": None,
+    }
+    if multi_label:
+        return contents | {"curves": about_curves(found.predictions, labels, model.class_names)}
     counts = metrics.confusion(found.predictions, labels)
     for entry, right, taken in zip(by_class, np.diag(counts).tolist(), counts.sum(axis=0).tolist(), strict=True):
         entry |= {"right": right, "taken": taken}
-    return {"scores": scores, "by_class": by_class, "confusion": counts.tolist()}
+    return contents | {"confusion": counts.tolist()}
+
+
+def about_calibration(found: VideoPredictions, labels, model: trained.TrainedModel) -> dict:
+    """Returns `calibration_scores` and, as `curve`, points of [coverage, accuracy], the surest answers first."""
+    calibrated = model.temperature(found.predictions, found.protocol, model.multi_label)
+    confidence, right = calibration.best(calibrated, labels)
+    thresholds = thinned(np.unique(confidence)[::-1])
+    curve = np.stack(calibration.coverage(confidence, right, thresholds), axis=1)
+    scores = calibration_scores(model.temperature, found, labels, model.multi_label)
+    return scores | {"curve": curve.round(5).tolist()}
+
+
+def about_curves(predictions, labels, class_names) -> list[dict]:
+    """Returns, for all classes pooled and for each class that has videos with and without it, its name, `roc_area`,
+    `average_precision`, and the `points` [false positive rate, recall, precision]."""
+    everything = np.reshape(predictions, (-1, 1)), np.reshape(labels, (-1, 1))
+    parts = {"all classes pooled": everything}
+    parts |= {name: (predictions[:, [c]], labels[:, [c]]) for c, name in enumerate(class_names)}
+    found = []
+    for name, (scores, has) in parts.items():
+        if 0 < has.sum() < len(has):
+            curve = metrics.threshold_curves(scores[:, 0], has[:, 0])
+            points = np.stack([curve[axis] for axis in ("false_positive_rate", "recall", "precision")], axis=1)
+            found.append(
+                {
+                    "name": name,
+                    "roc_area": float(metrics.roc_areas(scores, has)[0]),
+                    "average_precision": float(metrics.average_precisions(scores, has)[0]),
+                    "points": thinned(points).round(5).tolist(),
+                }
+            )
+    return found
+
+
+def thinned(points: np.ndarray) -> np.ndarray:
+    """Returns at most `MAX_POINTS` of the points, the first and the last among them."""
+    return points[np.unique(np.linspace(0, len(points) - 1, min(len(points), MAX_POINTS)).round().astype(int))]
 
 
 def choose_clips(predictions, labels, count: int) -> list[int]:
@@ -193,18 +260,18 @@ def choose_clips(predictions, labels, count: int) -> list[int]:
     return [position for *_, position in sorted(places)[:count]]
 
 
-def about_clip(file, found: VideoPredictions, position: int, seen: Watched, data_dir) -> tuple[dict, bytes | None]:
+def about_clip(file, video: int, prediction, seen: Watched, data_dir) -> tuple[dict, bytes | None]:
     """Returns a clip's entry in the gallery, and its frames as one JPEG, row by row; None if they are missing.
 
     If the clip has more than `MAX_FRAMES` frames, the entry has every second, third, … of those that the model saw.
 
     Args:
       file: features of the clip.
-      found: predictions of the videos; this clip is at `position`.
+      video: its index there.
+      prediction: its calibrated probabilities, `<float>[C]`.
       seen: see `watch`.
       data_dir: see `report`.
     """
-    video, prediction = found.video[position], found.predictions[position]
     every = math.ceil(len(seen.frames) / MAX_FRAMES)
     shown = slice(None, None, every)
     best = int(np.argmax(prediction))

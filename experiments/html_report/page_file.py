@@ -11,7 +11,7 @@ from attention_ar.errors import writing
 from data_prep.common.files import write_whole
 
 PARTS = Path(__file__).parent / "page"
-SCRIPTS = ("elements.js", "tables.js", "charts.js", "clip.js", "gallery.js", "report.js")
+SCRIPTS = ("elements.js", "tables.js", "charts.js", "shares.js", "clip.js", "gallery.js", "report.js")
 
 
 def write_page(path, contents: dict, pictures):

@@ -59,11 +59,12 @@ def overlay(frame, enlarged) -> np.ndarray:
     Args:
       frame: `<uint8>[..., height, width, 3]`, RGB.
       enlarged: `upsample_attention` of l_t, `<float>[..., height, width]`. Each map is divided by its
-        maximum: the most attended place is always white, so uniform attention veils the whole frame.
+        maximum: the most attended place is always white, so uniform attention veils the whole frame. A map of zeros
+        leaves no white.
 
     Returns:
       `<uint8>[..., height, width, 3]`.
     """
     enlarged = np.asarray(enlarged)
-    white = enlarged / enlarged.max(axis=(-2, -1), keepdims=True)
+    white = enlarged / np.maximum(enlarged.max(axis=(-2, -1), keepdims=True), np.finfo(enlarged.dtype).tiny)
     return np.round((1 - _WHITE) * np.asarray(frame) + _WHITE * 255 * white[..., None]).astype(np.uint8)

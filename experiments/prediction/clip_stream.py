@@ -26,11 +26,14 @@ from data_prep.video.frame_times import FrameTimes, plan_sampling, take
 from data_prep.video.image_folder import DEFAULT_FPS
 from data_prep.video.pictures import Pictures, display_matrix, orientation, shown_size
 from data_prep.video.probe import VideoProbe, probe
-from data_prep.video.sources import find_source, is_endless
+from data_prep.video.sources import find_source, is_endless, is_live
+from experiments.runs.calibration import NONE_OF_THESE
+from experiments.runs.explanations import as_maps, result_of
 from experiments.runs.protocol import Protocol
 from experiments.runs.trained import TrainedModel
 
-_FIRST = 12  # frames of a pipe or a camera that are used to check its rate
+FRAME_BATCH = 8  # frames per call of the network; of a live source one, so that it is never waited for others
+_FIRST = 12  # frames of a pipe or a camera that are used to check its rate; they come at once, and none is dropped
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class BlockPrediction:
       seconds: when in the video its first frame begins and its last one ends.
       probabilities: ŷ of the block, `<float>[C]`; in the released protocol with one label, 1 for the predicted class.
       so_far: of the clip up to here, `<float64>[C]`.
-      attention: l_t, `<float32>[T, K²]`, if requested and available.
+      attention: l_t, or the evidence for the class that the block is taken for, `<float32>[T, K²]`, if requested.
       counts: false for an unfinished last block, which is used only for pictures.
     """
 
@@ -68,6 +71,7 @@ class ClipPrediction:
       padded: whether the clip is shorter than one block, so that its last frame was repeated.
       cut_short: the reason why the rest of the clip is missing, "" for a whole one.
       stopped: whether the user ended it.
+      num_dropped: frames of a live source that came while the network was busy, and that it did not see.
     """
 
     probabilities: np.ndarray
@@ -77,6 +81,18 @@ class ClipPrediction:
     padded: bool
     cut_short: str
     stopped: bool
+    num_dropped: int = 0
+
+    def notes(self) -> list[str]:
+        """Returns what is special about the clip, as short texts."""
+        dropped = f"{self.num_dropped} of {self.num_frames} frames came too fast for the network and were dropped"
+        said = {
+            "shorter than one block: its last frame was repeated": self.padded,
+            self.cut_short: self.cut_short,
+            dropped: self.num_dropped,
+            "stopped there": self.stopped,
+        }
+        return [text for text, holds in said.items() if holds]
 
 
 @dataclass(frozen=True)
@@ -103,9 +119,13 @@ class ClipPredictor:
       network: the network.
       stride: frames from the start of one block to that of the next; None is the run's.
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
-      frame_batch: frames per call of the network.
+      frame_batch: frames per call of the network; None is `FRAME_BATCH`, and 1 for live sources.
       image_fps: how many pictures are a second, where a clip is a folder of pictures.
-      keep_attention: whether blocks have their attention, and the frames after the last block a block, too.
+      calibrate: whether `calibrated` applies the run's temperature.
+      reject_below: see `rejects`.
+      live: whether pipes and cameras are live, see `ClipStream`; None: cameras are.
+      explain: which maps blocks have, see `explanations.as_maps`; the frames after the last block then have a block,
+        too. None is no maps.
     """
 
     def __init__(
@@ -115,36 +135,50 @@ class ClipPredictor:
         *,
         stride: int | None = None,
         protocol: str | None = None,
-        frame_batch: int = 8,
+        frame_batch: int | None = None,
         image_fps: float = DEFAULT_FPS,
-        keep_attention: bool = False,
+        calibrate: bool = True,
+        reject_below: float | None = None,
+        live: bool | None = None,
+        explain: str | None = None,
     ):
         data = model.config.data
         self.model, self.network, self.frame_batch = model, network, frame_batch
         self.stride = stride or data.stride
         self.protocol = Protocol(protocol or data.block_rule, model.config.released.last_n)
         self.rule = "released" if "released" in (protocol, data.block_rule) else "paper"
-        self.keep_attention, self.image_fps = keep_attention, image_fps
+        self.explain, self.image_fps = explain, image_fps
+        self.temperature = model.temperature if calibrate and self.protocol.name == "paper" else None
+        self.reject_below, self.live = reject_below, live
         kept = model.recipe["extraction_fps"]
         self.extraction_fps = None if kept == "native" else kept
-        # As many blocks as one call of the network completes, at least.
-        num_blocks = model.predictor.parallel.round_up(-(-frame_batch // self.stride))
-        self._buffers = [
-            aligned_empty((num_blocks, data.num_steps, side * side, num_maps), model.predictor.dtype)
-            for side, _, num_maps in model.input_shapes
-        ]
+        self._buffers: dict[int, list[np.ndarray]] = {}
+
+    def calibrated(self, probabilities) -> np.ndarray:
+        """Returns the prediction of a block or a clip at the run's temperature, `<float>[C]`."""
+        if self.temperature is None:
+            return probabilities
+        return self.temperature(probabilities, self.protocol, self.model.multi_label)
+
+    def rejects(self, calibrated) -> bool:
+        """Whether no class is as probable as `reject_below`."""
+        return self.reject_below is not None and float(np.max(calibrated)) < self.reject_below
+
+    def answer(self, calibrated) -> str:
+        """Returns the most probable class of a calibrated prediction or, where it is rejected, "none of these"."""
+        return NONE_OF_THESE if self.rejects(calibrated) else self.model.class_names[int(np.argmax(calibrated))]
 
     def skip(self, fps: float) -> int:
         """Returns the distance of two frames of a block where `fps` of a second have features."""
         data = self.model.config.data
         return released_skip(data.fps) if self.rule == "released" else frame_skip(fps, data.fps)
 
-    def features(self, pictures: np.ndarray) -> np.ndarray:
+    def features(self, pictures: np.ndarray, frame_batch: int) -> np.ndarray:
         """Returns the features of `<uint8>[n, height, width, 3]`, n ≤ `frame_batch`.
 
         They are `<float>[n, K²·D]`, the levels that the model reads one after the other, see `split_levels`.
         """
-        batch = np.zeros((self.frame_batch, *pictures.shape[1:]), np.uint8)
+        batch = np.zeros((frame_batch, *pictures.shape[1:]), np.uint8)
         batch[: len(pictures)] = pictures
         levels = dict(zip(self.model.recipe.get("levels", [""]), all_levels(self.network, batch), strict=True))
         levels = [levels[name] for name in self.model.levels] or [next(iter(levels.values()))]
@@ -154,19 +188,22 @@ class ClipPredictor:
         rows = [found[: len(pictures)].reshape(len(pictures), -1) for found in levels]
         return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
 
-    def blocks(self, starts: Sequence[int], features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    def blocks(
+        self, starts: Sequence[int], features: Sequence[np.ndarray], frame_batch: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Predicts blocks.
 
         Args:
           starts: of each block, the row of its first frame.
           features: of each block, `<float>[T, K²·D]`, see `features`.
+          frame_batch: frames per call of the network.
 
         Returns:
-          Probabilities `<float>[n, C]`, and where it looked, `<float32>[n, T, K²]`, or None.
+          Probabilities `<float>[n, C]`, and maps `<float32>[n, T, K²]` or None.
         """
-        model, buffers = self.model, self._buffers
-        keep = ("predictions", *self.protocol.needs, *(["glimpse"] if self.keep_attention else []))
-        probabilities, attention = [], []
+        model, buffers = self.model, self._buffers_for(frame_batch)
+        keep = ("predictions", *self.protocol.needs, *([result_of(self.explain)] if self.explain else []))
+        probabilities, maps = [], []
         for first in range(0, len(features), len(buffers[0])):
             some = features[first : first + len(buffers[0])]
             for number, block in enumerate(some):
@@ -181,15 +218,31 @@ class ClipPredictor:
             arrays = model.predictor.parallel.put({"features": named, "start": start})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
-            attention.append(results["glimpse"][: len(some)] if self.keep_attention else None)
+            if self.explain:
+                maps.append(as_maps(results[result_of(self.explain)][: len(some)], self.explain))
         found = np.concatenate(probabilities)
         if not np.isfinite(found).all():
             raise InputError("the model's predictions are not finite numbers")
-        return found, np.concatenate(attention) if self.keep_attention else None
+        return found, np.concatenate(maps) if self.explain else None
+
+    def _buffers_for(self, frame_batch: int) -> list[np.ndarray]:
+        """One a level, for as many blocks as one call of the network completes, at least."""
+        if frame_batch not in self._buffers:
+            model = self.model
+            num_blocks = model.predictor.parallel.round_up(-(-frame_batch // self.stride))
+            self._buffers[frame_batch] = [
+                aligned_empty((num_blocks, model.config.data.num_steps, side**2, num_maps), model.predictor.dtype)
+                for side, _, num_maps in model.input_shapes
+            ]
+        return self._buffers[frame_batch]
 
 
 class ClipStream(contextlib.AbstractContextManager):
     """An open clip: its blocks as they become known, and their combined prediction.
+
+    A live source does not wait. A frame that comes while the network is busy is dropped: its blocks see the frame
+    before it once more in its place, so they span the time that they should. Of blocks that become complete at the same
+    time, then, only the last ones are predicted.
 
     Args:
       predictor: of the model.
@@ -203,6 +256,8 @@ class ClipStream(contextlib.AbstractContextManager):
       num_frames: decoded so far.
       fps: frames per second that have features.
       skip: of these, every skip-th is in a block.
+      is_live: whether late frames are dropped.
+      num_dropped: how many were.
       result: the ClipPrediction, after the last block; None where the user stopped before the first frame.
 
     Raises:
@@ -212,6 +267,10 @@ class ClipStream(contextlib.AbstractContextManager):
     def __init__(self, predictor: ClipPredictor, name: str, stop: threading.Event):
         self._predictor, self.name, self._stop = predictor, name, stop
         self._abandoned = False  # It must reach a thread that waits for a pipe.
+        # Chunks that the reading thread has given, and that are done with. Each has one thread that writes it.
+        self._num_given = self._num_done = 0
+        self._held: np.ndarray | None = None  # features of the last frame that the network has seen
+        self.num_dropped = 0
         self.result = None
 
     def __enter__(self):
@@ -219,6 +278,9 @@ class ClipStream(contextlib.AbstractContextManager):
         with contextlib.ExitStack() as stack:
             self._frames = stack.enter_context(WholeFrames(source, self._stopped))
             self.is_endless = is_endless(source)
+            self.is_live = is_live(source, self._predictor.live)
+            self._batch = self._predictor.frame_batch or (1 if self.is_live else FRAME_BATCH)
+            self._most_given = self._predictor.network.calls_in_flight + 1  # more would have to wait
             frames = ((frame, self._frames.ticks) for frame in self._frames)
             first = list(itertools.islice(frames, _FIRST if self.is_endless else 0))
             self._timed = itertools.chain(first, frames)
@@ -253,7 +315,7 @@ class ClipStream(contextlib.AbstractContextManager):
     def _decode(self, large: Pictures | None) -> Iterator[_Chunk]:
         """Runs in a thread of its own, ahead of the network by a few chunks."""
         small = Pictures(self._predictor.network.input_size, "bgr24")
-        batch, tick = self._predictor.frame_batch, self._frames.tick
+        batch, tick = self._batch, self._frames.tick
         pictures, rows, seconds, shown, num_rows, told = [], [], [], [], 0, 0
         # The rate of a stream may turn out to vary; the rows are then chosen by their times.
         fps_if_uneven = self._predictor.extraction_fps if self.is_endless and self._sampling.every > 1 else None
@@ -265,22 +327,30 @@ class ClipStream(contextlib.AbstractContextManager):
             for row in own:  # Several where a frame is shown for long.
                 num_rows = row + 1
                 seconds.append(float(ticks * tick))
-                if self._window.needs(row):
+                if row >= _FIRST and self._window.needs(row) and self._is_late():
+                    self.num_dropped += 1
+                elif self._window.needs(row):
                     picture = small(frame) if picture is None else picture
                     pictures.append(picture)
                     rows.append(row)
                 if len(pictures) == batch or (pictures and row - rows[0] >= batch * self.skip):
                     told = num_rows
+                    self._num_given += 1
                     yield _Chunk(np.stack(pictures), rows, told, seconds, shown)
                     pictures, rows, seconds, shown = [], [], [], []
-            if len(shown) >= batch:
+            if len(shown) >= batch and not self._is_late():
+                self._num_given += 1
                 yield _Chunk(None, [], told, [], shown)
                 shown = []
         yield _Chunk(np.stack(pictures) if pictures else None, rows, num_rows, seconds, shown)
 
+    def _is_late(self) -> bool:
+        """Whether a live source is ahead of the network."""
+        return self.is_live and self._num_given - self._num_done >= self._most_given
+
     def _features(self, chunk: _Chunk) -> tuple[_Chunk, Sequence[np.ndarray]]:
         try:
-            return chunk, self._predictor.features(chunk.pictures) if chunk.rows else []
+            return chunk, self._predictor.features(chunk.pictures, self._batch) if chunk.rows else []
         except BaseException:
             self._abandoned = True  # Before `map_ahead` waits for the thread that reads.
             raise
@@ -304,10 +374,13 @@ class ClipStream(contextlib.AbstractContextManager):
                     for shown in chunk.shown:
                         show(*shown)
                     self._seconds.update(enumerate(chunk.seconds, window.num_frames))
-                    window.add(chunk.rows, features, chunk.num_rows)
-                    for block in self._predict(list(window.complete()), count, sums):
+                    window.add(*self._with_held(chunk, features), chunk.num_rows)
+                    complete = list(window.complete())
+                    complete = complete[-self._batch :] if self.is_live else complete
+                    for block in self._predict(complete, count, sums):
                         yield block
                         count += 1
+                    self._num_done += 1
             except BaseException:
                 self._abandoned = True
                 raise
@@ -315,7 +388,7 @@ class ClipStream(contextlib.AbstractContextManager):
             return
         padded = count == 0
         seen = window.next_start - window.stride + window.num_steps * window.skip
-        if padded or (self._predictor.keep_attention and seen < window.num_frames):
+        if padded or (self._predictor.explain and seen < window.num_frames):
             rest = window.rest()
             yield from self._predict([rest] if rest else [], count, sums, counts=padded)
         self.result = ClipPrediction(
@@ -326,14 +399,27 @@ class ClipStream(contextlib.AbstractContextManager):
             padded=padded,
             cut_short=self._frames.cut_short or "",
             stopped=self._stop.is_set(),
+            num_dropped=self.num_dropped,
         )
+
+    def _with_held(self, chunk: _Chunk, features: Sequence[np.ndarray]) -> tuple[list[int], list[np.ndarray]]:
+        """Returns rows and features of a chunk, with the last features seen in the place of those that were dropped."""
+        if not self.is_live:
+            return chunk.rows, features
+        seen, rows, filled = dict(zip(chunk.rows, features, strict=True)), [], []
+        for row in range(self._window.num_frames, chunk.num_rows):
+            if self._window.needs(row):
+                self._held = seen.get(row, self._held)
+                rows.append(row)
+                filled.append(self._held)
+        return rows, filled
 
     def _predict(self, blocks, count: int, sums: np.ndarray, counts: bool = True) -> Iterator[BlockPrediction]:
         if not blocks:
             return
         starts, features = zip(*blocks, strict=True)
         try:
-            probabilities, attention = self._predictor.blocks(starts, features)
+            probabilities, attention = self._predictor.blocks(starts, features, self._batch)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
         for n, first in enumerate(starts):

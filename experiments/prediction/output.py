@@ -8,13 +8,40 @@ from attention_ar.errors import printable
 from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipPredictor, ClipStream
 
 
+def describe(predictor: ClipPredictor, probabilities, count: int) -> str:
+    """Returns the most probable classes of a prediction as it came from the model: for example "wave1 0.91, wave2 0.05"
+    or, where it is rejected, "none of these (wave1 0.41, wave2 0.35)"."""
+    probabilities = predictor.calibrated(probabilities)
+    text = most_probable(predictor.model.class_names, probabilities, count)
+    return f"{predictor.answer(probabilities)} ({text})" if predictor.rejects(probabilities) else text
+
+
 def most_probable(class_names, probabilities, count: int) -> str:
     """Returns for example "wave1 0.91, wave2 0.05"."""
     order = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
     return ", ".join(f"{class_names[i]} {probabilities[i]:.2f}" for i in order)
 
 
-class TextReport:
+class Report:
+    """Takes what is found; this one does nothing with it."""
+
+    def begin(self, stream: ClipStream):
+        """A clip is open."""
+
+    def block(self, stream: ClipStream, block: BlockPrediction):
+        """A block is known."""
+
+    def clip(self, stream: ClipStream, result: ClipPrediction):
+        """A clip is at its end."""
+
+    def overlay(self, path):
+        """A clip's overlay is written."""
+
+    def failure(self, name: str, error: Exception):
+        """A clip could not be read, or something about it not be written."""
+
+
+class TextReport(Report):
     """For people.
 
     Args:
@@ -31,6 +58,7 @@ class TextReport:
             f"model {model.config.model.model}, epoch {model.epoch}: blocks of {data.num_steps} frames at "
             f"{data.fps:g} fps, stride {predictor.stride}, {predictor.protocol.name} protocol"
             + (" (a clip's numbers are its blocks' votes)" if votes else "")
+            + (f"; {predictor.temperature.describe()}" if predictor.temperature else "")
         )
         if model.recipe["random"]:
             _print("NOTE: the network is RANDOM: these are trial outputs, not results")
@@ -50,13 +78,7 @@ class TextReport:
 
     def clip(self, stream: ClipStream, result: ClipPrediction):
         blocks = f"{result.num_blocks} block{'s' * (result.num_blocks > 1)}"
-        details = [blocks, f"{result.seconds:.1f} s"]
-        if result.padded:
-            details.append("shorter than one block: its last frame was repeated")
-        if result.cut_short:
-            details.append(result.cut_short)
-        if result.stopped:
-            details.append("stopped there")
+        details = [blocks, f"{result.seconds:.1f} s", *result.notes()]
         if self._predictor.model.recipe["random"]:
             details.append("features of a RANDOM network")
         _print(f"  whole clip: {self._describe(result.probabilities)}  ({'; '.join(details)})")
@@ -64,14 +86,11 @@ class TextReport:
     def overlay(self, path):
         _print(f"  overlay: {path}")
 
-    def failure(self, name: str, error: Exception):
-        pass  # It is printed on the standard error.
-
     def _describe(self, probabilities) -> str:
-        return most_probable(self._predictor.model.class_names, probabilities, self._top)
+        return describe(self._predictor, probabilities, self._top)
 
 
-class JsonReport:
+class JsonReport(Report):
     """One JSON object a line, and nothing else, so that it appears while an endless video runs and jq can read it.
 
     Every object has a `type`, "block", "clip" or "error", and says of which `clip` it is.
@@ -82,9 +101,6 @@ class JsonReport:
 
     def __init__(self, predictor: ClipPredictor):
         self._predictor = predictor
-
-    def begin(self, stream: ClipStream):
-        pass
 
     def block(self, stream: ClipStream, block: BlockPrediction):
         begin, end = block.seconds
@@ -104,6 +120,8 @@ class JsonReport:
             shorter_than_one_block=result.padded,
             cut_short=result.cut_short,
             stopped=result.stopped,
+            dropped_frames=result.num_dropped,
+            temperature=self._predictor.temperature.value if self._predictor.temperature else 1.0,
             model=model.config.model.model,
             epoch=model.epoch,
             multi_label=model.multi_label,
@@ -113,16 +131,15 @@ class JsonReport:
             stride=self._predictor.stride,
         )
 
-    def overlay(self, path):
-        pass
-
     def failure(self, name: str, error: Exception):
         self._say("error", name, error=str(error))
 
     def _probabilities(self, probabilities) -> dict:
         names = self._predictor.model.class_names
+        probabilities = self._predictor.calibrated(probabilities)
         return {
-            "predicted": names[int(np.argmax(probabilities))],
+            "predicted": self._predictor.answer(probabilities),
+            "rejected": self._predictor.rejects(probabilities),
             "probabilities": {name: round(float(p), 6) for name, p in zip(names, probabilities, strict=True)},
         }
 

@@ -11,19 +11,20 @@ from pathlib import Path
 from attention_ar.errors import InputError, printable
 from data_prep.common.folders import check_name, walk
 from data_prep.common.progress import Progress
-from data_prep.features.extraction import make_recipe
-from data_prep.features.recipe import differing_fields, of_a_frame
-from data_prep.networks.network import Network
-from data_prep.networks.registry import KINDS, kind_of, load_again
 from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
+from data_prep.video.sources import may_be_live
 from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
-from experiments.prediction.output import JsonReport, TextReport, most_probable
+from experiments.prediction.file_reports import PredictionsFile, check_predictions_path
+from experiments.prediction.output import JsonReport, Report, TextReport, describe
 from experiments.prediction.overlay_movie import OverlayMovie, overlay_size
+from experiments.prediction.segments import SegmentRule, SegmentsFile, check_segments_path
 from experiments.runs import trained
 from experiments.runs.file_names import file_stem
+from experiments.runs.matching_network import matching_network
 
 _OVERLAY_CLASSES = 2  # named in an overlay's line of text
+_LATE = "faster than the network, so late frames are dropped; a longer --stride may help, or a lower rate of the source"
 
 
 def predict(
@@ -35,12 +36,19 @@ def predict(
     network_options: dict[str, str] | None = None,
     stride: int | None = None,
     protocol: str | None = None,
-    frame_batch: int = 8,
+    frame_batch: int | None = None,
     image_fps: float = DEFAULT_FPS,
     overlay: str | None = None,
+    explain: str = "attention",
     as_json: bool = False,
     top: int = 3,
     seconds: float = 1.0,
+    calibrate: bool = True,
+    reject_below: float | None = None,
+    live: bool | None = None,
+    output: str | None = None,
+    segments: str | None = None,
+    segment_rule: SegmentRule | None = None,
 ) -> int:
     """Predicts videos, one after the other, and prints what is found as soon as it is known.
 
@@ -53,7 +61,11 @@ def predict(
       network, network_options: the user's choice of the network; None is that of the run's features, see `load_again`.
       stride, protocol, frame_batch: see `ClipPredictor`.
       overlay: where overlays go, see `overlay_paths`; None makes none.
+      explain: what is white in them, see `explanations.as_maps`.
       as_json, top, seconds: see `JsonReport`, `TextReport`.
+      calibrate, reject_below, live: see `ClipPredictor`.
+      output: where a `PredictionsFile` goes, if one is wanted.
+      segments, segment_rule: where a `SegmentsFile` goes, if one is wanted, and how blocks become segments.
 
     Returns:
       The exit status: 1 where a clip could not be read, else 0.
@@ -64,9 +76,17 @@ def predict(
     check_image_fps(image_fps)
     clips = list_clips(names)
     paths = overlay_paths(overlay, clips) if overlay else {}
+    if output:
+        check_predictions_path(output)
+    if segments:
+        check_segments_path(segments, clips)
+    if live and not any(map(may_be_live, clips)):
+        raise InputError("live: has no effect without a pipe or a camera among the clips; files wait for the network")
     model = trained.load(workdir, checkpoint)
-    if overlay:
+    if overlay and explain == "attention":
         model.require_attention()
+    if reject_below is not None and not model.temperature.num_videos:
+        print(f"NOTE: reject_below={reject_below:g}: {model.temperature.describe()}", file=sys.stderr)
     found = matching_network(model, network, network_options)
     _make_folders(overlay, paths)
     predictor = ClipPredictor(
@@ -76,43 +96,59 @@ def predict(
         protocol=protocol,
         frame_batch=frame_batch,
         image_fps=image_fps,
-        keep_attention=bool(overlay),
+        calibrate=calibrate,
+        reject_below=reject_below,
+        live=live,
+        explain=explain if overlay else None,
     )
     status = 0
-    report = JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)
-    with told_to_stop() as stop:
+    reports: list[Report] = [JsonReport(predictor) if as_json else TextReport(predictor, top, seconds)]
+    with told_to_stop() as stop, contextlib.ExitStack() as files:
+        if output:
+            reports.append(files.enter_context(PredictionsFile(predictor, output)))
+        if segments:
+            reports.append(files.enter_context(SegmentsFile(predictor, segments, segment_rule or SegmentRule())))
         for clip in clips:
             try:
-                _predict_clip(predictor, clip, report, stop, paths.get(clip))
+                _predict_clip(predictor, clip, reports, stop, paths.get(clip))
             except InputError as error:
                 print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
-                report.failure(clip, error)
+                for report in reports:
+                    report.failure(clip, error)
                 status = 1
             if stop.is_set():
                 break
     return status
 
 
-def _predict_clip(predictor: ClipPredictor, clip: str, report, stop: threading.Event, path):
+def _predict_clip(predictor: ClipPredictor, clip: str, reports: list[Report], stop: threading.Event, path):
     check_name(clip, "the clip")
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(ClipStream(predictor, clip, stop))
-        report.begin(stream)
+        for report in reports:
+            report.begin(stream)
+        said_late = False
         movie = stack.enter_context(_open_overlay(predictor, stream, path)) if path else None
         found = stream.blocks(movie.add_frame, overlay_size) if path else stream.blocks()
         for block in _with_progress(stream, stack.enter_context(contextlib.closing(found))):
             if path:
                 movie.add_block(block)
             if block.counts:
-                report.block(stream, block)
+                for report in reports:
+                    report.block(stream, block)
+            if stream.num_dropped and not said_late:
+                said_late = True
+                print(f"NOTE: {printable(clip)}: {_LATE}", file=sys.stderr, flush=True)
     if stream.result is None:
         print(f"{printable(clip)}: stopped before its first frame", file=sys.stderr)
         return
-    report.clip(stream, stream.result)
+    for report in reports:
+        report.clip(stream, stream.result)
     if path and movie.failure:
         raise movie.failure
     if path:
-        report.overlay(path)
+        for report in reports:
+            report.overlay(path)
 
 
 def list_clips(names) -> list[str]:
@@ -175,40 +211,6 @@ def _make_folders(overlay: str | None, paths: dict[str, Path]):
             raise InputError(f"overlay={overlay}: the folder {folder} cannot be made ({error.strerror})") from None
 
 
-def matching_network(
-    model: trained.TrainedModel, name: str | None = None, options: dict[str, str] | None = None
-) -> Network:
-    """Returns the network that made a run's features. Prints small differences on the standard error.
-
-    Raises:
-      InputError: where the network that is found is another one, or the features came from elsewhere.
-    """
-    recipe = model.recipe
-    if "extraction_fps" not in recipe:
-        raise InputError(
-            f"{model.workdir}: its features ({recipe['network']}) were not made by data_prep.extract_features, "
-            "so frames of a video cannot get such features"
-        )
-    try:
-        network = load_again(recipe, name, options)
-    except InputError as error:
-        raise InputError(f"{model.workdir}: {error}") from None
-    kept = recipe["extraction_fps"]
-    here = make_recipe(network, None if kept == "native" else kept)
-    decoder, own_decoder = recipe.get("decoder"), here.pop("decoder")
-    kind = KINDS.get(kind_of(recipe))
-    way_out = f"; name that network with --{next(iter(kind.options))}" if kind and kind.options else ""
-    if differing := differing_fields({k: v for k, v in of_a_frame(recipe).items() if k != "decoder"}, here):
-        raise InputError(f"{model.workdir}: was trained on another network's features: {'; '.join(differing)}{way_out}")
-    if decoder != own_decoder:
-        print(
-            f"NOTE: the run's features were decoded by {decoder}, here it is {own_decoder}: "
-            "frames, and so probabilities, may differ slightly",
-            file=sys.stderr,
-        )
-    return network
-
-
 @contextlib.contextmanager
 def told_to_stop() -> Iterator[threading.Event]:
     """Yields an event that SIGINT or SIGTERM sets; the second such signal ends the program at once."""
@@ -236,8 +238,11 @@ def _open_overlay(predictor: ClipPredictor, stream: ClipStream, path) -> Overlay
         skip=stream.skip,
         stride=predictor.stride,
         timed=stream.is_endless or stream.found.fastest_fps is not None,
-        describe=lambda probabilities: most_probable(model.class_names, probabilities, _OVERLAY_CLASSES),
-        note="features of a RANDOM network" if model.recipe["random"] else "",
+        describe=lambda probabilities: describe(predictor, probabilities, _OVERLAY_CLASSES),
+        note=" – ".join(
+            ["white: what speaks for it"] * (predictor.explain == "evidence")
+            + ["features of a RANDOM network"] * model.recipe["random"]
+        ),
     )
 
 

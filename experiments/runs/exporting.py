@@ -1,6 +1,5 @@
 """A trained model as one file that JAX alone can run: StableHLO with the parameters in it."""
 
-import functools
 import hashlib
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.loop import loop_for
-from attention_ar.training.steps import eval_step
+from attention_ar.training.steps import predict_at_test
 from data_prep.common.files import write_json, write_whole
 from data_prep.features.recipe import recipe_hash
 from experiments.runs import trained
 from experiments.runs.build import build_model, build_objective, feature_dtype
 from experiments.runs.config import RunConfig, with_flags
-from experiments.runs.models import MODELS, describe_looking
+from experiments.runs.models import describe_looking
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 RESULTS = {
@@ -39,8 +38,6 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
       num_classes: C.
       multi_label: whether a clip may have several labels.
     """
-    objective = build_objective(config, multi_label)
-    dtype = feature_dtype(config.model)
     params = jax.tree.map(np.asarray, params)
 
     def predictor(features):
@@ -49,13 +46,7 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
 
     def predictor_for(platform):
         loop = loop_for(platform) if config.runtime.time_loop == "auto" else config.runtime.time_loop
-        model = build_model(with_flags(config, time_loop=loop), num_classes, multi_label)
-        return functools.partial(predict_with, model)
-
-    def predict_with(model, params, features):
-        batch = {"features": features.astype(dtype)}
-        found = eval_step(params, batch, model=model, objective=objective, keep=results_of(config))
-        return found | {"block_predictions": found["predictions"].mean(axis=1)}
+        return results_of(with_flags(config, time_loop=loop), num_classes, multi_label)
 
     side, _, num_maps = feature_shape
     (batch_size,) = jax.export.symbolic_shape("batch_size")
@@ -63,11 +54,19 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
     return jax.export.export(jax.jit(predictor), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, np.float32))
 
 
-def results_of(config: RunConfig) -> list[str]:
-    """Returns which of the `RESULTS` a model has."""
-    absent = set() if MODELS[config.model.model].has_attention else {"attention"}
-    absent |= set() if describe_looking(config) else {"glimpse"}
-    return [name for name in RESULTS if name not in absent]
+def results_of(config: RunConfig, num_classes: int, multi_label: bool):
+    """Returns a function of a model's parameters and of features `<float32>[B, T, K², D]` that returns the `RESULTS`
+    that the model has."""
+    model, objective = build_model(config, num_classes, multi_label), build_objective(config, multi_label)
+
+    def predictor(params, features):
+        batch = {"features": features.astype(feature_dtype(config.model))}
+        logits, out = predict_at_test(model, params, batch, multi_label)
+        probabilities = objective.predictions(logits)
+        results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}
+        return results | {name: out[name] for name in ("attention", "glimpse") if name in out}
+
+    return predictor
 
 
 def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
@@ -86,11 +85,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     Raises:
       InputError: where there is no run, or no folder for the file.
     """
-    output = Path(output)
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"output={output}: there is no folder {output.parent}; make it, or name another file")
-    if output.is_dir():
-        raise InputError(f"output={output}: is a folder; name a file, such as {output / 'predictor.jaxexport'}")
+    output = checked_output(output, "predictor.jaxexport")
     run = trained.load(workdir, checkpoint)
     run.require_one_level("an exported predictor")
     exported = export_model(run.config, run.params, run.feature_shape, len(run.class_names), run.multi_label)
@@ -98,16 +93,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     metadata = {
         "sha256": hashlib.sha256(serialized).hexdigest(),
         "features": {"shape": ["B", *exported.in_avals[0].shape[1:]], "dtype": "float32"},
-        "results": {name: RESULTS[name] for name in results_of(run.config)},
-        "class_names": run.class_names,
-        "multi_label": run.multi_label,
-        "num_steps": run.config.data.num_steps,
-        "fps": run.config.data.fps,
-        "recipe_sha256": recipe_hash(run.recipe),
-        "recipe": run.recipe,
-        "model": run.config.model.model,
-        "checkpoint": checkpoint,
-        "epoch": run.epoch,
+        **description(run, checkpoint),
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
         "calling_convention_version": exported.calling_convention_version,
@@ -115,3 +101,44 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     write_json(f"{output}.json", metadata)
     write_whole(output, serialized)
     return metadata
+
+
+def _absent(run: trained.TrainedModel) -> set[str]:
+    """Returns which of the `RESULTS` a model does not have."""
+    looks = describe_looking(run.config) and run.config.attention.glimpse_rule != "expectation"
+    return (set() if run.has_attention else {"attention"}) | (set() if looks else {"glimpse"})
+
+
+def description(run: trained.TrainedModel, checkpoint: str) -> dict:
+    """Returns what a user of an exported model must know: its results, its classes, and the features that it needs."""
+    return {
+        "results": {name: about for name, about in RESULTS.items() if name not in _absent(run)},
+        "class_names": run.class_names,
+        "multi_label": run.multi_label,
+        "temperature": run.temperature.value,
+        "num_steps": run.config.data.num_steps,
+        "fps": run.config.data.fps,
+        "recipe_sha256": recipe_hash(run.recipe),
+        "recipe": run.recipe,
+        "model": run.config.model.model,
+        "checkpoint": checkpoint,
+        "epoch": run.epoch,
+    }
+
+
+def checked_output(output, name: str) -> Path:
+    """Returns the path of a file to be written.
+
+    Args:
+      output: the path.
+      name: of such a file, for the error.
+
+    Raises:
+      InputError: where it is a folder, or its folder is not there.
+    """
+    output = Path(output)
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"output={output}: there is no folder {output.parent}; make it, or name another file")
+    if output.is_dir():
+        raise InputError(f"output={output}: is a folder; name a file, such as {output / name}")
+    return output

@@ -1,4 +1,4 @@
-"""Localisation: a model's attention inside known boxes, compared with uniform attention."""
+"""Localisation: a model's attention, or its evidence, inside known boxes, compared with uniform attention."""
 
 import functools
 from collections.abc import Mapping
@@ -22,7 +22,8 @@ class Localisation:
 
     A frame counts with its mean over the blocks (and steps) that see it; a clip with the mean over its frames that have
     a box and that a block sees; the result is the mean over the clips. So every clip counts once, as in the metrics,
-    whatever its length and the stride.
+    whatever its length and the stride. Of the evidence, a step at which no cell speaks for the class has no place, and
+    does not count.
 
     Args:
       path: a boxes file, see `data_prep.datasets.boxes`. Its frames are those of the clips, also where
@@ -30,13 +31,15 @@ class Localisation:
       file: the FeaturesFile.
       blocks: all that will be added. Their clips are opened for the size of the frames.
       data_dir: the folder of the clips; by default the one they were extracted from.
+      explain: what is measured, "attention" or "evidence".
 
     Raises:
       InputError: where no frame of these blocks has a box, a clip that has some is not on disk, a box leaves the frame,
         and see `read_boxes`.
     """
 
-    def __init__(self, path, file: FeaturesFile, blocks: Blocks, data_dir=None):
+    def __init__(self, path, file: FeaturesFile, blocks: Blocks, data_dir=None, explain="attention"):
+        self._explain = explain
         self._file, self._videos = file, np.unique(blocks.video)
         num_rows = len(file.features)
         self._seen = np.zeros(num_rows, bool)
@@ -70,9 +73,9 @@ class Localisation:
 
         Args:
           rows: of the features file, `<int>[n, T]`.
-          l: the attention there, `<float>[n, T, K²]`.
+          l: the attention there, or the evidence, see `explanations.as_maps`, `<float>[n, T, K²]`.
         """
-        boxed, repeated = self._has_box[rows], np.diff(rows, axis=1, prepend=-1) == 0
+        boxed, repeated = self._has_box[rows] & np.any(l, axis=-1), np.diff(rows, axis=1, prepend=-1) == 0
         (_, steps), padding = np.nonzero(boxed), repeated[boxed]
         rows, l = rows[boxed], l[boxed]
         cells = box_cell_weights(self._boxes[rows], 1, 1, grid=self._file.features.shape[1])
@@ -93,17 +96,26 @@ class Localisation:
         hit, see `pointing_game`, `pointing_chance` that of a random cell. `entropy` is in nats. `num_clips` and
         `num_frames` have a box; beside them `clips_without_box` of all clips, and `frames_without_box` of those clips,
         were left out. `by_class` has the same means over the clips of each class, and `by_step` over the blocks' steps
-        1 to T of each clip; there, padding is left out, so that the last steps are of fewer clips.
+        1 to T of each clip; there, padding is left out, so that the last steps are of fewer clips. Of the evidence,
+        `frames_without_evidence`, which have a box, were left out, too.
+
+        Raises:
+          InputError: where no cell speaks for the class in any frame that has a box.
         """
         by_clip = self._by_clip()
-        clips, values = [clip for clip, _, _, _ in by_clip], np.array([values for _, _, _, values in by_clip])
+        if not by_clip:
+            raise InputError("no cell speaks for the class in any frame that has a box; try --explain=attention")
+        clips, values = [clip for clip, *_ in by_clip], np.array([values for *_, values in by_clip])
+        silent = {"frames_without_evidence": sum(silent for _, _, silent, _, _ in by_clip)}
         labels = self._file.labels[clips] != 0
         present = [(n, name) for n, name in enumerate(self._file.class_names) if labels[:, n].any()]
         return {
+            "explain": self._explain,
             **_means(values),
-            "num_frames": sum(boxed for _, boxed, _, _ in by_clip),
+            "num_frames": sum(counted for _, counted, *_ in by_clip),
             "clips_without_box": len(self._videos) - len(by_clip),
-            "frames_without_box": sum(bare for _, _, bare, _ in by_clip),
+            "frames_without_box": sum(bare for _, _, _, bare, _ in by_clip),
+            **(silent if self._explain == "evidence" else {}),
             "by_class": {name: _means(values[labels[:, n]]) for n, name in present},
             "by_step": self._by_step(),
         }
@@ -120,22 +132,23 @@ class Localisation:
     def write(self, path):
         """Writes one line per clip that has boxes."""
         rows = [
-            [self._file.names[clip], boxed, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
-            for clip, boxed, _, values in self._by_clip()
+            [self._file.names[clip], counted, *(f"{value:.6f}" for value in values), f"{values[0] / values[1]:.6f}"]
+            for clip, counted, _, _, values in self._by_clip()
         ]
         write_csv(path, ["path", "num_frames", *MEASURES, "ratio"], rows)
 
     def _by_clip(self):
-        """Index, number of frames that have a box and that do not, and means over the former, of each clip with any."""
+        """Of each clip that counts: its index; the numbers of its frames that count, that have a box and no evidence,
+        and that have no box; and the means over the first."""
         found = []
         for video in self._videos:
             first = self._file.first_row[video]
             rows = slice(first, first + self._file.num_frames[video])
-            boxed, num_seen = self._times[rows] > 0, int(self._seen[rows].sum())
-            if boxed.any():
-                values = self._sums[rows][boxed] / self._times[rows][boxed, None]
-                num_boxed = int(boxed.sum())
-                found.append((video, num_boxed, num_seen - num_boxed, values.mean(axis=0)))
+            counted, seen, has_box = self._times[rows] > 0, self._seen[rows], self._has_box[rows]
+            if counted.any():
+                values = self._sums[rows][counted] / self._times[rows][counted, None]
+                numbers = (int(which.sum()) for which in (counted, seen & has_box & ~counted, seen & ~has_box))
+                found.append((video, *numbers, values.mean(axis=0)))
         return found
 
 
@@ -166,12 +179,15 @@ def say_what_fits_no_frame(path, boxes: Mapping, file: FeaturesFile):
 
 def describe_localisation(scores: dict) -> str:
     """Returns the console's line about `Localisation.scores`."""
-    left_out = [
+    without_box = [
         f"{scores[f'{what}_without_box']} {what}" for what in ("clips", "frames") if scores[f"{what}_without_box"]
     ]
+    left_out = [f"; without a box, and left out: {' and '.join(without_box)}"] * bool(without_box)
+    if silent := scores.get("frames_without_evidence"):
+        left_out.append(f"; where no cell speaks for the class, and left out: {silent} frames")
     return (
-        f"attention in the boxes: {100 * scores['mass']:.1f} % of it, in {100 * scores['area']:.1f} % of the frame, "
-        f"{scores['ratio']:.2f} times as dense as uniform attention; strongest cell in the box in "
+        f"{scores['explain']} in the boxes: {100 * scores['mass']:.1f} % of it, in {100 * scores['area']:.1f} % of "
+        f"the frame, {scores['ratio']:.2f} times as dense as uniform attention; strongest cell in the box in "
         f"{100 * scores['pointing']:.1f} % of the frames (a random cell {100 * scores['pointing_chance']:.1f} %); "
         f"{scores['num_clips']} clips, {scores['num_frames']} frames"
-    ) + (f"; without a box, and left out: {' and '.join(left_out)}" if left_out else "")
+    ) + "".join(left_out)

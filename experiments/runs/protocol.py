@@ -64,6 +64,7 @@ class Protocol:
                 "score_name": "accuracy",
                 "accuracy": metrics.accuracy(predictions, labels),
                 "mean_class_accuracy": metrics.mean_class_accuracy(predictions, labels),
+                "mean_f1": metrics.mean_f1(predictions, labels),
             }
         rules = metrics if self.name == "paper" else released.evaluation
         by_class = rules.average_precisions(predictions, labels)
@@ -71,7 +72,21 @@ class Protocol:
             "score_name": "mean_average_precision",
             "mean_average_precision": rules.mean_average_precision(predictions, labels),
             "average_precisions": [None if np.isnan(p) else float(p) for p in by_class],
+            "mean_f1": metrics.mean_f1(predictions, labels, multi_label=True),
         }
+
+    def class_scores(self, predictions, labels, multi_label: bool) -> list[dict]:
+        """Returns the scores of each class: `num_videos`, `precision`, `recall`, `f1`; with several labels also
+        `average_precision` and `roc_area`. What is undefined, for want of videos, is None. See `scores`."""
+        by_name = metrics.precision_recall_f1(predictions, labels, multi_label)
+        if multi_label:
+            rules = metrics if self.name == "paper" else released.evaluation
+            by_name["average_precision"] = rules.average_precisions(predictions, labels)
+            by_name["roc_area"] = metrics.roc_areas(predictions, labels)
+        return [
+            {name: None if np.isnan(value) else value.item() for name, value in zip(by_name, values, strict=True)}
+            for values in zip(*by_name.values(), strict=True)
+        ]
 
 
 PAPER = Protocol()

@@ -16,6 +16,7 @@ from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from data_prep.loading.feature_stores import store_on_disk
 from experiments.runs.build import build_model, build_objective, feature_dtype, features_of_a_block
+from experiments.runs.calibration import Temperature
 from experiments.runs.config import RunConfig, read_config, with_flags
 from experiments.runs.models import MODELS, WITH_ATTENTION, describe_looking, levels_of
 from experiments.runs.predictor import Predictor
@@ -55,6 +56,7 @@ class TrainedModel:
       recipe: of the features it was trained on.
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
+      temperature: at which its probabilities are calibrated.
       level_shapes: [K, K, D] of each further level of these features, whether the model reads it or not.
     """
 
@@ -68,6 +70,7 @@ class TrainedModel:
     recipe: dict
     feature_shape: list[int]
     split_id: str
+    temperature: Temperature
     level_shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -185,5 +188,6 @@ def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> 
         feature_shape=metadata["feature_shape"],
         split_id=metadata["split_id"],
         level_shapes=level_shapes,
+        temperature=Temperature.of_checkpoint(metadata),
     )
     return found.with_glimpse_rule(glimpse_rule) if glimpse_rule else found

@@ -24,6 +24,7 @@ from data_prep.features.statistics import root_mean_square
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks, cut_blocks, epoch_order
 from data_prep.loading.feature_stores import open_store
+from experiments.runs import calibration
 from experiments.runs.autosave import Autosave
 from experiments.runs.build import (
     build_baseline,
@@ -181,6 +182,8 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                 except NotFiniteError as error:
                     raise not_finite(line["step"], error.cause, checkpoints) from None
                 scores = found.scores(file.labels[found.video], file.multi_label)
+                if held_out:
+                    scores["temperature"] = calibration.fit(found, file.labels[found.video], file.multi_label)
                 line["held_out" if held_out else "training_part"] = scores
                 log.write(line)  # Before the checkpoint: lines that only the log has are dropped when a run resumes.
                 score = scores[scores["score_name"]] if held_out else -line["loss"]

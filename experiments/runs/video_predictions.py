@@ -10,6 +10,7 @@ from tqdm import tqdm
 from attention_ar.errors import InputError
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks
+from experiments.runs.explanations import as_maps, result_of
 from experiments.runs.predictor import SCORED, Predictor
 from experiments.runs.protocol import PAPER, Protocol
 
@@ -80,8 +81,8 @@ def predict_blocks(
     blocks: Blocks,
     batch_size: int,
     protocol=PAPER,
-    keep_attention: bool = False,
-    watch_attention=None,
+    explain: str | None = None,
+    watch_maps=None,
     keep_steps: bool = False,
 ) -> dict:
     """Runs the model over blocks, in full batches that span videos.
@@ -93,19 +94,18 @@ def predict_blocks(
       blocks: which blocks.
       batch_size: B; rounded up to a multiple of the number of devices.
       protocol: how steps make the prediction of a block.
-      keep_attention: whether it is returned where the model looks, and m_t for a model of several levels.
-      watch_attention: a function that is called with that of each batch: the blocks' rows `<int64>[n, T]` and
-        `<float32>[n, T, K²]`.
+      explain: which maps to make, "attention" or "evidence", see `explanations.as_maps`; None makes none.
+      watch_maps: a function that is called with the maps of each batch instead of returning them: the blocks' rows
+        `<int64>[n, T]` and the maps `<float32>[n, T, K²]`.
       keep_steps: whether ŷ_t is returned too.
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, if requested, `glimpse` `<float32>[num_blocks, T, K²]` (the share of each cell in
-      x_t: l_t, or where hard attention looks), `levels` `<float32>[num_blocks, T, V]` for a model of several, and
-      `step_predictions` `<float32>[num_blocks, T, C]`.
+      `attention_health` numbers and, if requested, `maps` `<float32>[num_blocks, T, K²]`, beside them `levels`
+      `<float32>[num_blocks, T, V]` for a model of several, and `step_predictions` `<float32>[num_blocks, T, C]`.
     """
-    keep = (*SCORED, *protocol.needs, *(["glimpse", "levels"] if keep_attention or watch_attention else []))
-    dropped = protocol.needs if keep_attention else {*protocol.needs, "glimpse", "levels"}
+    keep = (*SCORED, *protocol.needs, *([result_of(explain), "levels"] if explain else []))
+    dropped = {*protocol.needs, explain and result_of(explain)}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))
     loaded = load_batches(store, blocks, order, batch_size, predictor.parallel, share_frames=True)
@@ -122,8 +122,10 @@ def predict_blocks(
             real = batch.weight > 0
             if not np.isfinite(results["cross_entropy"][real]).all():
                 raise NotFiniteError(store.file, np.unique(blocks.video[batch.block]))
-            if watch_attention:
-                watch_attention(blocks.rows[batch.block[real]], results["glimpse"][real])
+            if explain:
+                results["maps"] = as_maps(results[result_of(explain)], explain)
+            if watch_maps:
+                watch_maps(blocks.rows[batch.block[real]], results.pop("maps")[real])
             for name in results.keys() - dropped:
                 collected.setdefault(name, []).append(results[name][real])
             progress.update(int(real.sum()))
@@ -131,10 +133,11 @@ def predict_blocks(
 
 
 def predict_videos(
-    predictor: Predictor, params, store, blocks: Blocks, batch_size: int, protocol=PAPER, watch_attention=None
+    predictor: Predictor, params, store, blocks: Blocks, batch_size: int, protocol=PAPER, **explained
 ) -> VideoPredictions:
-    """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`."""
-    by_block = predict_blocks(predictor, params, store, blocks, batch_size, protocol, watch_attention=watch_attention)
+    """Returns the predictions of all videos that have a block in `blocks`. See `predict_blocks`, also for `explained`:
+    `explain` and `watch_maps`."""
+    by_block = predict_blocks(predictor, params, store, blocks, batch_size, protocol, **explained)
     videos, block_video = np.unique(blocks.video, return_inverse=True)
     return VideoPredictions(
         video=videos,

@@ -13,6 +13,7 @@ from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
 from experiments.pictures.level_shares import describe
 from experiments.runs import trained
+from experiments.runs.explanations import maps_of
 from experiments.runs.file_names import file_stem
 from experiments.runs.video_predictions import HEALTH, label_of, mean_health, predict_blocks, predict_videos, videos_of
 
@@ -29,7 +30,9 @@ class Glimpses:
       prediction: probability of every class for the clip, `<float>[C]`.
       class_names: C names.
       frames: the frames that the model saw, `<uint8>[n, H, W, 3]`, RGB.
-      attention: where it looks at each of them, `<float>[n, K²]`: l_t, or what hard attention chose.
+      attention: where it looks at each of them, l_t or what hard attention chose; or the evidence, see `watch`,
+        `<float>[n, K²]`.
+      explain: which of the two.
       fps: of these frames, per second.
       seconds: when each is shown, where that does not follow from `fps`, `<float>[n]`; else None.
       random_network: whether the features are of an untrained network.
@@ -43,6 +46,7 @@ class Glimpses:
     class_names: list[str]
     frames: np.ndarray
     attention: np.ndarray
+    explain: str
     fps: float
     seconds: np.ndarray | None
     random_network: bool
@@ -54,7 +58,8 @@ class Glimpses:
         best = int(np.argmax(self.prediction))
         taken = self.class_names[best]
         verdict = "recognised" if taken in self.label.split("|") else f"taken for {taken}"
-        note = " – features of a RANDOM network" if self.random_network else ""
+        note = " – white: what speaks for it" if self.explain == "evidence" else ""
+        note += " – features of a RANDOM network" if self.random_network else ""
         return f"{self.label}, {verdict} ({self.prediction[best]:.2f}){note}"
 
     def captions(self) -> str | list[str]:
@@ -72,7 +77,8 @@ class Watched:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
       predictions: ŷ_t at each of them, `<float>[n, C]`.
       prediction: mean over the steps of all blocks, `<float>[C]`.
-      attention: where it looks at each of them, see `Glimpses`, `<float>[n, K²]`; None for a model without attention.
+      attention: where it looks at each of them, or the evidence, see `Glimpses`, `<float>[n, K²]`; None for a model
+        that has none.
       levels: m_t at each of them, `<float>[n, V]`; None for a model that does not attend to several levels.
       health: the `attention_health` numbers, means over the blocks; empty for a model without attention.
       fps: of these frames, per second.
@@ -87,20 +93,23 @@ class Watched:
     fps: float
 
 
-def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data_dir=None) -> Glimpses:
+def glimpse_clip(
+    model: trained.TrainedModel, file, video: int, prediction, data_dir=None, explain="attention"
+) -> Glimpses:
     """Runs the model over one clip from its first frame to its last, block after block.
 
     Args:
-      model: a model with attention.
+      model: the model; with attention, if that is to be shown.
       file: features of the clip.
       video: its index there.
       prediction: of the clip, see `predict_videos`.
       data_dir: the folder that has the clip; by default the one it was extracted from.
+      explain: see `watch`.
 
     Raises:
       InputError: the clip is not on disk.
     """
-    (watched,) = watch(model, file, [video], batch_size=1)
+    (watched,) = watch(model, file, [video], batch_size=1, explain=explain)
     frames, seconds = _decode(file, video, watched.frames, data_dir)
     return Glimpses(
         name=file.names[video],
@@ -109,6 +118,7 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
         class_names=file.class_names,
         frames=frames,
         attention=watched.attention,
+        explain=explain,
         fps=watched.fps,
         seconds=seconds,
         random_network=file.recipe["random"],
@@ -117,7 +127,7 @@ def glimpse_clip(model: trained.TrainedModel, file, video: int, prediction, data
     )
 
 
-def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Watched]:
+def watch(model: trained.TrainedModel, file, videos, batch_size: int, explain="attention") -> list[Watched]:
     """Runs a model over clips from their first frames to their last, block after block.
 
     Args:
@@ -125,6 +135,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
       file: features of the clips.
       videos: their indices there.
       batch_size: blocks in a batch, of whatever clips.
+      explain: "attention"; or "evidence" for the class that each block is taken for, see `explanations.as_maps`.
     """
     data = model.config.data
     skips = [block_skip(file, video, data.fps, data.block_rule) for video in videos]
@@ -136,7 +147,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
         model.store(file),
         blocks,
         batch_size,
-        keep_attention=model.has_attention,
+        explain=maps_of(model, explain),
         keep_steps=True,
     )
     result, begin = [], 0
@@ -146,7 +157,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
         frames, first = seen_frames(file, part)
         by_step = {
             name: found[name][own].reshape(-1, found[name].shape[-1])[first]
-            for name in ("step_predictions", "glimpse", "levels")
+            for name in ("step_predictions", "maps", "levels")
             if name in found
         }
         result.append(
@@ -154,7 +165,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int) -> list[Wa
                 frames=frames,
                 predictions=by_step["step_predictions"],
                 prediction=found["predictions"][own].mean(axis=0, dtype=np.float64),
-                attention=by_step.get("glimpse"),
+                attention=by_step.get("maps"),
                 levels=by_step.get("levels"),
                 health=mean_health({name: found[name][own] for name in HEALTH if name in found}),
                 fps=float(file.fps[video] / skip),
@@ -200,14 +211,16 @@ def _decode(file, video: int, wanted, data_dir) -> tuple[np.ndarray, np.ndarray 
     clip whose rate varies; else None."""
     path = file.clip_path(video, data_dir)
     numbers = file.clip_frames(video)[np.asarray(wanted)]
-    reader = read_frames(path, frames=numbers, size=None, colour="rgb24")
+    reader = read_frames(path, frames=numbers, size=None, colour="rgb24", to_end=False)
     kept = [at_most(frame, MAX_HEIGHT) for chunk in reader for frame in chunk]
     if file.mirrored[video]:
         kept = [frame[:, ::-1] for frame in kept]
     if len(kept) < len(numbers):
         raise InputError(f"{path}: has {reader.num_frames} frames, not as many as when its features were extracted")
     times, all_kept = reader.times, file.fps[video] == file.native_fps[video]
-    return np.stack(kept), float(times.tick) * times.ticks[numbers] if times.varies and all_kept else None
+    if not (times.varies and all_kept):
+        return np.stack(kept), None
+    return np.stack(kept), float(times.tick) * (times.ticks[numbers] - times.ticks[numbers[0]])
 
 
 def at_most(frame, height: int) -> np.ndarray:
@@ -276,15 +289,20 @@ def visualize(
     clips=(),
     count=3,
     output=None,
+    explain="attention",
     glimpse_rule=None,
 ):
     """Draws chosen clips or, where none is named, the most confident right and wrong ones of a split.
+
+    The pictures of the evidence have names of their own, and stand beside those of the attention.
 
     Returns:
       The paths of the filmstrips.
     """
     model = trained.load(workdir, checkpoint, glimpse_rule)
-    model.require_attention()
+    if explain == "attention":
+        model.require_attention()
+    ending = "" if explain == "attention" else f"_{explain}"
     file = model.open_features(features)
     folder = Path(output) if output else Path(workdir) / "figures"
     chosen = find_clips(file.names, clips) if clips else videos_of(file, split)
@@ -300,9 +318,9 @@ def visualize(
         picked += [(f"wrong_{n}_", i) for n, i in enumerate(most_confident(found, labels, False, count), 1)]
     return [
         draw_glimpses(
-            glimpse_clip(model, file, found.video[i], found.predictions[i], data_dir),
+            glimpse_clip(model, file, found.video[i], found.predictions[i], data_dir, explain),
             folder,
-            prefix + file_stem(file.names[found.video[i]], file.names),
+            prefix + file_stem(file.names[found.video[i]], file.names) + ending,
         )
         for prefix, i in picked
     ]

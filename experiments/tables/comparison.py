@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attention_ar import metrics
 from attention_ar.errors import InputError
 from data_prep.features.opening import absolute_path, open_features
 from data_prep.loading.block_table import cut_blocks
@@ -101,6 +102,14 @@ class Comparison:
         """Returns the best epochs' scores on what was held out of training; none where nothing was."""
         lines = [trial.best.get("held_out") for trial in self.trials.get(row, [])]
         return [line[line["score_name"]] for line in lines if line]
+
+    def class_scores(self, row: str) -> list[dict[str, np.ndarray]]:
+        """Returns the `metrics.precision_recall_f1` of every class on test, one entry a seed."""
+        if not self.trials.get(row):
+            return []
+        (_, labels, _), _ = self._draws
+        found = [trial.predictions()[1] for trial in self.trials[row]]
+        return [metrics.precision_recall_f1(predictions, labels, self.file.multi_label) for predictions in found]
 
     def is_complete(self, row: str) -> bool:
         """Whether all seeds of a row are done."""

@@ -3,6 +3,8 @@
 import dataclasses
 import statistics
 
+import numpy as np
+
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import as_flags, with_flags
 from experiments.runs.models import describe_looking
@@ -12,8 +14,12 @@ from experiments.tables.bootstrap import Difference
 from experiments.tables.comparison import MEAN_FEATURE, ROWS, Comparison, mean_and_deviation
 from experiments.tables.published import TITLES, dataset_of
 
+FEW_GROUPS = 10
+"""Of fewer groups, the bootstrap says little."""
 PROTOCOL = ("split", "test clips", "fps", "stride", "T", "epochs", "held out", "seeds")
 """The columns that `protocol` fills."""
+
+CLASS_MEASURES = ("precision", "recall", "f1")
 
 
 def protocol(comparison: Comparison, row: str) -> list[str]:
@@ -98,6 +104,25 @@ def score_title(comparison: Comparison) -> str:
     return "mAP, %" if comparison.file.multi_label else "accuracy, %"
 
 
+def f1_scores(comparison: Comparison, row: str) -> list[float]:
+    """Returns the mean F1 over the classes that test has, one a seed."""
+    return [float(found["f1"][found["num_videos"] > 0].mean()) for found in comparison.class_scores(row)]
+
+
+def class_data(comparison: Comparison, row: str) -> dict[str, dict]:
+    """Returns precision, recall and F1 of each class, means over the seeds in which they are defined, else None."""
+    of_seeds = comparison.class_scores(row)
+    return {
+        name: {measure: _mean([found[measure][c] for found in of_seeds]) for measure in CLASS_MEASURES}
+        for c, name in enumerate(comparison.file.class_names)
+    }
+
+
+def _mean(values) -> float | None:
+    defined = [float(value) for value in values if not np.isnan(value)]
+    return statistics.fmean(defined) if defined else None
+
+
 def padding_text(comparison: Comparison) -> list[str]:
     """Returns a line that says how many blocks are padded; none of rows that take no blocks."""
     if not takes_blocks(comparison):
@@ -123,13 +148,13 @@ def pairs_data(pairs) -> list[dict]:
 
 def pairs_table(pairs) -> dict[str, list]:
     """Returns `header` and `rows` of a table of `Comparison.pairs`: each line's row minus each column's, in percentage
-    points; bold where the corrected p value is below 0.05."""
+    points; bold where the corrected p value is below 0.05, and there are ten groups of clips or more."""
     columns = list(dict.fromkeys(other for _, other, _, _ in pairs))
     lines = list(dict.fromkeys(row for row, _, _, _ in pairs))
     texts = {}
     for row, other, found, p_value in pairs:
         text = f"{100 * found.mean:+.2f}".replace("-", "−")
-        texts[row, other] = f"**{text}**" if p_value < 0.05 else text
+        texts[row, other] = f"**{text}**" if p_value < 0.05 and found.num_groups >= FEW_GROUPS else text
     rows = [[row, *(texts.get((row, other), "") for other in columns)] for row in lines]
     return {"header": ["minus", *columns], "rows": rows}
 
@@ -151,6 +176,8 @@ def row_data(comparison: Comparison, row: str) -> dict:
         "scores": scores,
         "mean": mean,
         "standard_deviation": deviation if len(scores) > 1 else None,
+        "mean_f1": f1_scores(comparison, row),
+        "classes": class_data(comparison, row),
         "held_out_scores": held_out,
         "best_epochs": chosen_of(comparison, row, "epoch"),
         "best_C": chosen_of(comparison, row, "C"),

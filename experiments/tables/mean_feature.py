@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from attention_ar.errors import InputError
 from data_prep.common.files import write_json
@@ -123,9 +124,11 @@ def _probabilities(strength: float, x, classes, new, wanted) -> np.ndarray:
     if len(known) == 1:
         found = np.ones((len(new), 1))
     else:
-        # The most iterations are far more than were ever needed.
+        # The most iterations are far more than were ever needed. Products are so small that one thread is fastest, by
+        # far beside other work; and so the numbers do not depend on how many there are.
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=100_000))
-        found = model.fit(x, classes).predict_proba(new)
+        with threadpool_limits(1):
+            found = model.fit(x, classes).predict_proba(new)
     column = {int(name): n for n, name in enumerate(known)}
     none = np.zeros(len(new))
     return np.stack([found[:, column[name]] if name in column else none for name in wanted], axis=1)

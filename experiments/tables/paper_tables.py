@@ -3,15 +3,18 @@
 import dataclasses
 from pathlib import Path
 
-from data_prep.common.files import markdown_table, write_table
+from data_prep.common.files import markdown_table, write_csv, write_table
 from experiments.runs.config import RunConfig
 from experiments.tables.comparison import ATTENTION, BASELINE, MEAN_FEATURE, ROWS, Comparison, compare
 from experiments.tables.comparison_text import (
+    CLASS_MEASURES,
+    FEW_GROUPS,
     PROTOCOL,
     data_title,
     difference_text,
     epochs_text,
     evaluated_text,
+    f1_scores,
     metadata,
     padding_text,
     pairs_data,
@@ -39,7 +42,8 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
     """Makes Table 1 of one data set.
 
     Args:
-      workdir: for `table1.md`, `.csv` and `.json`, and the folder `cells`. Finished trials there are not repeated.
+      workdir: for `table1.md`, `.csv` and `.json`, `table1_classes.csv`, and the folder `cells`. Finished trials there
+        are not repeated.
       config, num_seeds, retrain: see `comparison.compare`.
       rows: names of `comparison.ROWS`.
 
@@ -54,13 +58,14 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
 def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> list[Path]:
     """Writes the table as far as its trials are done."""
     published = TABLE_1.get(dataset_of(comparison.split_id))
-    header = ["model", score_title(comparison), *(["paper"] if published else [])]
+    header = ["model", score_title(comparison), *(["paper"] if published else []), "mean F1, %"]
     header += [f"minus {ROWS[BASELINE].title}", "best epoch", "training", *PROTOCOL]
     texts, data = [], {}
     for row in rows:
         difference = comparison.difference(row, BASELINE) if row != BASELINE else None
         paper = [f"{published[row]:.2f}" if row in published else "–"] if published else []
-        texts.append([ROWS[row].title, score_text(comparison.test_scores(row)), *paper, difference_text(difference)])
+        texts.append([ROWS[row].title, score_text(comparison.test_scores(row)), *paper])
+        texts[-1] += [score_text(f1_scores(comparison, row), single=False), difference_text(difference)]
         texts[-1] += [epochs_text(comparison, row), seconds_text(comparison, row), *protocol(comparison, row)]
         data[row] = {
             **row_data(comparison, row),
@@ -72,8 +77,8 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
         f"each. {evaluated_text(comparison, retrain)} Training is the median time of one seed's epochs on this "
         "machine, compiling included.",
         "Differences are in percentage points, means over the seeds, with the 95 % interval of a paired bootstrap over "
-        "the test clips, by whole groups: what other clips might have given, not how seeds scatter. Of fewer than ten "
-        "groups it says little.",
+        "the test clips, by whole groups: what other clips might have given, not how seeds scatter. Of fewer than "
+        f"{FEW_GROUPS} groups it says little.",
         *padding_text(comparison),
     ]
     if "released" in rows:
@@ -81,6 +86,10 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
             "`released` is the model and the cost of the authors' public program; blocks, optimiser and evaluation are "
             "those of the other rows."
         )
+    notes.append(
+        "F1 is 2 · precision · recall / (precision + recall), here the mean over the classes. "
+        f"`{Path(stem).name}_classes.csv` has all three of every class."
+    )
     if MEAN_FEATURE in rows:
         notes.append(
             "The logistic regression sees the mean of all features of a clip; its C is the one that is best on what is "
@@ -92,17 +101,25 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
             "group. Each is tested once, by a model that never saw its group; the epoch was chosen on a held-out part "
             "of the other folds. A seed's score is that of all clips together."
         )
+    classes = [
+        [ROWS[row].title, name, *("" if value is None else f"{100 * value:.2f}" for value in scores.values())]
+        for row in rows
+        for name, scores in data[row]["classes"].items()
+    ]
     pairs = comparison.pairs(rows)
     data = {**metadata(comparison), "rows": data, "pairs": pairs_data(pairs)}
     if pairs:
         data["pairs_table"] = pairs_table(pairs)
         notes += [
             "Every row minus every other one, in percentage points. Bold: the paired bootstrap's p value is below "
-            f"0.05 with Holm's correction for all {len(pairs)} comparisons; the JSON file has intervals and p values.",
+            f"0.05 with Holm's correction for all {len(pairs)} comparisons, and there are {FEW_GROUPS} groups or more. "
+            "The JSON file has intervals and p values.",
             markdown_table(**data["pairs_table"]),
         ]
     title = f"Table 1: {data_title(comparison)}"
-    return write_table(stem, title, header, texts, notes + warnings(comparison), data, PROTOCOL)
+    paths = write_table(stem, title, header, texts, notes + warnings(comparison), data, PROTOCOL)
+    write_csv(f"{stem}_classes.csv", ["model", "class", *(f"{measure}, %" for measure in CLASS_MEASURES)], classes)
+    return paths
 
 
 def table2(workdir, config: RunConfig, num_seeds: int, retrain: bool = False) -> list[Path]:

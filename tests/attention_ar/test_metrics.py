@@ -71,6 +71,62 @@ def test_class_without_a_video_is_left_out_with_a_warning(caplog):
     assert math.isnan(metrics.mean_average_precision(scores, np.zeros((3, 2))))
 
 
+def test_precision_recall_and_f1_by_hand():
+    found = metrics.precision_recall_f1(PREDICTIONS, LABELS)  # The confusion matrix is above.
+    assert found["num_videos"].tolist() == [2, 3, 1]
+    np.testing.assert_allclose(found["precision"], [1 / 2, 2 / 3, 1])
+    np.testing.assert_allclose(found["recall"], [1 / 2, 2 / 3, 1])
+    np.testing.assert_allclose(found["f1"], [1 / 2, 2 / 3, 1])
+    assert metrics.mean_f1(PREDICTIONS, LABELS) == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+
+
+def test_what_no_video_defines_is_nan_and_not_counted():
+    labels = np.eye(4)[[0, 0, 1]]
+    predictions = np.eye(4)[[0, 2, 0]]  # Class 1 is never said, class 2 never right, class 3 nowhere.
+    found = metrics.precision_recall_f1(predictions, labels)
+    np.testing.assert_array_equal(found["precision"], [1 / 2, np.nan, 0, np.nan])
+    np.testing.assert_array_equal(found["recall"], [1 / 2, 0, np.nan, np.nan])
+    np.testing.assert_array_equal(found["f1"], [1 / 2, 0, 0, np.nan])
+    assert metrics.mean_f1(predictions, labels) == pytest.approx(1 / 4)  # Of classes 0 and 1.
+
+
+def test_with_several_labels_every_class_is_said_from_one_half_on():
+    labels = np.array([[1, 1], [0, 1], [1, 0]])
+    predictions = np.array([[0.9, 0.4], [0.6, 0.5], [0.2, 0.1]])
+    found = metrics.precision_recall_f1(predictions, labels, multi_label=True)
+    np.testing.assert_allclose(found["precision"], [1 / 2, 1])
+    np.testing.assert_allclose(found["recall"], [1 / 2, 1 / 2])
+    np.testing.assert_allclose(found["f1"], [1 / 2, 2 / 3])
+    assert metrics.precision_recall_f1(np.ones((2, 1)), np.ones((2, 1)))["f1"].tolist() == [1.0]
+
+
+def test_curves_by_hand():
+    curve = metrics.threshold_curves(np.array([0.9, 0.8, 0.8, 0.1]), np.array([1, 0, 1, 0]))
+    assert {name: values.tolist() for name, values in curve.items()} == {
+        "threshold": [0.9, 0.8, 0.1],
+        "false_positive_rate": [0.0, 0.5, 1.0],
+        "recall": [0.5, 1.0, 1.0],
+        "precision": [1.0, pytest.approx(2 / 3), 0.5],
+    }
+
+
+def test_curves_and_areas_of_random_cases_and_ties():
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        labels = random.permutation(np.arange(30) < 11).astype(int)
+        scores = np.round(random.random(30), 1)
+        curve = metrics.threshold_curves(scores, labels)
+        for n, threshold in enumerate(curve["threshold"]):
+            said = scores >= threshold
+            assert curve["precision"][n] == pytest.approx(labels[said].mean())
+            assert curve["recall"][n] == pytest.approx(labels[said].sum() / 11)
+            assert curve["false_positive_rate"][n] == pytest.approx((1 - labels[said]).sum() / 19)
+        higher = scores[labels == 1][:, None] - scores[labels == 0]
+        area = np.mean((higher > 0) + 0.5 * (higher == 0))
+        np.testing.assert_allclose(metrics.roc_areas(scores[:, None], labels[:, None]), [area])
+    assert np.isnan(metrics.roc_areas(np.ones((3, 2)), np.array([[1, 0]] * 3))).all()
+
+
 @pytest.mark.slow
 def test_attention_health_by_hand():
     uniform = jnp.full((4, 49), 1 / 49)

@@ -10,6 +10,7 @@ import pytest
 
 import attention_ar as ar
 from attention_ar import policy_gradient
+from attention_ar.errors import InputError
 from attention_ar.loss import PaperObjective
 from attention_ar.released import ReleasedObjective
 from attention_ar.training import sampling
@@ -183,6 +184,21 @@ def test_moving_average_counts_drawn_blocks_of_before():
     np.testing.assert_array_equal(policy_gradient.moving_average(b, G, jnp.zeros(3)), b)
     first = sampling.first_baseline(PaperObjective(), 30, 11)
     np.testing.assert_allclose(first[jnp.array([0, 29])], [30 * np.log(11), np.log(11)], rtol=1e-6)
+
+
+def test_what_cannot_be_sampled_is_refused():
+    for options, message in (
+        ({"num_samples": 0}, "num_samples=0: must be 1 or greater"),
+        ({"soft_probability": 1.5}, "soft_probability=1.5: must be from 0 to 1"),
+        ({"entropy_weight": -1.0}, "entropy_weight=-1.0: must be 0 or greater"),
+    ):
+        with pytest.raises(InputError) as error:
+            Sampling(**options)
+        assert str(error.value) == message
+    logits, batch = jnp.zeros((1, 2, T, C)), {"labels": jnp.eye(C)[:2], "weight": jnp.ones(2)}
+    out = {"attention": jnp.full((1, 2, T, K2), 1 / K2), "entropy": jnp.zeros((1, 2, T))}
+    with pytest.raises(InputError, match="num_samples=1: needs a baseline"):
+        sampled_loss(PaperObjective(), {"b": jnp.ones(1)}, logits, out, batch, None, None, jnp.zeros(()), "reinforce")
 
 
 def test_the_entropy_weight_falls_to_zero():

@@ -48,6 +48,11 @@ def test_tables(run_program, program, rows, flags, tiny_features, tmp_path):
     ("program", "arguments", "left"),
     [
         ("visualize", [CLIP], {"wave_clip_4_1_avi.png", "wave_clip_4_1_avi.mp4", "wave_clip_4_1_avi.gif"}),
+        (
+            "visualize",
+            ["--explain=evidence", CLIP],
+            {f"wave_clip_4_1_avi_evidence.{ending}" for ending in ("png", "mp4", "gif")},
+        ),
         ("figures", ["--figure=10", CLIP], {"figure10.png"}),
         ("report", ["--max_clips=1"], {"report.html"}),
     ],
@@ -63,6 +68,20 @@ def test_pictures(run_program, small_run, clips, tmp_path, program, arguments, l
 def test_export(run_program, small_run, tmp_path):
     run_program("experiments.export_predictor", f"--workdir={small_run}", f"--output={tmp_path / 'x'}")
     assert {path.name for path in tmp_path.iterdir()} == {"x", "x.json"}
+
+
+@pytest.mark.slow
+def test_export_as_onnx(run_program, small_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)  # The other tests want all cores.
+    monkeypatch.setattr("experiments.onnx_export.check._SECONDS", 0.0)
+    path = tmp_path / "x.onnx"
+    run_program(
+        "experiments.export_predictor", f"--workdir={small_run}", f"--output={path}", "--format=onnx", "--check"
+    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("3 classes: features [B, 4, 9, 8] to predictions, block_predictions, attention")
+    assert out[1].startswith(f"predictor: {path}, 0.0 MB") and out[2].startswith("| batch | largest error |")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +104,26 @@ def test_export(run_program, small_run, tmp_path):
             "experiments.evaluate",
             ["--workdir=run", "--data_dir=clips"],
             "data_dir=clips: has no effect without --boxes",
+        ),
+        (
+            "experiments.evaluate",
+            ["--workdir=run", "--explain=evidence"],
+            "explain=evidence: has no effect without --boxes",
+        ),
+        (
+            "experiments.predict",
+            ["--workdir=run", "--explain=evidence", "a.mp4"],
+            "explain=evidence: has no effect without --overlay",
+        ),
+        (
+            "experiments.export_predictor",
+            ["--workdir=run", "--with_network"],
+            "with_network=True: has no effect without --format=onnx",
+        ),
+        (
+            "experiments.export_predictor",
+            ["--workdir=run", "--format=onnx", "--googlenet=x.onnx"],
+            "googlenet=x.onnx: has no effect without --with_network",
         ),
         ("experiments.benchmark", ["--only=memory", "--timm=x"], "timm=x: has no effect without --only=extraction"),
         ("experiments.benchmark", ["--only=memory", "--num_videos=7"], "has no effect without --only=loading"),

@@ -34,18 +34,18 @@ class Clip {
     this.count = data.numbers.length;
     this.time = 0; // seconds from the first frame
     this.shown = 0; // the frame that is shown
-    this.view = report.has_attention ? "attention" : "plain";
+    this.view = report.explain ? "attention" : "plain";
     this.playing = this.visible = false;
     this.steps = bytes(data.steps);
     this.levels = data.levels ? bytes(data.levels) : null;
-    this.attention = report.has_attention ? bytes(data.attention) : null;
+    this.attention = report.explain ? bytes(data.attention) : null;
     this.confidence = Math.max(...data.probabilities);
     this.label = data.labels.map((label) => report.classes[label]).join(" | ") || "no class";
     this.predicted = report.classes[data.predicted];
     this.build();
   }
 
-  /** l_t of a shown frame, [K²]. */
+  /** l_t of a shown frame, or the evidence there, [K²]. */
   cells(n) {
     const { num_cells } = this.report, { low, high } = this.data;
     const steps = this.attention.subarray(n * num_cells, (n + 1) * num_cells);

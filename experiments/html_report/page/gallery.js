@@ -7,6 +7,10 @@ const VIEWS = {
   stretched: "attention, stretched",
   plain: "frame",
 };
+const HEADINGS = {
+  attention: "Clips and where the model looks",
+  evidence: "Clips and what speaks for what they are taken for",
+};
 const SORTS = {
   most: "most confident",
   least: "least confident",
@@ -19,7 +23,7 @@ const KEYS = [
   [["←", "→"], "one frame back, one frame on"],
   [["Home", "End"], "first frame, last frame"],
   [["p"], "play or pause all clips in view"],
-  [["o"], "attention on or off"],
+  [["o"], "attention, or the evidence, on or off"],
   [["v"], "next view"],
   [["[", "]"], "slower, faster"],
   [["x"], "show all clips again"],
@@ -39,22 +43,23 @@ class Gallery {
     this.watch();
     this.apply();
     this.setPlaying(this.playing);
-    this.setView(report.has_attention ? "beside" : "plain");
+    this.setView(report.explain ? "beside" : "plain");
   }
 
   build() {
-    const { classes, has_attention } = this.report;
+    const { classes, explain } = this.report;
     const any = [["", "any"], ...classes.map((name, n) => [n, name])];
+    const views = Object.entries(VIEWS).map(([view, name]) => [view, name.replace("attention", explain)]);
     const filter = () => this.apply();
     this.tools = {
       label: select("Class", any, "", filter),
       predicted: select("Taken for", any, "", filter),
       verdict: select("Right or wrong", [["", "both"], ["right", "right"], ["wrong", "wrong"]], "", filter),
       sort: select("Order", Object.entries(SORTS), "most", filter),
-      view: select("View", Object.entries(VIEWS), "plain", () => this.setView(this.value("view"))),
+      view: select("View", views, "plain", () => this.setView(this.value("view"))),
       speed: select("Speed", SPEEDS.map((speed) => [speed, `${speed} ×`]), 1, () => {}),
     };
-    if (!has_attention) this.tools.view.hidden = true;
+    if (!explain) this.tools.view.hidden = true;
     this.playAll = make("button", { type: "button", class: "main", id: "play-all", click: () => this.setPlaying(!this.playing) });
     this.clear = make("button", { type: "button", id: "clear", click: () => this.filter("", "") }, "Show all");
     this.said = make("p", { role: "status", id: "count" });
@@ -68,7 +73,7 @@ class Gallery {
     const notes = this.notes();
     this.element = make(
       "section", { id: "gallery", tabindex: "-1", "aria-labelledby": "gallery-title", keydown: (event) => this.press(event) },
-      make("h2", { id: "gallery-title" }, has_attention ? "Clips and where the model looks" : "Clips"),
+      make("h2", { id: "gallery-title" }, HEADINGS[explain] ?? "Clips"),
       ...notes.map((note) => make("p", { class: "muted" }, note)),
       ...(this.clips.length ? [
         make("div", { class: "tools" }, ...Object.values(this.tools), this.playAll),
@@ -81,14 +86,19 @@ class Gallery {
   notes() {
     const { report, clips } = this;
     const notes = [];
-    if (report.has_attention) {
-      notes.push("White is where the model looks, the brighter the more; each step is scaled to its own maximum, as in the "
-        + "paper, so a white veil over all is a model that looks everywhere. “Stretched” also makes each step’s minimum "
+    if (report.explain) {
+      notes.push((report.explain === "attention"
+        ? "White is where the model looks, the brighter the more; each step is scaled to its own maximum, as in the "
+          + "paper, so a white veil over all is a model that looks everywhere."
+        : "White is what speaks for the class that the block is taken for, the brighter the more: the attended features "
+          + "times the gradient of its log-probability, where positive; each step is scaled to its own maximum. Where "
+          + "nothing speaks for the class, the frame stays dark.")
+        + " “Stretched” also makes each step’s minimum "
         + "black, and exaggerates. The curve is the probability of the class that was said, frame by frame"
         + (clips.some((clip) => clip.drawn.length > 1) ? "; dashed, that of the clip’s own class." : "."));
     } else {
       notes.push("This model has no attention: the frames are shown as they are. The curve is the probability of the class "
-        + "that was said, frame by frame.");
+        + "that was said, frame by frame. A report with --explain=evidence shows what speaks for that class.");
     }
     const all = report.scores.num_videos;
     if (clips.length < all) {
@@ -102,7 +112,7 @@ class Gallery {
     const missing = clips.filter((clip) => clip.data.missing).length;
     if (missing) {
       notes.push(`The frames of ${missing === clips.length ? "all" : missing} ${plural(clips.length, "clip")} could not be read`
-        + (report.has_attention ? ", so their attention is shown alone: " : ": ")
+        + (report.explain ? `, so their ${report.explain} is shown alone: ` : ": ")
         + clips.find((clip) => clip.data.missing).data.missing);
     }
     return notes;
@@ -205,7 +215,7 @@ class Gallery {
   }
 
   keyOfGallery(key, clip) {
-    const views = Object.keys(VIEWS), has = this.report.has_attention;
+    const views = Object.keys(VIEWS), has = this.report.explain;
     const go = (step) => this.shown[clip ? this.shown.indexOf(clip) + step : 0]?.card.focus();
     return {
       j: () => go(1),

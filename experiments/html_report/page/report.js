@@ -3,14 +3,14 @@
 function header(report) {
   const title = `${report.name}: ${report.split} clips`;
   document.title = `${title} – attention_ar`;
-  const sections = [["Scores", "scores"], ["Learning", "learning"], ["Attention", "health"], ["Clips", "gallery"], ["The run", "run"]];
+  const sections = [["Scores", "scores"], ["Trust", "calibration"], ["Learning", "learning"], ["Attention", "health"], ["Clips", "gallery"], ["The run", "run"]];
   return [
     make("h1", {}, report.name),
     make("p", { class: "muted" }, `${report.facts[0][1]}. ${plural(report.scores.num_videos, `${report.split} clip`)}, ${report.classes.length} classes.`),
     report.random_network && make("p", { class: "banner", role: "note" },
       "The features are of a RANDOM network: this report shows how things work, not how well."),
     make("nav", { "aria-label": "Parts of this report" }, ...sections
-      .filter(([, id]) => id !== "health" || report.has_attention)
+      .filter(([, id]) => (id !== "health" || report.has_attention) && (id !== "calibration" || report.calibration))
       .map(([name, id]) => make("a", { href: `#${id}` }, name))),
   ].filter(Boolean);
 }
@@ -25,6 +25,11 @@ function tiles(report) {
       ["Accuracy", percent(score), `${right} of ${plural(scores.num_videos, "clip")}`],
       ["Mean class accuracy", percent(scores.mean_class_accuracy), "every class counts once"],
     ];
+  if (report.calibration) {
+    const { before, after, fitted_on } = report.calibration;
+    entries.push(["Calibration error", percent(after.expected_calibration_error),
+      fitted_on ? `${percent(before.expected_calibration_error)} before the temperature` : "without a temperature"]);
+  }
   entries.push(
     ["Cross-entropy", short(scores.cross_entropy), `nats a block, of ${plural(scores.num_blocks, "block")}`],
     [`${report.checkpoint === "best" ? "Best" : "Latest"} epoch`, String(report.epoch), report.epochs.length ? `of ${report.epochs.length}` : "imported"],
@@ -99,7 +104,9 @@ function show(report) {
     ),
   );
   document.getElementById("top").replaceChildren(...header(report));
-  document.getElementById("main").replaceChildren(scores, ...curveSections(report), gallery.element, about(report));
+  document.getElementById("main").replaceChildren(
+    ...[scores, curvesSection(report), calibrationSection(report)].filter(Boolean), ...curveSections(report), gallery.element, about(report),
+  );
   document.getElementById("end").replaceChildren(
     make("p", {}, `Made by attention_ar’s experiments.report on ${report.date}. Loads nothing from the network.`));
   return gallery;

@@ -6,20 +6,20 @@ function isMany(report) {
   return report.classes.length > FEW_CLASSES;
 }
 
-/** One row per class: number of videos, and number of correct ones or the average precision. */
+/** One row per class: numbers of videos, precision, recall, and F1 or the average precision. */
 function classTable(report) {
   const head = report.multi_label
-    ? ["class", "clips", "average precision"]
-    : ["class", "clips", "right", "taken for it", "accuracy"];
+    ? ["class", "clips", "precision", "recall", "F1", "average precision"]
+    : ["class", "clips", "right", "taken for it", "precision", "recall", "F1"];
   const rows = report.by_class.map((entry, index) => {
-    const share = report.multi_label
-      ? entry.average_precision
-      : entry.videos ? entry.right / entry.videos : null;
+    const share = report.multi_label ? entry.average_precision : entry.f1;
     const counts = report.multi_label ? [entry.videos] : [entry.videos, entry.right, entry.taken];
+    const shares = [entry.precision, entry.recall, ...(report.multi_label ? [entry.f1] : [])];
     return make(
       "tr", {},
       make("th", { scope: "row", class: "name" }, report.classes[index]),
       ...counts.map((count) => make("td", {}, String(count))),
+      ...shares.map((value) => make("td", {}, percent(value))),
       make("td", {}, percent(share), bar(share)),
     );
   });
@@ -31,6 +31,8 @@ function classTable(report) {
         make("th", { scope: "col", class: n ? null : "name" }, name)))),
       make("tbody", {}, ...rows),
     ),
+    report.multi_label ? make("p", { class: "muted small" },
+      "Precision, recall and F1 are of the classes with a probability of at least 50 %.") : null,
   );
 }
 

@@ -13,6 +13,7 @@ from experiments.first_steps import estimate, network_choice
 from experiments.first_steps import own_clips as steps
 from experiments.first_steps.looking import look_at
 from experiments.first_steps.own_clips import own_clips
+from experiments.html_report.contents import report
 from experiments.runs import trained
 from experiments.runs.autosave import Stopped
 from experiments.runs.evaluation import evaluate
@@ -89,6 +90,11 @@ def test_the_work_folder_is_a_run_that_other_programs_take(run, my_clips):
     epochs = {point["point"]["model"]: point["epoch"] for point in sweep["points"]}
     assert len(read_metrics(folder / "metrics.jsonl")) == epochs["soft_attention"] == model.config.training.epochs
     assert not (folder / "quickstart.lock").exists() and not (folder / "compiled").exists()
+    # Where there is no test part, the report is of the clips that the first fold held out.
+    fold = folder / "cross_validation" / "points" / "model=soft_attention" / "fold_0" / "seed_0"
+    path, _ = report(fold, split="validation", output=folder / "fold.html")
+    assert path.stat().st_size > 10_000
+    assert not (fold.parents[1] / "fold_1" / "seed_0" / "checkpoints").exists()
 
 
 @pytest.mark.slow
@@ -166,6 +172,21 @@ def test_short_clips_and_a_class_of_one_are_said(folder_of, tmp_path):
     ]
     assert "7 short" in look.verdict and not look.has_test
     np.testing.assert_array_equal(look.num_frames, 9)
+
+
+def test_a_look_is_kept_while_the_clips_are_the_same(folder_of, tmp_path, monkeypatch):
+    folder = folder_of([(f"{c}/{n}.mp4", c, "", "train") for c in "ab" for n in range(3)])
+    first = look_at(folder, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.first_steps.looking.verify", None)
+        again = look_at(folder, tmp_path)
+    assert (again.clips, again.verdict, again.num_frames.tolist()) == (first.clips, first.verdict, [9] * 6)
+    (folder / "a" / "0.mp4").write_bytes((folder / "b" / "0.mp4").read_bytes())
+    assert "duplicate" in look_at(folder, tmp_path).faults
+    (tmp_path / "features.h5").touch()
+    (folder / "index.csv").write_text((folder / "index.csv").read_text().replace("b/2.mp4,b", "b/2.mp4,a"))
+    with pytest.raises(InputError, match=r"was made of other clips than .*; name another --workdir for these"):
+        look_at(folder, tmp_path)
 
 
 def test_unreadable_clips_do_not_count(folder_of, tmp_path):

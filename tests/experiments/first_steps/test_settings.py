@@ -17,7 +17,7 @@ def test_a_few_dozen_clips_of_three_seconds():
     found = chosen(75, count=48, units=9)
     assert (found.fps, found.num_steps, found.stride, found.folds) == (25, 30, 5, 5)
     assert found.num_blocks == 48 * 10  # Begins at 0, 5, … 45.
-    assert (found.batch_size, found.epochs) == (32, 17)  # 384 blocks of a fold: 12 updates, 200 / 12.
+    assert (found.batch_size, found.epochs) == (32, 10)  # 384 blocks of a fold: 12 updates, 120 / 12.
     assert found.num_frames == 48 * 75
     assert found.reasons["fps"] == "25: every frame of clips at 25 per second"
     assert found.reasons["T"] == "30 frames: the paper's, 1.2 s; a longer clip has several blocks"

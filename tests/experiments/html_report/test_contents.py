@@ -13,7 +13,16 @@ import pytest
 from PIL import Image
 
 from attention_ar.errors import InputError
-from experiments.html_report.contents import about_run, about_scores, as_jpeg, choose_clips, in_bytes, report
+from experiments.html_report.contents import (
+    about_run,
+    about_scores,
+    as_jpeg,
+    choose_clips,
+    gather,
+    in_bytes,
+    report,
+    thinned,
+)
 from experiments.html_report.page_file import as_json, write_page
 from experiments.runs import trained
 from experiments.runs.visualization import glimpse_clip
@@ -86,6 +95,20 @@ def test_policy_allows_the_pages_own_script_and_style_alone(hostile_report):
 
 
 @pytest.mark.slow
+def test_a_report_can_show_the_evidence(small_run, hostile_report):
+    contents, _ = gather(trained.load(small_run), hostile_report.features, explain="evidence", max_clips=2)
+    assert (contents["explain"], contents["has_attention"]) == ("evidence", True)
+    assert hostile_report.contents["explain"] == "attention"
+    for clip in contents["clips"]:
+        steps = np.frombuffer(base64.b64decode(clip["attention"]), np.uint8).reshape(len(clip["low"]), 9)
+        low, high = (np.array(clip[name])[:, None] for name in ("low", "high"))
+        sums = (low + (high - low) * steps / 255).sum(axis=1)
+        assert (np.isclose(sums, 1, atol=0.02) | (sums == 0)).all()
+        assert sums.any()
+    assert contents["spread"].keys() == {"48", "64"}
+
+
+@pytest.mark.slow
 def test_clips_carry_frames_attention_and_steps(hostile_report, small_run):
     model = trained.load(small_run)
     file = model.open_features(hostile_report.features)
@@ -125,6 +148,26 @@ def test_bytes_are_rounded_shares_of_the_way():
     assert base64.b64decode(in_bytes(np.full(2, 0.25), 0.25, 0.25)) == bytes([0, 0])  # Uniform attention.
 
 
+def test_long_curves_are_thinned():
+    assert thinned(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
+    some = thinned(np.arange(10_000))
+    assert len(some) == 200 and some[0] == 0 and some[-1] == 9999
+
+
+@pytest.mark.slow
+def test_scores_of_a_run_have_its_classes_and_its_calibration(hostile_report, small_run):
+    contents, temperature = hostile_report.contents, trained.load(small_run).temperature
+    assert contents["by_class"][1] == {"videos": 2, "precision": 0.5, "recall": 0.5, "f1": 0.5, "right": 1, "taken": 2}
+    calibration = contents["calibration"]
+    assert calibration["temperature"] == temperature.value and calibration["fitted_on"] == 3
+    assert calibration["curve"][-1] == [1.0, pytest.approx(4 / 6, abs=1e-5)]
+    assert calibration["coverage"][0]["coverage"] == 1.0
+    for clip in contents["clips"]:  # Calibrated, as `--reject_below` sees them.
+        assert sum(clip["probabilities"]) == pytest.approx(1, abs=1e-4)
+    surest = max(max(clip["probabilities"]) for clip in contents["clips"])
+    assert calibration["curve"][0][0] == pytest.approx(1 / 6, abs=1e-4) and surest > 1 / 3
+
+
 def test_frames_lie_row_by_row():
     frames = np.zeros((11, 16, 32, 3), np.uint8) + (20 * np.arange(11, dtype=np.uint8))[:, None, None, None]
     sheet = np.asarray(Image.open(io.BytesIO(as_jpeg(frames))))
@@ -150,11 +193,17 @@ def test_several_labels_have_average_precisions_and_no_confusion(small_run):
     )
     said = about_scores(found, labels, replace(trained.load(small_run), multi_label=True))
     assert said["confusion"] is None
-    assert said["by_class"] == [
-        {"videos": 2, "average_precision": pytest.approx((1 + 2 / 3) / 2)},
-        {"videos": 2, "average_precision": 1.0},
-        {"videos": 0, "average_precision": None},
+    assert [(entry["videos"], entry["average_precision"]) for entry in said["by_class"]] == [
+        (2, pytest.approx((1 + 2 / 3) / 2)),
+        (2, 1.0),
+        (0, None),
     ]
+    assert [entry["recall"] for entry in said["by_class"]] == [0.5, 1.0, None]
+    pooled, first, second = said["curves"]
+    assert [pooled["name"], first["name"], second["name"]] == ["all classes pooled", "jump", "run"]
+    assert first["points"] == [[0, 0.5, 1], [1, 0.5, 0.5], [1, 1, pytest.approx(2 / 3, abs=1e-5)]]
+    assert first["roc_area"] == 0.5 and second["roc_area"] == 1.0 and len(pooled["points"]) == 5
+    assert said["calibration"]["curve"][-1] == [1.0, 0.66667]  # The second clip's best class is none of its own.
     assert said["scores"]["mean_average_precision"] == pytest.approx(11 / 12)
 
 

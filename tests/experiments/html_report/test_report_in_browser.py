@@ -102,6 +102,17 @@ def test_everything_of_the_run_is_there_as_text(load, hostile_report):
     counts = page.locator("#confusion tbody td").all_text_contents()
     assert [int(count) for count in counts] == [count for row in contents["confusion"] for count in row]
     assert page.locator("#classes tbody th").all_text_contents() == contents["classes"]
+    assert page.locator("#calibration figcaption").all_text_contents() == [
+        "Reliability",
+        "Accuracy against coverage",
+        "What --reject_below costs and gives",
+    ]
+    coverage = contents["calibration"]["coverage"]
+    assert page.locator("#coverage tbody tr").count() == len(coverage)
+    error = contents["calibration"]["after"]["expected_calibration_error"]
+    assert f"with the temperature: error {100 * error:.1f} %" in page.locator("#calibration svg").first.get_attribute(
+        "aria-label"
+    )
     assert page.locator("#learning figcaption").all_text_contents() == [
         "Training loss and its parts",
         "Cross-entropy",
@@ -311,8 +322,45 @@ def test_attention_is_enlarged_and_laid_over_as_in_python(load, hostile_report):
     np.testing.assert_array_equal(beside, np.concatenate([plain, attention], axis=1))
 
 
+def test_curves_of_several_labels_are_those_of_the_class_that_is_chosen(load, hostile_report, tmp_path):
+    curves = [
+        {
+            "name": "all classes pooled",
+            "roc_area": 0.75,
+            "average_precision": 0.5,
+            "points": [[0, 0.5, 1], [1, 1, 0.5]],
+        },
+        {"name": "<b>run</b>", "roc_area": 1.0, "average_precision": 1.0, "points": [[0, 1, 1], [1, 1, 0.25]]},
+    ]
+    contents = {**hostile_report.contents, "multi_label": True, "confusion": None, "curves": curves, "clips": []}
+    contents["scores"] = contents["scores"] | {"score_name": "mean_average_precision", "mean_average_precision": 0.5}
+    write_page(tmp_path / "several.html", contents, [])
+    page = load(tmp_path / "several.html", width=390, height=700)
+    assert page.locator("#curves figcaption").all_text_contents() == ["ROC", "Precision and recall"]
+    assert page.locator("#curves svg.plot").first.get_attribute("aria-label") == "ROC; all classes pooled: area 0.750"
+    page.select_option("[name=curves-of]", label="<b>run</b>")
+    assert page.locator("#curves svg.plot").nth(1).get_attribute("aria-label") == (
+        "Precision and recall; <b>run</b>: average precision 100.0 %"
+    )
+    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+
+
+def test_the_evidence_is_called_so(load, hostile_report, tmp_path):
+    """In a run without attention: no health, and yet white over the frames."""
+    contents = {**hostile_report.contents, "has_attention": False, "explain": "evidence"}
+    write_page(tmp_path / "evidence.html", contents, hostile_report.pictures)
+    page = load(tmp_path / "evidence.html", reduced_motion="reduce")
+    assert page.locator("#health").count() == 0
+    assert page.locator("#gallery-title").inner_text() == "Clips and what speaks for what they are taken for"
+    assert "White is what speaks for the class that the block is taken for" in page.locator("#gallery").inner_text()
+    names_of_views = page.locator("[name=view] option").all_text_contents()
+    assert names_of_views == ["side by side", "evidence", "evidence, stretched", "frame"]
+    page.locator("[name=view]").select_option("attention")
+    assert "data:image" in pixels(page)
+
+
 def test_without_attention_the_frames_play_alone(load, hostile_report, tmp_path):
-    contents = {**hostile_report.contents, "has_attention": False, "epochs": [], "spread": {}}
+    contents = {**hostile_report.contents, "has_attention": False, "explain": None, "epochs": [], "spread": {}}
     contents["scores"] = {name: value for name, value in contents["scores"].items() if name != "attention"}
     contents["clips"] = [
         {name: value for name, value in clip.items() if name not in ("attention", "low", "high")}

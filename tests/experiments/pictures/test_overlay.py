@@ -55,6 +55,12 @@ def test_the_most_attended_place_is_white_and_the_least_is_a_dimmed_frame():
     np.testing.assert_array_equal(picture[1, 0], [142, 122, 102])
 
 
+def test_a_map_of_zeros_leaves_no_white():
+    frames = np.full((2, 1, 2, 3), 100, np.uint8)
+    pictures = overlay(frames, np.array([[[0.0, 0.0]], [[0.0, 3.0]]]))
+    np.testing.assert_array_equal(pictures[..., 0], [[[20, 20]], [[20, 224]]])
+
+
 def test_float32_attention_gives_the_same_picture():
     l = np.random.default_rng(1).dirichlet(np.ones(49))
     np.testing.assert_allclose(upsample_attention(l.astype(np.float32)), upsample_attention(l), rtol=1e-6)

@@ -2,9 +2,12 @@
 
 import csv
 import functools
+import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -18,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attention_ar.calibration import at_temperature
 from attention_ar.errors import InputError
 from attention_ar.training.checkpoints import Checkpoints
 from attention_ar.training.steps import TrainState
@@ -31,8 +35,10 @@ from experiments.pictures.mp4 import Mp4
 from experiments.prediction import predict_clips
 from experiments.prediction.clip_stream import ClipPredictor, ClipStream
 from experiments.prediction.predict_clips import list_clips, overlay_paths, predict
+from experiments.prediction.segments import SegmentRule
 from experiments.runs import trained
 from experiments.runs.build import build_model
+from experiments.runs.calibration import NONE_OF_THESE, Temperature
 from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
 from experiments.runs.evaluation import evaluate
 
@@ -122,7 +128,7 @@ def load():
 def network(load, monkeypatch):
     """The network that is found; tests may put another there."""
     found = SimpleNamespace(network=FakeNetwork())
-    monkeypatch.setattr(predict_clips, "load_again", lambda recipe, name, options: found.network)
+    monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: found.network)
     monkeypatch.setattr(predict_clips.trained, "load", load)
     return found
 
@@ -187,7 +193,10 @@ def test_text_for_people(attention_run, network, clips, tmp_path, capsys):
     network.network.recipe["random"] = False
     assert predict(attention_run, [str(clips / "jump/c.mp4"), str(short)], top=1, seconds=0.8) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "model soft_attention, epoch 3: blocks of 4 frames at 10 fps, stride 5, paper protocol"
+    assert lines[0] == (
+        "model soft_attention, epoch 3: blocks of 4 frames at 10 fps, stride 5, paper protocol; temperature 1: this "
+        "checkpoint has no held-out clips to fit it on"
+    )
     assert lines[1] == f"{clips}/jump/c.mp4 (64×48, 25 fps)"
     # Blocks of 10 frames begin at 0, 5, 10, 15 and 20, that is 0.2 s apart.
     assert [line.rpartition(" s: ")[0] for line in lines[2:4]] == ["  0.0 to 0.4", "  0.8 to 1.2"]
@@ -304,6 +313,91 @@ def test_ctrl_c_ends_with_the_result_so_far(attention_run, network, clips, capsy
     (overlay,) = overlays.iterdir()
     with av.open(str(overlay)) as container:
         assert sum(1 for _ in container.decode(video=0)) == clip["num_frames"] < 120
+
+
+@pytest.fixture
+def warm_run(attention_run, load, network, monkeypatch):
+    """The run as if a temperature had been fitted."""
+    model = replace(load(attention_run, "best"), temperature=Temperature(3.0, 20))
+    monkeypatch.setattr(predict_clips.trained, "load", lambda *_: model)
+    return attention_run
+
+
+def test_probabilities_are_at_the_runs_temperature(warm_run, network, clips, capsys):
+    clip = str(clips / "run/a.mp4")
+    found = {}
+    for calibrate in (True, False):
+        assert predict(warm_run, [clip], as_json=True, calibrate=calibrate) == 0
+        found[calibrate] = said(capsys)
+    for warm, plain in zip(*found.values(), strict=True):
+        values = [np.array(list(line["probabilities"].values())) for line in (warm, plain)]
+        np.testing.assert_allclose(values[0], at_temperature(values[1], 3.0), atol=1e-5)
+        assert warm["predicted"] == plain["predicted"] and not warm["rejected"]
+    assert [line["temperature"] for line in (found[True][-1], found[False][-1])] == [3.0, 1.0]
+    assert predict(warm_run, [clip]) == 0
+    assert "paper protocol; temperature 3.00, fitted on 20 held-out clips" in capsys.readouterr().out
+
+
+def test_what_is_not_sure_enough_is_none_of_these(warm_run, network, clips, capsys):
+    clip = str(clips / "run/b.mp4")
+    assert predict(warm_run, [clip], as_json=True, reject_below=0.999) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["predicted"] for line in out.splitlines()] == [NONE_OF_THESE] * 2
+    assert all(json.loads(line)["rejected"] for line in out.splitlines()) and err == ""
+    assert predict(warm_run, [clip], reject_below=0.999, top=1) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("  whole clip: none of these (")
+
+
+def test_a_threshold_without_a_temperature_is_noted(attention_run, network, clips, capsys):
+    assert predict(attention_run, [str(clips / "run/b.mp4")], as_json=True, reject_below=0.5) == 0
+    assert capsys.readouterr().err == (
+        "NOTE: reject_below=0.5: temperature 1: this checkpoint has no held-out clips to fit it on\n"
+    )
+
+
+@pytest.mark.slow
+def test_predictions_and_segments_in_files(warm_run, network, clips, tmp_path, capsys):
+    (clips / "bad.mp4").write_bytes(b"no video")
+    try:
+        names, files = [str(clips)], {"output": str(tmp_path / "new/p.csv"), "segments": str(tmp_path / "new/s.json")}
+        assert predict(warm_run, names, as_json=True, segment_rule=SegmentRule(min_seconds=0.3), **files) == 1
+    finally:
+        (clips / "bad.mp4").unlink()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    with open(files["output"], encoding="utf-8", newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [f"{clips}/bad.mp4", *(f"{clips}/{name}" for name in sorted(LENGTHS))]
+    assert rows[f"{clips}/bad.mp4"]["note"].startswith(f"{clips}/bad.mp4: not a video file")
+    assert rows[f"{clips}/run/b.mp4"]["note"] == "shorter than one block: its last frame was repeated"
+    segments = json.loads((tmp_path / "new/s.json").read_text())
+    for line in lines:
+        if line["type"] == "clip":
+            row = rows[line["clip"]]
+            assert row["predicted"] == line["predicted"] and row["num_blocks"] == str(line["num_blocks"])
+            assert float(row["p(run)"]) == pytest.approx(line["probabilities"]["run"], abs=1e-6)
+            assert float(row["confidence"]) == pytest.approx(max(line["probabilities"].values()), abs=1e-6)
+            own = [segment for segment in segments if segment["path"] == line["clip"]]
+            assert own[0]["start"] == 0 and own[-1]["end"] == pytest.approx(line["num_frames"] / 25, abs=1e-3)
+            assert all(a["end"] == b["start"] for a, b in itertools.pairwise(own))
+    assert {segment["path"] for segment in segments} == {f"{clips}/{name}" for name in LENGTHS}
+
+
+def test_bad_names_of_files_are_refused_before_anything_is_done(tmp_path):
+    for options, message in (
+        ({"segments": "out.txt"}, "segments=out.txt: must end in .csv, .json or .srt"),
+        ({"output": "out.json"}, "output=out.json: must end in .csv"),
+    ):
+        with pytest.raises(InputError, match=message):
+            predict(tmp_path / "no run", ["a.mp4"], **options)
+
+
+@pytest.mark.parametrize("program", ["predict", "evaluate"])
+def test_a_threshold_is_a_probability(program):
+    command = [sys.executable, "-m", f"experiments.{program}", "--workdir=run", "--reject_below=1.5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and "reject_below" in done.stderr and "1.5" in done.stderr
 
 
 def test_one_bad_clip_does_not_hold_up_the_others(attention_run, network, clips, tmp_path, capsys):
@@ -423,6 +517,11 @@ def test_an_overlay_that_cannot_be_is_said_before_anything_is_done(attention_run
         predict(pooled, [a], overlay=str(tmp_path / "overlay.mp4"))
     assert predict(pooled, [c], stride=20) == 0  # Without one it is a model like others.
     assert not (tmp_path / "overlay.mp4").exists()
+    evidence = tmp_path / "evidence.mp4"
+    assert predict(pooled, [c], stride=20, overlay=str(evidence), explain="evidence") == 0
+    with av.open(str(evidence)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="gray")
+    assert all((picture[240 - 18 * n : 258 - 18 * n] > 180).any() for n in (1, 2, 3))  # It says what is white.
 
 
 def test_which_clips_are_meant(clips, tmp_path):

@@ -101,7 +101,7 @@ class File:
     labels = np.eye(3, dtype=np.uint8)[np.arange(36) % 3]
     groups = [f"g{n // 3}" for n in range(36)]  # noqa: RUF012
     splits = ["test" if n >= 30 else "train" for n in range(36)]  # noqa: RUF012
-    mirrored, source = np.zeros(36, bool), np.arange(36)
+    source, mirrored = np.arange(36), np.zeros(36, bool)
 
 
 def held_out(**flags) -> list[int]:

@@ -79,16 +79,16 @@ def blocks_of(model, videos, batch_size=5):
     file, data = model.open_features(), model.config.data
     blocks = cut_blocks(file, videos, data.num_steps, data.fps, data.stride)
     store = OnDisk(file, model.predictor.dtype)
-    return predict_blocks(model.predictor, model.params, store, blocks, batch_size, keep_attention=True)
+    return predict_blocks(model.predictor, model.params, store, blocks, batch_size, explain="attention")
 
 
 def test_what_is_drawn_for_a_clip_does_not_depend_on_the_other_clips_or_the_batch(hard_run):
     model = trained.load(hard_run)
     together, alone = blocks_of(model, [12, 13, 14], 12), blocks_of(model, [13], 3)
-    for name in ("predictions", "glimpse"):
+    for name in ("predictions", "maps"):
         np.testing.assert_allclose(together[name][4:8], alone[name], atol=2e-6)
     # Ten draws of a window each; blocks that begin elsewhere are drawn anew.
-    assert len({row.tobytes() for row in alone["glimpse"]}) == 4
+    assert len({row.tobytes() for row in alone["maps"]}) == 4
 
 
 def test_pictures_show_where_it_looked(hard_run):

@@ -109,6 +109,43 @@ def test_uniform_attention_has_the_area_whatever_is_seen_how_often(clips, write_
     assert found["num_frames"] == len(np.unique(blocks.rows))
 
 
+def test_steps_at_which_nothing_speaks_for_the_class_do_not_count(clips, write_tiny, write_boxes):
+    file = open_features(write_tiny(data_dir=str(clips)))
+    first_cell = [0, 0, WIDTH / 3, 80]
+    boxes = write_boxes(*([TEST_CLIPS[0], frame, *first_cell] for frame in range(3)))
+    blocks = Blocks(np.array([12, 12]), 12 * FRAMES + np.array([[0, 1, 2, 3], [1, 1, 2, 3]]))
+    maps = np.zeros((2, 4, 9))
+    maps[0, 0, [0, 4]] = 0.25, 0.75
+    maps[1, 0, 0] = 1  # The other steps that see this frame have no place.
+    maps[:, 3, 8] = 1  # no box
+    localisation = Localisation(boxes, file, blocks, explain="evidence")
+    localisation.add(blocks.rows, maps)
+    found = localisation.scores()
+    assert (found["num_frames"], found["frames_without_evidence"], found["frames_without_box"]) == (2, 1, 1)
+    assert (found["num_clips"], found["clips_without_box"], found["explain"]) == (1, 0, "evidence")
+    assert found["mass"] == pytest.approx((0.25 + 1) / 2)
+    assert found["pointing"] == pytest.approx(0.5)
+    text = describe_localisation(found)
+    assert text.startswith("evidence in the boxes: 62.5 % of it, in 11.1 % of the frame")
+    assert text.endswith("; where no cell speaks for the class, and left out: 1 frames")
+    nothing = Localisation(boxes, file, blocks, explain="evidence")
+    nothing.add(blocks.rows, np.zeros((2, 4, 9)))
+    with pytest.raises(InputError, match="no cell speaks for the class in any frame that has a box; try --explain=att"):
+        nothing.scores()
+
+
+@pytest.mark.slow
+def test_the_evidence_of_a_trained_model_is_where_its_class_is(small_run, clips, write_boxes, tmp_path):
+    """The class of a clip is the map that is active in one cell of the middle row, the same in every frame."""
+    rows = [[name, frame, 0, 80, WIDTH, 160] for name in TEST_CLIPS for frame in range(FRAMES)]
+    arguments = {"boxes": write_boxes(*rows), "data_dir": clips, "output": tmp_path / "scores.json"}
+    scores, folder, _ = evaluate(small_run, explain="evidence", **arguments)
+    found = scores["localisation"]
+    assert found["area"] == pytest.approx(1 / 3)
+    assert found["mass"] > 0.8 and found["pointing"] > 0.9
+    assert (folder / "localisation_evidence.csv").exists()
+
+
 @pytest.mark.slow
 def test_a_trained_model_against_loops_over_pixels(small_run, clips, write_boxes, write_tiny, tmp_path):
     """Rows are every second frame of the clips: box 2n belongs to row n, and odd ones to none."""
@@ -128,7 +165,7 @@ def test_a_trained_model_against_loops_over_pixels(small_run, clips, write_boxes
     file = model.open_features(features)
     blocks = cut_blocks(file, range(12, 18), 4, 10.0, 1)
     store = OnDisk(file, np.float32)
-    attention = predict_blocks(model.predictor, model.params, store, blocks, 24, keep_attention=True)["glimpse"]
+    attention = predict_blocks(model.predictor, model.params, store, blocks, 24, explain="attention")["maps"]
     by_frame = {}
     for block, l in enumerate(attention):
         for row, step in zip(blocks.rows[block], l, strict=True):

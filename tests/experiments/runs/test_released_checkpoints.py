@@ -112,12 +112,12 @@ def test_the_recorded_scores_of_a_model_that_has_learnt(shared, tmp_path):
     data = model.config.data
     blocks = cut_blocks(file, test, data.num_steps, data.fps, 100, data.block_rule)
     store = OnDisk(file, model.predictor.dtype)
-    found = predict_blocks(model.predictor, model.params, store, blocks, batch_size=4, keep_attention=True)
+    found = predict_blocks(model.predictor, model.params, store, blocks, batch_size=4, explain="attention")
     with np.load(recording / "notebook_single_examples.npz", allow_pickle=False) as notebook:
         alphas, is_right, classes = notebook["alphas"][:, :, 0], notebook["nonzero_input"], notebook["preds"][:, 0]
     assert file.num_frames[test].tolist() == [5, 10, 7, 12] and is_right.tolist() == [False, True, True, True]
-    np.testing.assert_allclose(found["attention"][is_right], alphas[is_right], atol=2e-4)
-    assert np.abs(found["attention"][0] - alphas[0]).max() > 0.1
+    np.testing.assert_allclose(found["maps"][is_right], alphas[is_right], atol=2e-4)
+    assert np.abs(found["maps"][0] - alphas[0]).max() > 0.1
     assert classes.tolist() == [3, 1, 2, 3]
     assert np.argmax(found["predictions"], axis=1).tolist() == [0, 1, 2, 3]
 
