@@ -21,7 +21,7 @@ from attention_ar.efficientnet_lite0 import EfficientNetLite0
 from attention_ar.errors import InputError
 from attention_ar.googlenet import GoogLeNet
 from attention_ar.hard_attention import HardAttention, Samples
-from attention_ar.models import PooledLSTM, SoftAttentionLSTM, SoftmaxRegression
+from attention_ar.models import MultiLevelAttentionLSTM, PooledLSTM, SoftAttentionLSTM, SoftmaxRegression
 from attention_ar.released import ReleasedAttentionLSTM
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "GoogLeNet",
     "HardAttention",
     "InputError",
+    "MultiLevelAttentionLSTM",
     "PooledLSTM",
     "ReleasedAttentionLSTM",
     "Samples",

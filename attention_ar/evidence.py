@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_ar.errors import InputError
 from attention_ar.models import POOLS, PooledLSTM, recurrent_blocks
 from attention_ar.products import accumulator
 
@@ -60,7 +61,12 @@ def evidence(model, params, X, classes, multi_label: bool = False, glimpse=None)
 
     Returns:
       `<float>[B, T, K²]`, in nats.
+
+    Raises:
+      InputError: for features of several levels: l_t there is no glimpse on the cells of one.
     """
+    if isinstance(X, dict):
+        raise InputError(f"evidence is for models of one level: this one reads {', '.join(X)}")
 
     def log_p(model, X, **options):
         logits, _ = model.apply({"params": params}, X, **options)

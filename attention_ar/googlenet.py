@@ -27,6 +27,15 @@ INCEPTIONS = {
 }
 
 
+# Outputs that attention can look at, the deepest first: (K, K, D). A name that ends in _7x7 is max-pooled to 7×7 cells.
+LEVELS = {
+    "inception_5b": (7, 7, 1024),
+    "inception_4e": (14, 14, 832),
+    "inception_4e_7x7": (7, 7, 832),
+    "inception_3b": (28, 28, 480),
+}
+
+
 class Variant(NamedTuple):
     """What differs between the two trained GoogLeNets that can be downloaded."""
 
@@ -86,6 +95,20 @@ def max_pool(x: jax.Array, window: int, stride: int, pad: int = 0) -> jax.Array:
         shifted = (lax.slice_in_dim(padded, i, i + span + 1, stride, axis) for i in range(window))
         x = reduce(jnp.maximum, shifted)
     return x
+
+
+def level(stages: dict[str, jax.Array], name: str) -> jax.Array:
+    """Returns the feature cubes of a level.
+
+    Args:
+      stages: what `GoogLeNet` returns beside the logits.
+      name: a key of `LEVELS`.
+
+    Returns:
+      `<float>[B, K, K, D]`.
+    """
+    stage = name.removesuffix("_7x7")
+    return stages[stage] if stage == name else max_pool(stages[stage], 2, stride=2)
 
 
 def local_response_norm(x: jax.Array, size: int = 5, alpha: float = 1e-4) -> jax.Array:

@@ -227,11 +227,16 @@ def looking(hard: HardAttention | None, X, samples: Samples | None, glimpse):
             raise InputError(f"noise of shape {samples.noise.shape}: must be [B, T, K²], here {list(X.shape[:3])}")
         if samples.expect is not None:
             samples = samples._replace(expect=jnp.broadcast_to(samples.expect[:, None], X.shape[:2]))
-    if hard is None or glimpse is not None or (samples is None and hard.glimpse_rule == "expectation"):
+    if not draws(hard, samples, glimpse):
         return lambda l, X_t, _: (expected_slice(l, X_t), {}), None
     if samples is None and hard.glimpse_rule == "sample":
         raise InputError("glimpse_rule='sample': needs samples; `training.steps.eval_step` draws them")
     return hard.look, samples
+
+
+def draws(hard: HardAttention | None, samples: Samples | None, glimpse) -> bool:
+    """Whether a model looks at places, and not at the expectation. See `looking`."""
+    return hard is not None and glimpse is None and (samples is not None or hard.glimpse_rule != "expectation")
 
 
 def draw_noise(key, index, num_samples: int, num_steps: int, num_cells: int, dtype):

@@ -16,6 +16,7 @@ from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
 from attention_ar.hard_attention import HardAttention, Samples, looking
+from attention_ar.levels import attend_levels, check_levels, check_scales, looking_at_levels, on_first_level
 from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
@@ -46,7 +47,8 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
     """Runs a batch of blocks of T frames through first state, LSTM and classifier.
 
     Args:
-      params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`, and `location_softmax` if `look` needs it.
+      params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`, and `location_softmax` and `levels` if `look`
+        needs them.
       X: the blocks' feature cubes, `<float>[B, T, K², D]`, for the first state.
       inputs: the input of `look` at each step, a tree of arrays `[B, T, ...]`.
       look: a function, for one block, of the parameters, of h_{t-1} of the top layer and of the block's inputs at t.
@@ -68,7 +70,7 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
         return states, {"x": x, "c": c, "h": h, **kept}
 
     states = jax.vmap(first_state, in_axes=(None, 0, 0))(params["f_init"], X, masks and masks["first_state"])
-    weights = {name: params[name] for name in ("lstm", "location_softmax") if name in params}
+    weights = {name: params[name] for name in ("lstm", "location_softmax", "levels") if name in params}
     out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]), loop)
     logits = classify(params, out["h"][-1], masks)
     return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
@@ -104,6 +106,47 @@ def soft_attention_blocks(
         params = {name: value for name, value in params.items() if name != "location_softmax"}
         return recurrent_blocks(params, X, (InPlace(X), None, glimpse, samples), look, masks, loop)
     return recurrent_blocks(params, X, (InPlace(X), visible, None, samples), look, masks, loop)
+
+
+def multi_level_blocks(
+    params, X, scales, masks=None, glimpse=None, loop="auto", hard: HardAttention | None = None, samples=None
+):
+    """Eqs. 1 to 6 over a batch of blocks, with attention over several levels. See `recurrent_blocks`, `levels`.
+
+    Args:
+      params: see `recurrent_blocks`. `location_softmax` and `levels` are as in `MultiLevelAttentionLSTM`.
+      X: the blocks' feature cubes by level, the coarsest first, `<float>[B, T, K_v², D_v]`. Eq. 6 is of the first.
+      scales: σ_v of each further level, by its name.
+      masks, loop: see `recurrent_blocks`.
+      glimpse: l_t on the cells of the first level, `<float>[B, T, K²]`. If given, the model reads that level alone.
+      hard, samples: what is drawn, see `levels.drawn_weights`; the noise is `<float>[B, T, n]` for n locations in all.
+
+    Returns:
+      What `recurrent_blocks` does; the dict also has `attention`, l_t summed down to the first level's cells
+      `<float>[B, T, K²]`, `levels`, m_t `<float>[B, T, V]`, and `locations`, l_t of each level `<float>[B, T, K_v²]`.
+      Where places are drawn it has the outputs of `hard_attention.sampled_weights`, `glimpse` summed down, too.
+    """
+    dtype, first = params["lstm"][0]["kernel"].dtype, next(iter(X))
+    slice_of, samples = looking_at_levels(hard, X, samples, glimpse)
+
+    def look(weights, top_h, inputs_t):
+        X_t, l_t, samples_t = inputs_t
+        if l_t is None:
+            of_levels = {level: weights["levels"][level] for level in scales}
+            W = {first: weights["location_softmax"]["kernel"]}
+            W |= {level: of_level["location_softmax"] for level, of_level in of_levels.items()}
+            m, l = attend_levels(weights["levels"]["kernel"], W, top_h)
+            P = {level: of_level["projection"] for level, of_level in of_levels.items()}
+        else:
+            m, l, P = jnp.zeros(1 + len(scales), l_t.dtype).at[0].set(1), {first: l_t}, {}
+        x, named = slice_of(l, {level: X_t[level].astype(dtype) for level in l}, P, scales, samples_t)
+        return x, {"levels": m, "locations": l, **named}
+
+    if glimpse is not None:
+        params = {name: value for name, value in params.items() if name not in ("location_softmax", "levels")}
+    inputs = {level: InPlace(cubes) for level, cubes in X.items()}, glimpse, samples
+    logits, out = recurrent_blocks(params, X[first], inputs, look, masks, loop)
+    return logits, on_first_level(out, X)
 
 
 def pooled_blocks(params, X, pool, masks=None, loop="auto"):
@@ -146,6 +189,14 @@ class _RecurrentClassifier(nn.Module):
         """Runs a batch of blocks, see `recurrent_blocks` and, for glimpse and samples, `soft_attention_blocks`."""
         raise NotImplementedError
 
+    def first_level(self, x):
+        """The feature cubes of which Eq. 6 takes the mean. Here they are all that there are, x."""
+        return x
+
+    def level_params(self, x, dtype) -> dict:
+        """The parameters of further levels. Here there are none."""
+        return {}
+
     @nn.compact
     def __call__(self, x, train: bool = False, example_index=None, glimpse=None, samples: Samples | None = None):
         """Predicts the class at every step of every block.
@@ -168,11 +219,12 @@ class _RecurrentClassifier(nn.Module):
         Raises:
           InputError: where x has another rank, or glimpse or samples another shape, or the model does not take them.
         """
-        if x.ndim != 4:
-            raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
-        batch_size, num_steps, num_cells, input_dim = x.shape
-        glimpse = checked_glimpse(glimpse, x)
-        params = self._params(num_cells, input_dim, accumulator(x.dtype))
+        first = self.first_level(x)
+        if first.ndim != 4:
+            raise InputError(f"features of shape {first.shape}: must be [B, T, K², D]")
+        batch_size, num_steps, num_cells, input_dim = first.shape
+        glimpse, dtype = checked_glimpse(glimpse, first), accumulator(first.dtype)
+        params = self._params(num_cells, input_dim, dtype) | self.level_params(x, dtype)
         masks = None
         if train and self.dropout:
             index = jnp.arange(batch_size) if example_index is None else example_index
@@ -263,6 +315,68 @@ class SoftAttentionLSTM(_RecurrentClassifier):
         params = super()._params(num_cells, input_dim, dtype)
         location = self.param("location_softmax", self.location_params, num_cells, input_dim, dtype)
         return params | {"location_softmax": location}
+
+
+class MultiLevelAttentionLSTM(SoftAttentionLSTM):
+    """The paper's model with attention over feature cubes of several resolutions, see `attention_ar.levels`.
+
+    With one level, or with m_t one-hot on the first, it is `SoftAttentionLSTM`. It is called with a dict of feature
+    cubes, and its dict of results also has `levels`, m_t `<float>[B, T, V]`, and `locations`, l_t of each level
+    `<float>[B, T, K_v²]`; `attention` is l_t summed down to the cells of the first level. A glimpse is on the cells of
+    the first level, which is then all that the model reads. Example, 2×2 and 4×4 cells:
+
+        >>> import jax, jax.numpy as jnp
+        >>> from attention_ar import MultiLevelAttentionLSTM
+        >>> levels = ("inception_5b", "inception_4e")
+        >>> model = MultiLevelAttentionLSTM(num_classes=11, hidden_dim=8, levels=levels, level_scales=(0.5,))
+        >>> x = {"inception_5b": jnp.ones((2, 5, 4, 16)), "inception_4e": jnp.ones((2, 5, 16, 6))}
+        >>> params = model.init(jax.random.key(0), x)["params"]
+        >>> logits, out = model.apply({"params": params}, x)
+        >>> logits.shape, out["attention"].shape, out["levels"].shape, out["locations"]["inception_4e"].shape
+        ((2, 5, 11), (2, 5, 4), (2, 5, 2), (2, 5, 16))
+
+    Attributes:
+      levels: names of the levels, the coarsest first.
+      level_scales: σ_v of each level but the first.
+    """
+
+    levels: tuple[str, ...] = ("inception_5b",)
+    level_scales: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        check_scales(self.levels, self.level_scales)
+        super().__post_init__()
+
+    def first_level(self, x):
+        check_levels(self.levels, x)
+        return x[self.levels[0]]
+
+    def level_params(self, x, dtype) -> dict:
+        """W_m, `<float>[d, V]`, and of each further level W_v, `<float>[d, K_v²]`, and P_v, `<float>[D_v, D]`."""
+        input_dim = x[self.levels[0]].shape[3]
+
+        def draw(key):
+            key, *keys = jax.random.split(key, len(self.levels))
+            kernel = initializers.matrix(key, self.hidden_dim, len(self.levels), dtype)
+            return {"kernel": kernel} | {
+                level: self._one_level(key, *x[level].shape[2:], input_dim, dtype)
+                for key, level in zip(keys, self.levels[1:], strict=True)
+            }
+
+        return {"levels": self.param("levels", draw)}
+
+    def _one_level(self, key, num_cells, num_maps, input_dim, dtype):
+        W_key, P_key = jax.random.split(key)
+        return {
+            "location_softmax": initializers.matrix(W_key, self.hidden_dim, num_cells, dtype),
+            "projection": initializers.matrix(P_key, num_maps, input_dim, dtype),
+        }
+
+    def blocks(self, params, X, masks, glimpse, samples):
+        X = {level: X[level] for level in self.levels}
+        scales = dict(zip(self.levels[1:], self.level_scales, strict=True))
+        hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
+        return multi_level_blocks(params, X, scales, masks, glimpse, self.time_loop, hard, samples)
 
 
 class PooledLSTM(_RecurrentClassifier):

@@ -102,6 +102,8 @@ def check_fits(name: str, contents: FeaturesFile):
     builder = BUILDERS.get(name)
     if builder is None:
         return
+    if contents.levels:
+        raise InputError(f"name={name}: that has 7×7×1024 features alone; these have more levels; choose another name")
     expected = (builder.NUM_CLASSES, builder.MULTI_LABEL, FEATURE_SHAPE)
     if (len(contents.class_names), contents.multi_label, tuple(contents.features.shape[1:])) != expected:
         raise InputError(

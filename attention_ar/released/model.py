@@ -8,6 +8,9 @@
 
 `params` is the flat dict of `layout`. A model has the optional parts whose parameters it has. The paper's Eq. 4
 is another one: there l_t does not depend on the features.
+
+With several levels (`attention_ar.levels`), e^v_{t,i} of each level v is as above, with A, W_d, U and c of its own and
+of X^v_{t,i} / σ_v; m_t, l_t and the sum in x_t are as there. The authors' program has no such thing.
 """
 
 import itertools
@@ -16,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.hard_attention import looking
+from attention_ar.levels import locations, looking_at_levels, on_first_level
 from attention_ar.loop import InPlace, time_loop
 from attention_ar.products import accumulator, product
 
@@ -127,14 +131,43 @@ def classify(params, h, x, masks):
     return affine(params, "ff_logit", hidden)
 
 
+def location_softmax_of_levels(params, A_t, h, scales, temperature_inverse):
+    """m_t and l_t of several levels, see `attention_ar.levels`.
+
+    Args:
+      params: see the module; `levels` has W_m and, for each further level, what `location_softmax` needs.
+      A_t: A(X_t) of each level, `<float>[K_v², D]`, the first level first.
+      h: h_{t-1}, `<float>[d]`.
+      scales: σ_v of each further level by name.
+      temperature_inverse: the factor on e_t.
+
+    Returns:
+      m_t `<float>[V]`, and l_t of each level `<float>[K_v²]`.
+    """
+    m = jax.nn.softmax(product(params["levels"]["kernel"], h))
+    of_level = {level: params["levels"][level] if level in scales else params for level in A_t}
+    a = {level: location_softmax(of_level[level], A_t[level], h, temperature_inverse) for level in A_t}
+    return m, locations(m, a)
+
+
 def run_blocks(
-    params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None, loop="auto", hard=None, samples=None
+    params,
+    X,
+    frame_mask,
+    masks,
+    masks_axis,
+    temperature_inverse,
+    glimpse=None,
+    loop="auto",
+    hard=None,
+    samples=None,
+    scales=None,
 ):
     """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
       params: see the module.
-      X: feature cubes, `<float>[B, T, K², D]`.
+      X: feature cubes, `<float>[B, T, K², D]`, or a dict of them by level, the first level first.
       frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[B, T]`.
       masks: see `dropout_masks`.
       masks_axis: 0 where they have a leading B; None where all blocks have the same.
@@ -142,20 +175,38 @@ def run_blocks(
       glimpse: l_t in place of the location softmax's, `<float>[B, T, K²]`, or None.
       loop: see `attention_ar.loop.time_loop`.
       hard, samples: what takes the place of Σ_i l_{t,i} X_{t,i} if anything does, see `hard_attention.looking`.
+      scales: σ_v of each further level by name, for features of several levels.
 
     Returns:
       Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
-      `<float>[B, T, d]`, `first_c` and `first_h` `<float>[B, d]`, and with the selector `selector` `<float>[B, T]`.
+      `<float>[B, T, d]`, `first_c` and `first_h` `<float>[B, d]`, and with the selector `selector` `<float>[B, T]`. Of
+      several levels it has the outputs of `models.multi_level_blocks`.
     """
     dtype = params["decoder_Wc_att"].dtype
-    slice_of, samples = looking(hard, X, samples, glimpse)
+    several = isinstance(X, dict)
+    first, *further = X if several else [""]
+    cubes = X if several else {first: X}
+    slice_of, samples = (looking_at_levels if several else looking)(hard, X, samples, glimpse)
+
+    def look(weights, where, X_t, h, samples_t):
+        l = location_softmax(weights, where, h, temperature_inverse) if glimpse is None else where
+        x, named = slice_of(l, X_t.astype(dtype), samples_t)
+        return x, {"attention": l, **named}
+
+    def look_at_levels(weights, where, X_t, h, samples_t):
+        if glimpse is None:
+            A_t = {level: where[level] for level in (first, *further)}
+            m, l = location_softmax_of_levels(weights, A_t, h, scales, temperature_inverse)
+            P = {level: weights["levels"][level]["projection"] for level in further}
+        else:
+            m, l, P = jnp.zeros(1 + len(further), where.dtype).at[0].set(1), {first: where}, {}
+        x, named = slice_of(l, {level: X_t[level].astype(dtype) for level in l}, P, scales, samples_t)
+        return x, {"levels": m, "locations": l, **named}
 
     def step(weights, state, now):
         c, h = state
         X_t, where, seen, samples_t = now
-        l = location_softmax(weights, where, h, temperature_inverse) if glimpse is None else where
-        x, named = slice_of(l, X_t.astype(dtype), samples_t)
-        out = {"attention": l, **named}
+        x, out = (look_at_levels if several else look)(weights, where, X_t, h, samples_t)
         if "decoder_W_sel" in weights:
             out["selector"] = selector_gate(weights, h)
             x = out["selector"] * x
@@ -163,18 +214,35 @@ def run_blocks(
         c, h = jnp.where(seen != 0, new_c, c), jnp.where(seen != 0, new_h, h)
         return (c, h), out | {"x": x, "c": c, "h": h}
 
-    first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, X, masks)
+    first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, cubes[first], masks)
     weights = {name: params[name] for name in _OF_A_STEP if name in params}
     if glimpse is None:
-        # A vector, and in float32: its products are the scores under the softmax.
-        weights["decoder_U_att"] = weights["decoder_U_att"][:, 0].astype(accumulator(dtype))
-        where = project_cells(params, X)  # For all blocks at once, so that the weights' gradient is one product, too.
+        weights = with_vector(weights)
+        # For all blocks at once, so that the weights' gradient is one product, too.
+        where = project_cells(params, cubes[first])
+        if several:
+            where = {first: where}
+            weights["levels"] = {"kernel": params["levels"]["kernel"]}
+            for level in further:
+                own = params["levels"][level]
+                # A of X / σ.
+                scaled = own | {"decoder_Wc_att": own["decoder_Wc_att"] / scales[level]}
+                where[level] = project_cells(scaled, X[level])
+                weights["levels"][level] = with_vector({name: own[name] for name in (*_OF_LOOKING, "projection")})
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
         where = glimpse
-    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask, samples), loop)
+    inputs = {level: InPlace(of_level) for level, of_level in X.items()} if several else InPlace(X)
+    out = time_loop(step, weights, (first_c, first_h), (inputs, where, frame_mask, samples), loop)
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
+    out = on_first_level(out, X) if several else out
     return logits, out | {"first_c": first_c, "first_h": first_h}
+
+
+def with_vector(weights) -> dict:
+    """Returns the weights with U as a vector, and in float32: its products are the scores under the softmax."""
+    U = weights["decoder_U_att"]
+    return weights | {"decoder_U_att": U[:, 0].astype(accumulator(U.dtype))}
 
 
 def dropout_masks(draw, num_steps, num_maps, hidden_dim, dim_out, n_layers_init, n_layers_out):

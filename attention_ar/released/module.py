@@ -10,6 +10,7 @@ from attention_ar.attention import checked_glimpse
 from attention_ar.dropout import example_keys, random_bits
 from attention_ar.errors import InputError
 from attention_ar.hard_attention import HardAttention, Samples
+from attention_ar.levels import check_levels, check_scales
 from attention_ar.loop import require_loop
 from attention_ar.products import accumulator, in_compute_dtype
 from attention_ar.released import evaluation, layout
@@ -47,6 +48,7 @@ class ReleasedAttentionLSTM(nn.Module):
           sets).
       multi_label: whether a clip may have several labels: one sigmoid a class instead of one softmax.
       compute_dtype, time_loop, hard: see `SoftAttentionLSTM`.
+      levels, level_scales: see `MultiLevelAttentionLSTM`; by default there is one level, which needs no name.
     """
 
     per_frame: ClassVar[bool] = False
@@ -66,9 +68,13 @@ class ReleasedAttentionLSTM(nn.Module):
     compute_dtype: str | None = None
     time_loop: str = "auto"
     hard: HardAttention | None = None
+    levels: tuple[str, ...] = ()
+    level_scales: tuple[float, ...] = ()
 
     def __post_init__(self):
         require_loop(self.time_loop)
+        if self.levels:
+            check_scales(self.levels, self.level_scales)
         sizes = "num_classes", "hidden_dim", "dim_out", "n_layers_att", "n_layers_out", "n_layers_init", "last_n"
         for name in sizes:
             if getattr(self, name) < 1:
@@ -108,27 +114,54 @@ class ReleasedAttentionLSTM(nn.Module):
         Raises:
           InputError: where x, the mask, the glimpse or the samples have another rank or shape.
         """
-        if x.ndim != 4:
-            raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
-        batch_size, num_steps, _, num_maps = x.shape
-        dtype = accumulator(x.dtype)
+        if self.levels:
+            check_levels(self.levels, x)
+            x = {level: x[level] for level in self.levels}
+        first = x[self.levels[0]] if self.levels else x
+        if first.ndim != 4:
+            raise InputError(f"features of shape {first.shape}: must be [B, T, K², D]")
+        batch_size, num_steps, _, num_maps = first.shape
+        dtype = accumulator(first.dtype)
         mask = jnp.ones((batch_size, num_steps), dtype) if mask is None else mask
         if mask.shape != (batch_size, num_steps):
             raise InputError(f"mask of shape {mask.shape}: must be [B, T], here {[batch_size, num_steps]}")
-        glimpse = checked_glimpse(glimpse, x)
+        glimpse = checked_glimpse(glimpse, first)
         shapes = layout.shapes(num_maps, self.hidden_dim, self.dim_out, self.num_classes, **self.structure())
         params = {
             name: self.param(name, layout.initial, name, shape, dtype)  # the key comes first
             for name, shape in shapes.items()
         }
-        masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
+        if self.levels:
+            params["levels"] = self.param("levels", self._draw_levels, x, dtype)
+        masks, masks_axis = self._masks(first, train, example_index, dropout_masks)
         params = in_compute_dtype(params, self.compute_dtype)
         hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
         logits, out = run_blocks(
-            *(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse, self.time_loop), hard, samples
+            *(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse, self.time_loop, hard, samples),
+            scales=dict(zip(self.levels[1:], self.level_scales, strict=True)),
         )
         out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
         return logits, out
+
+    def _draw_levels(self, key, x, dtype) -> dict:
+        """Draws W_m, `<float>[d, V]`, and of each further level P_v and what the first level's location softmax has."""
+        D = x[self.levels[0]].shape[3]
+        named = layout.shapes(D, self.hidden_dim, self.dim_out, self.num_classes, **self.structure())
+        looking = {name: shape for name, shape in named.items() if name.startswith("decoder_") and "_att" in name}
+        looking["decoder_c_tt"] = named["decoder_c_tt"]
+
+        def one(key, num_maps):
+            shapes = looking | {"decoder_Wc_att": (num_maps, D), "projection": (num_maps, D)}
+            keys = jax.random.split(key, len(shapes))
+            return {
+                name: layout.initial(k, name, shape, dtype)
+                for k, (name, shape) in zip(keys, shapes.items(), strict=True)
+            }
+
+        key, *keys = jax.random.split(key, len(self.levels))
+        kernel = layout.initial(key, "levels", (self.hidden_dim, len(self.levels)), dtype)
+        further = zip(keys, self.levels[1:], strict=True)
+        return {"kernel": kernel, **{level: one(key, x[level].shape[3]) for key, level in further}}
 
     def structure(self) -> dict:
         """Returns the options on which the set of parameters depends, see `layout.axes`."""

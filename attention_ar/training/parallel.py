@@ -5,6 +5,8 @@ masks follow from its index in the whole batch. A batch is sharded along its fir
 local shard. Parameters, optimiser state and a table of features are replicated: each device has them all.
 """
 
+import functools
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
@@ -76,14 +78,16 @@ class OverMesh:
         """Copies this process's local shard of a batch to its devices.
 
         Args:
-          batch: a dict of arrays; a `table` among them is on the devices already.
+          batch: a dict of arrays, or of dicts of arrays by level; a `table` among them is on the devices already.
 
         Returns:
           The whole batch, sharded.
         """
         return {
-            name: array if name == "table" else jax.make_array_from_process_local_data(self.sharded, array)
-            for name, array in batch.items()
+            name: tree
+            if name == "table"
+            else jax.tree.map(functools.partial(jax.make_array_from_process_local_data, self.sharded), tree)
+            for name, tree in batch.items()
         }
 
     def replicate(self, tree):
@@ -115,7 +119,7 @@ class OverMesh:
             sharding = self.replicated if name == "table" else self.sharded
             return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
 
-        return {name: one(name, array) for name, array in batch.items()}
+        return {name: jax.tree.map(functools.partial(one, name), tree) for name, tree in batch.items()}
 
 
 class Pmap(OverMesh):
@@ -148,8 +152,11 @@ class Pmap(OverMesh):
 
         return run
 
-    def _by_device(self, array):
-        """Each device's part of an array, as `[devices, ...]`, in a copy on the same device."""
+    def _by_device(self, tree):
+        """Each device's part of arrays, as `[devices, ...]`, in a copy on the same device."""
+        return jax.tree.map(self._one_by_device, tree)
+
+    def _one_by_device(self, array):
         shards = sorted(array.addressable_shards, key=lambda shard: self.devices.index(shard.device))
         parts = [shard.data[None] for shard in shards]
         shape = (self.num_devices, *parts[0].shape[1:])

@@ -50,10 +50,14 @@ class Sampling:
 
 
 def features_shape(batch) -> jax.ShapeDtypeStruct:
-    """Returns shape and dtype of the features `[B, T, K², D]` of a batch as `steps.predict` takes it."""
-    if "frames" not in batch:
-        return jax.ShapeDtypeStruct(batch["features"].shape, batch["features"].dtype)
-    return jax.ShapeDtypeStruct((*batch["where"].shape, *batch["frames"].shape[1:]), batch["frames"].dtype)
+    """Returns shape and dtype of the features `[B, T, K², D]` of a batch as `steps.predict` takes it.
+
+    Of several levels, K² is the number of the locations of all of them.
+    """
+    levels = jax.tree.leaves(batch["frames"] if "frames" in batch else batch["features"])
+    lead = batch["where"].shape if "frames" in batch else levels[0].shape[:2]
+    num_locations = sum(level.shape[-2] for level in levels)
+    return jax.ShapeDtypeStruct((*lead, num_locations, levels[0].shape[-1]), levels[0].dtype)
 
 
 def first_baseline(objective, num_steps: int, num_classes: int):

@@ -41,7 +41,7 @@ def create_train_state(model, optimizer, key, x, baseline=None) -> TrainState:
       model: a Flax module of this package.
       optimizer: an optax.GradientTransformation.
       key: a PRNG key, for the initial weights.
-      x: features of any batch, for their shape and dtype, `<float>[B, T, K², D]`.
+      x: features of any batch, for their shape and dtype, `<float>[B, T, K², D]`, or a dict of them by level.
       baseline: see `TrainState` and `sampling.first_baseline`.
     """
     params = model.init(key, x)["params"]
@@ -56,8 +56,9 @@ def predict(model, params, batch, **options):
       params: its parameters.
       batch: a dict that has `features` `<float>[B, T, K², D]`; or `frames` `<float>[F, K², D]` and `where`
         `<int>[B, T]`, the frames of each block among them, for blocks that share many. A model that is `per_frame` sees
-        each of these frames once. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks. What
-        else may be there: `start` `<int>[B]`, see `sampling.evaluation_samples`.
+        each of these frames once. For a model of several levels, `features` and `frames` are dicts of such arrays by
+        level. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks. What else may be there:
+        `start` `<int>[B]`, see `sampling.evaluation_samples`.
       options: of the model's call.
 
     Returns:
@@ -68,7 +69,8 @@ def predict(model, params, batch, **options):
     if "frames" not in batch:
         return model.apply({"params": params}, batch["features"], **options)
     if not model.per_frame:
-        return model.apply({"params": params}, batch["frames"][batch["where"]], **options)
+        features = jax.tree.map(lambda frames: frames[batch["where"]], batch["frames"])
+        return model.apply({"params": params}, features, **options)
     logits, out = model.apply({"params": params}, batch["frames"][None], **options)
     return logits[0][batch["where"]], out
 
@@ -158,8 +160,9 @@ def eval_step(params, batch, *, model, objective, keep=None):
       A dict: `logits` `<float>[B, T, C]`, `predictions` ŷ_t `<float>[B, T, C]`; for a batch with labels `cross_entropy`
       `<float>[B]`, the first term of the loss for each block; for a model with attention `attention` l_t
       `<float>[B, T, K²]`, the three `attention_health` numbers of it, each `<float>[B]`, and `glimpse`
-      `<float>[B, T, K²]`, the share of each cell in x_t, which is l_t for soft attention. If it is asked for,
-      `evidence` for the class that the block is taken for, the one of the highest mean of ŷ_t, `<float>[B, T, K²]`.
+      `<float>[B, T, K²]`, the share of each cell in x_t, which is l_t for soft attention; and `levels`, m_t
+      `<float>[B, T, V]`, for one that attends to several. If it is asked for, `evidence` for the class that the block
+      is taken for, the one of the highest mean of ŷ_t, `<float>[B, T, K²]`.
     """
     logits, out = predict_at_test(model, params, batch, objective.multi_label)
     results = {"logits": logits, "predictions": objective.predictions(logits)}
@@ -169,8 +172,13 @@ def eval_step(params, batch, *, model, objective, keep=None):
         glimpse = out.get("glimpse", out["attention"])
         health = out["health"] if "health" in out else attention_health(out["attention"])
         results |= {"attention": out["attention"], "glimpse": glimpse, **health}
+    if "levels" in out:
+        results["levels"] = out["levels"]
     if "evidence" in (keep or ()):
-        X = batch["features"] if "features" in batch else batch["frames"][batch["where"]]
+        if "features" in batch:
+            X = batch["features"]
+        else:
+            X = jax.tree.map(lambda frames: frames[batch["where"]], batch["frames"])
         taken_for = jnp.argmax(results["predictions"].mean(axis=1), axis=-1)
         results["evidence"] = evidence(model, params, X, taken_for, objective.multi_label, results.get("glimpse"))
     return results if keep is None else {name: value for name, value in results.items() if name in keep}

@@ -26,6 +26,7 @@ from etils import epath
 from attention_ar.errors import InputError, one_line
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import SPLITS, Clip, ClipList
+from data_prep.features.contents import named_levels
 from data_prep.features.extraction import (
     describe_clips,
     fill_batches,
@@ -50,7 +51,7 @@ from data_prep.features.record_files import (
     write_text,
 )
 from data_prep.features.statistics import network_fault
-from data_prep.networks.network import Network
+from data_prep.networks.network import Network, level_shapes
 from data_prep.video.clip_frames import ClipRecord, ClipSource, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
 from data_prep.video.part_frames import decode_pass
@@ -86,7 +87,7 @@ class Job:
       image_fps: see `ClipList`.
       frame_batch: frames per call of the network.
       tries: attempts per clip.
-      feature_shape: (K, K, D).
+      feature_shapes: (K, K, D) of every level.
       recipe: that a worker must come to as well.
       plan_sha256: of all that is to be done.
       make_network: loads the network; called once in a worker process.
@@ -100,7 +101,7 @@ class Job:
     image_fps: float | None
     frame_batch: int
     tries: int
-    feature_shape: tuple[int, int, int]
+    feature_shapes: tuple[tuple[int, int, int], ...]
     recipe: dict
     plan_sha256: str
     make_network: Callable[[], Network]
@@ -175,7 +176,7 @@ def extract_with_beam(
         image_fps=clip_list.image_fps,
         frame_batch=frame_batch,
         tries=tries,
-        feature_shape=network.feature_shape,
+        feature_shapes=tuple(level_shapes(network)),
         recipe=recipe,
         plan_sha256=recipe_hash(plan),
         make_network=make_network,
@@ -230,7 +231,9 @@ class ExtractShard(beam.DoFn):
             done = None
         if done is None:
             reports: list[ClipRecord] = []
-            spec = example_spec(self._job.feature_shape, self._job.multi_label, self._job.class_names)
+            first, *further = self._job.feature_shapes
+            levels = dict(zip(named_levels(self._job.recipe), further, strict=True))
+            spec = example_spec(first, self._job.multi_label, self._job.class_names, levels)
             path = shard_path(folder, shard.split, shard.index, shard.count)
             write_shard(path, self._examples(shard, reports), spec)
             beam.metrics.Metrics.counter("extraction", "frames").inc(sum(record.num_frames for record in reports))
@@ -240,38 +243,40 @@ class ExtractShard(beam.DoFn):
 
     def _examples(self, shard: Shard, reports: list[ClipRecord]) -> Iterator[dict]:
         for clip in shard.clips:
-            record, rows = self._extract(clip)
+            record, levels = self._extract(clip)
             reports.append(record)
             if record.num_frames:
-                yield example(self._about(clip, record), 0, rows)
+                rows, *further = levels
+                further = dict(zip(named_levels(self._job.recipe), further, strict=True))
+                yield example(self._about(clip, record), 0, rows, further)
 
     def _about(self, clip: Clip, record: ClipRecord):
         alone = ClipList("", self._job.data_dir, (clip,), self._job.class_names, self._job.multi_label, "")
-        return describe_clips(alone, [record], self._job.feature_shape, self._job.recipe, "")
+        return describe_clips(alone, [record], self._job.feature_shapes, self._job.recipe, "")
 
-    def _extract(self, clip: Clip) -> tuple[ClipRecord, np.ndarray]:
+    def _extract(self, clip: Clip) -> tuple[ClipRecord, list[np.ndarray] | None]:
         for attempt in range(1, self._job.tries + 1):
             try:
                 source = probe_clip(self._job.data_dir, clip.path, self._job.fps, self._job.image_fps or DEFAULT_FPS)
-                record, rows = extract_clip(source, self._network, self._job.frame_batch)
+                record, levels = extract_clip(source, self._network, self._job.frame_batch)
             except Exception as error:  # no error of one clip may lose the others
                 logging.warning("%s, try %d: %s", clip.path, attempt, error, exc_info=True)
                 reason = f"{type(error).__name__}: {one_line(error)}"
-                record, rows = ClipRecord(clip.path, 0, 0.0, 0.0, reason), None
+                record, levels = ClipRecord(clip.path, 0, 0.0, 0.0, reason), None
             if record.num_frames:
                 break
             if attempt < self._job.tries:
                 time.sleep(_RETRY_SECONDS)
-        return record, rows
+        return record, levels
 
 
-def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tuple[ClipRecord, np.ndarray]:
+def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tuple[ClipRecord, list[np.ndarray] | None]:
     """Extracts one clip by itself.
 
     Returns:
-      Its record, and its rows `<float16>[n, K, K, D]`.
+      Its record, and its rows `<float16>[n, K, K, D]` of every level, None where it has no frame.
     """
-    bytes_each = row_bytes(network.feature_shape)
+    bytes_each = row_bytes(*level_shapes(network))
     if source.num_rows * bytes_each > RECORD_LIMIT:
         limit = RECORD_LIMIT // bytes_each
         return ClipRecord(
@@ -282,7 +287,9 @@ def extract_clip(source: ClipSource, network: Network, frame_batch: int) -> tupl
     batches = fill_batches(decoded, network.input_size, frame_batch, shorten_last=True)
     parts = list(run_network(network, batches))
     (record,) = (record for batch, _ in parts for record in batch.records)
-    return record, np.concatenate([rows for _, rows in parts]) if record.num_frames else None
+    if not record.num_frames:
+        return record, None
+    return record, [np.concatenate(of_level) for of_level in zip(*(levels for _, levels in parts), strict=True)]
 
 
 def report_path(folder: epath.Path, shard: Shard) -> epath.Path:
@@ -339,7 +346,7 @@ def _finish(folder, clip_list, shards, reports, job: Job, already_complete: bool
         write_text(folder / _DEAD_LETTERS, table.getvalue())
     if len(dead) == len(records):
         raise InputError(f"no frame of {len(dead)} clips could be read; see {folder / _DEAD_LETTERS}")
-    contents = describe_clips(clip_list, records, job.feature_shape, job.recipe, job.plan_sha256)
+    contents = describe_clips(clip_list, records, job.feature_shapes, job.recipe, job.plan_sha256)
     lengths: dict[str, list[int]] = {}
     for shard, report in zip(shards, reports, strict=True):
         lengths.setdefault(shard.split, []).append(sum(record.num_frames > 0 for record in report))

@@ -1,5 +1,9 @@
 """The contents of a features file, in either format on disk."""
 
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -34,6 +38,8 @@ class FeaturesFile:
       plan_sha256: of the extraction's plan; "" for a file that was not extracted.
       frame: <int64>[F], the number of the frame in its clip that each row is made of; None where row n of each clip
         is frame n·k, k = round(native_fps / fps).
+      levels: the features of further levels by name, <float16>[F, K, K, D] each and like `features`, where the network
+        gave several; the recipe's `levels` then names all of them, that of `features` first.
     """
 
     features: np.ndarray
@@ -53,6 +59,28 @@ class FeaturesFile:
     data_dir: str
     plan_sha256: str = ""
     frame: np.ndarray | None = None
+    levels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def level_names(self) -> list[str]:
+        """The names of all levels, that of `features` first; empty where there is one, which needs no name."""
+        return self.recipe.get("levels", [])
+
+    @property
+    def bytes_per_frame(self) -> int:
+        """Of all levels."""
+        return sum(2 * math.prod(rows.shape[1:]) for rows in (self.features, *self.levels.values()))
+
+    def at_level(self, name: str) -> "FeaturesFile":
+        """Returns a file whose `features` are those of one level, and that has no other.
+
+        Raises:
+          InputError: where it has no such level.
+        """
+        if name not in self.level_names:
+            raise InputError(f"level {name}: the features file has {', '.join(self.level_names) or 'one level alone'}")
+        features = self.levels.get(name, self.features)
+        return dataclasses.replace(self, features=features, levels={})
 
     @cached_property
     def source(self) -> np.ndarray:
@@ -97,6 +125,22 @@ class FeaturesFile:
         return np.arange(count) * round(self.native_fps[video] / self.fps[video])
 
 
+def named_levels(recipe) -> list[str]:
+    """Returns the further levels that a recipe names, of whatever file; check_consistent refuses what is no recipe."""
+    names = recipe.get("levels", []) if isinstance(recipe, dict) else []
+    return names[1:] if isinstance(names, list) and all(map(_is_name, names)) else []
+
+
+def _is_name(level) -> bool:
+    """Whether it can be a level's name; a path, which leads out of a file, cannot."""
+    return isinstance(level, str) and re.fullmatch("[a-z0-9_]+", level) is not None
+
+
+def stored_as(level: str) -> str:
+    """Returns the name under which files keep the features of a further level."""
+    return f"features.{level}"
+
+
 def check_consistent(path, contents: FeaturesFile):
     """Raises `InputError`, which names `path`, where the parts of `contents` contradict each other."""
 
@@ -116,6 +160,13 @@ def check_consistent(path, contents: FeaturesFile):
     )
     require(isinstance(contents.recipe, dict), "the recipe is no table")
     require(isinstance(contents.recipe.get("random"), bool), "the recipe does not say whether the network is random")
+    levels = contents.recipe.get("levels")
+    if levels is not None:
+        named = isinstance(levels, list) and len(levels) > 1 and all(map(_is_name, levels))
+        require(named and len(set(levels)) == len(levels), "the recipe's levels are no names")
+        require(levels[1:] == list(contents.levels), "its levels are not those of the recipe")
+    for level, rows in contents.levels.items():
+        require(len(rows) == len(contents.features), f"{level} has another number of rows than features")
     require(contents.labels.shape == (num_clips, len(names)), f"labels do not fit {len(names)} classes")
     require(num_frames.ndim == 1 and np.all(num_frames >= 1), "a clip has no frames")
     require(num_frames.sum() == len(contents.features), "the clips' frames do not add up to the rows")

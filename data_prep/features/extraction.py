@@ -26,12 +26,12 @@ from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.clip_list import Clip, ClipList
 from data_prep.datasets.mirrors import describe_mirrors, with_mirrored
-from data_prep.features.contents import FeaturesFile
+from data_prep.features.contents import FeaturesFile, named_levels
 from data_prep.features.hdf5_file import FORMAT_VERSION
 from data_prep.features.opening import open_features
 from data_prep.features.partial_features import PartialFeatures, partial_folder, row_bytes
 from data_prep.features.recipe import recipe_hash, require_same_recipe
-from data_prep.networks.network import Network
+from data_prep.networks.network import Network, all_levels, level_shapes
 from data_prep.video.clip_frames import ClipRecord, ClipSource, probe_clip
 from data_prep.video.image_folder import DEFAULT_FPS
 from data_prep.video.part_frames import decode_pass, passes
@@ -150,15 +150,17 @@ def extract(
     if output.exists():
         return _already_complete(output, plan)
 
-    with PartialFeatures(output, plan, network.feature_shape) as partial:
+    shapes = level_shapes(network)
+    with PartialFeatures(output, plan, *shapes) as partial:
         num_done, num_clips = len(partial.records), len(clip_list.clips)
         rest: list[ClipSource] = []
         for clip in tqdm(clip_list.clips[num_done:], "probing the clips", unit="clip", disable=None, leave=False):
             rest.append(_source(clip, clip_list, fps, rest[-1] if rest else None))
         num_frames = partial.num_rows + sum(source.num_rows for source in rest)
-        size = num_frames * row_bytes(network.feature_shape)
+        size = num_frames * row_bytes(*shapes)
         print(f"{num_clips} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
-        _check_disk(output, size)
+        # At the end, the rows of all levels but the largest are there twice.
+        _check_disk(output, size + size - num_frames * max(map(row_bytes, shapes)))
         if num_done:
             print(f"resuming after {num_done} of {num_clips} clips", flush=True)
         decode = functools.partial(decode_pass, size=network.input_size)
@@ -175,7 +177,7 @@ def extract(
         if lost == len(partial.records):
             partial.discard()
             raise InputError(f"no frame of {lost} clips could be read; see {output.with_name('skipped.csv')}")
-        contents = describe_clips(clip_list, partial.records, network.feature_shape, recipe, recipe_hash(plan))
+        contents = describe_clips(clip_list, partial.records, shapes, recipe, recipe_hash(plan))
         partial.finish(contents)
         return Extraction(
             num_clips=len(partial.records),
@@ -223,8 +225,7 @@ def _already_complete(output: Path, plan: dict) -> Extraction:
 
 
 def _check_disk(output: Path, size: int):
-    rows = partial_folder(output) / "rows"
-    there = rows.stat().st_blocks * 512 if rows.exists() else 0
+    there = sum(rows.stat().st_blocks * 512 for rows in partial_folder(output).glob("rows*"))
     free = shutil.disk_usage(output.parent).free
     if size - there > free:
         raise InputError(
@@ -292,30 +293,33 @@ def fill_batches(
     yield Batch(None if frames is None else frames[:size], begin, end, records)
 
 
-def run_network(network: Network, batches: Generator[Batch]) -> Generator[tuple[Batch, np.ndarray]]:
-    """Yields every batch with the features of its real frames, `<float16>[n, K, K, D]`, in order.
+def run_network(network: Network, batches: Generator[Batch]) -> Generator[tuple[Batch, list[np.ndarray]]]:
+    """Yields every batch with the features of its real frames, `<float16>[n, K, K, D]` of every level, in order.
 
     As many calls of the network are in flight as keep the machine busy, and as many batches wait.
     """
 
+    shapes = level_shapes(network)
+
     def call(batch: Batch):
         if batch.frames is None:
-            return batch, np.zeros((0, *network.feature_shape), np.float16)
-        features = network(batch.frames)
-        if features.shape != (len(batch.frames), *network.feature_shape) or features.dtype != np.float16:
-            raise TypeError(f"the network gave {features.dtype}{list(features.shape)}")
-        return batch, features[batch.begin : batch.end]
+            return batch, [np.zeros((0, *shape), np.float16) for shape in shapes]
+        levels = all_levels(network, batch.frames)
+        for features, shape in zip(levels, shapes, strict=True):
+            if features.shape != (len(batch.frames), *shape) or features.dtype != np.float16:
+                raise TypeError(f"the network gave {features.dtype}{list(features.shape)}")
+        return batch, [features[batch.begin : batch.end] for features in levels]
 
     return map_ahead(call, batches, workers=network.calls_in_flight)
 
 
-def _store(done: Iterable[tuple[Batch, np.ndarray]], partial: PartialFeatures, progress: Progress):
+def _store(done: Iterable[tuple[Batch, list[np.ndarray]]], partial: PartialFeatures, progress: Progress):
     """Writes rows, and notes clips once their last row is written."""
     waiting, last_commit = [], time.monotonic()
-    for batch, features in done:
-        if len(features):
-            partial.add_rows(features)
-        progress.advance(len(features))
+    for batch, levels in done:
+        if len(levels[0]):
+            partial.add_rows(*levels)
+        progress.advance(len(levels[0]))
         waiting += batch.records
         if waiting and time.monotonic() - last_commit >= _COMMIT_SECONDS:
             partial.record(waiting)
@@ -340,13 +344,20 @@ def print_notes(records: list[ClipRecord]):
 
 
 def describe_clips(
-    clip_list: ClipList, records: list[ClipRecord], feature_shape, recipe: dict, plan_sha256: str
+    clip_list: ClipList, records: list[ClipRecord], feature_shapes, recipe: dict, plan_sha256: str
 ) -> FeaturesFile:
-    """Returns everything about a features file but its rows; clips without a frame are left out."""
+    """Returns everything about a features file but its rows; clips without a frame are left out.
+
+    Args:
+      clip_list, records: the clips.
+      feature_shapes: (K, K, D) of every level.
+      recipe, plan_sha256: see `FeaturesFile`.
+    """
     kept = [(clip, record) for clip, record in zip(clip_list.clips, records, strict=True) if record.num_frames]
     num_frames = np.array([record.num_frames for _, record in kept])
+    features, *further = (np.broadcast_to(np.float16(0), (num_frames.sum(), *shape)) for shape in feature_shapes)
     return FeaturesFile(
-        features=np.broadcast_to(np.float16(0), (num_frames.sum(), *feature_shape)),
+        features=features,
         names=[clip.name for clip, _ in kept],
         first_row=np.cumsum(num_frames) - num_frames,
         num_frames=num_frames,
@@ -363,6 +374,7 @@ def describe_clips(
         data_dir=clip_list.data_dir,
         plan_sha256=plan_sha256,
         frame=_frame_column([record for _, record in kept]),
+        levels=dict(zip(named_levels(recipe), further, strict=True)),
     )
 
 

@@ -3,11 +3,13 @@
     features.h5.partial/
       plan.json      the plan of the extraction; another plan is refused
       rows           the future file: space for HDF5's head, then the float16 rows, clip after clip
+      rows.1 …       the rows of further levels, the largest level's being in the future file
       journal.jsonl  one line per finished clip, written when its rows are safely on disk
       lock           held by the running process
 
 Rows of clips that the journal does not list are discarded on opening. At the end HDF5's own head and tail are written
 around the rows in place, and the file is renamed. So no row is moved or stored twice, and every step can be repeated.
+Of several levels, the rows of the largest stay in place, and those of the others are copied behind them.
 """
 
 import contextlib
@@ -21,15 +23,15 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from data_prep.common.one_at_a_time import one_at_a_time
-from data_prep.features.contents import FeaturesFile
-from data_prep.features.hdf5_file import DATA_OFFSET, write_layout
+from data_prep.features.contents import FeaturesFile, stored_as
+from data_prep.features.hdf5_file import DATA_OFFSET, dataset_offsets, write_layout
 from data_prep.features.recipe import differing_fields
 from data_prep.video.clip_frames import ClipRecord
 
 
-def row_bytes(feature_shape) -> int:
-    """Returns how many bytes the features `<float16>[K, K, D]` of a frame take."""
-    return 2 * math.prod(feature_shape)
+def row_bytes(*feature_shapes) -> int:
+    """Returns how many bytes the features `<float16>[K, K, D]` of a frame take, of all levels together."""
+    return sum(2 * math.prod(shape) for shape in feature_shapes)
 
 
 def partial_folder(output: Path) -> Path:
@@ -65,12 +67,12 @@ class PartialFeatures:
       num_rows: rows written so far, those of unfinished clips included.
     """
 
-    def __init__(self, output: Path, plan: dict, feature_shape):
+    def __init__(self, output: Path, plan: dict, *feature_shapes):
         """Creates the folder, or resumes what a killed process left.
 
         Args:
           output: the future features file.
-          feature_shape: (K, K, D).
+          feature_shapes: (K, K, D) of every level.
           plan: a table that JSON keeps as it is, with "clips" a list whose items begin with the clip's path.
 
         Raises:
@@ -79,7 +81,9 @@ class PartialFeatures:
         refuse_other_plan(output, plan)
         self._output = output
         self._folder = partial_folder(output)
-        self._row_bytes = row_bytes(feature_shape)
+        sizes = [row_bytes(shape) for shape in feature_shapes]
+        self._largest = sizes.index(max(sizes))
+        self._row_bytes = sizes
         with contextlib.ExitStack() as files:
             try:
                 files.enter_context(one_at_a_time(self._folder / "lock", "extraction"))
@@ -87,14 +91,17 @@ class PartialFeatures:
                     beside = self._folder / "plan.json.unfinished"
                     beside.write_text(json.dumps(plan), encoding="utf-8")
                     os.replace(beside, self._folder / "plan.json")
-                self._rows = files.enter_context(open(self._folder / "rows", "a+b", buffering=0))
+                self._rows = [
+                    files.enter_context(open(self._rows_path(n), "a+b", buffering=0)) for n in range(len(sizes))
+                ]
                 self._journal = files.enter_context(open(self._folder / "journal.jsonl", "a+b", buffering=0))
             except OSError as error:
                 raise InputError(f"{self._folder}: cannot be written ({error.strerror})") from None
             self._files = files.pop_all()
         self.records = self._recover([clip[0] for clip in plan["clips"]])
         self.num_rows = sum(record.num_frames for record in self.records)
-        self._rows.truncate(DATA_OFFSET + self.num_rows * self._row_bytes)
+        for n, rows in enumerate(self._rows):
+            rows.truncate(self._rows_begin(n) + self.num_rows * self._row_bytes[n])
 
     def __enter__(self):
         return self
@@ -104,18 +111,20 @@ class PartialFeatures:
             self.discard()
         self._files.close()
 
-    def add_rows(self, rows: np.ndarray):
-        """Appends `<float16>[n, K, K, D]`."""
+    def add_rows(self, *levels: np.ndarray):
+        """Appends `<float16>[n, K, K, D]` of every level."""
         with self._disk_errors():
-            unwritten = memoryview(np.ascontiguousarray(rows, "<f2")).cast("B")
-            while unwritten:  # an unbuffered file may take less than it is given
-                unwritten = unwritten[self._rows.write(unwritten) :]
-        self.num_rows += len(rows)
+            for file, rows in zip(self._rows, levels, strict=True):
+                unwritten = memoryview(np.ascontiguousarray(rows, "<f2")).cast("B")
+                while unwritten:  # an unbuffered file may take less than it is given
+                    unwritten = unwritten[file.write(unwritten) :]
+        self.num_rows += len(levels[0])
 
     def record(self, records: list[ClipRecord]):
         """Records clips as finished; all their rows have been added."""
         with self._disk_errors():
-            os.fsync(self._rows.fileno())
+            for rows in self._rows:
+                os.fsync(rows.fileno())
             self._journal.write(b"".join(json.dumps(record.as_json()).encode() + b"\n" for record in records))
             os.fsync(self._journal.fileno())
         self.records += records
@@ -124,35 +133,50 @@ class PartialFeatures:
         """Makes the rows a features file, moves it to its place and removes the folder.
 
         Args:
-          contents: everything about the file; of `features` only the shape counts.
+          contents: everything about the file; of its features only the shapes count.
         """
-        layout = self._folder / "layout.h5"
-        rows_end = DATA_OFFSET + self.num_rows * self._row_bytes
+        layout, largest = self._folder / "layout.h5", self._rows_path(self._largest)
         with self._disk_errors():
             if write_layout(layout, contents) != DATA_OFFSET:
                 raise RuntimeError(f"this HDF5 does not put the rows at byte {DATA_OFFSET}")
-            with open(layout, "rb") as source, open(self._folder / "rows", "r+b") as target:
-                target.write(source.read(DATA_OFFSET))
-                source.seek(rows_end)
-                target.seek(rows_end)
+            names = ["features", *map(stored_as, contents.levels)]
+            offsets = dataset_offsets(layout, names)
+            with open(layout, "rb") as source, open(largest, "r+b") as target:
+                for n in sorted(range(len(names)), key=lambda n: offsets[names[n]]):
+                    target.write(source.read(offsets[names[n]] - source.tell()))
+                    if n != self._largest:
+                        with open(self._rows_path(n), "rb") as rows:
+                            shutil.copyfileobj(rows, target)
+                    rows_end = offsets[names[n]] + self.num_rows * self._row_bytes[n]
+                    source.seek(rows_end)
+                    target.seek(rows_end)
                 shutil.copyfileobj(source, target)
                 target.truncate()
                 target.flush()
                 os.fsync(target.fileno())
-            os.replace(self._folder / "rows", self._output)
+            os.replace(largest, self._output)
         self.discard()
 
     def discard(self):
         """Removes the folder."""
-        self._rows.close()  # A network file system would keep what is open.
-        self._journal.close()
+        for file in (*self._rows, self._journal):
+            file.close()  # A network file system would keep what is open.
         shutil.rmtree(self._folder)
+
+    def _rows_path(self, level: int) -> Path:
+        return self._folder / ("rows" if level == self._largest else f"rows.{level}")
+
+    def _rows_begin(self, level: int) -> int:
+        return DATA_OFFSET if level == self._largest else 0
 
     def _recover(self, paths: list[str]) -> list[ClipRecord]:
         """Reads the journal as far as it is valid and its rows exist; truncates the rest."""
         self._journal.seek(0)
         records, sound, num_rows = [], 0, 0
-        rows_there = (os.fstat(self._rows.fileno()).st_size - DATA_OFFSET) // self._row_bytes
+        rows_there = min(
+            (os.fstat(rows.fileno()).st_size - self._rows_begin(n)) // self._row_bytes[n]
+            for n, rows in enumerate(self._rows)
+        )
         for line, path in zip(self._journal.read().splitlines(keepends=True), paths, strict=False):
             try:
                 record = ClipRecord(**json.loads(line))

@@ -17,6 +17,7 @@ from data_prep.features.record_files import (
     dataset_folder,
     example,
     example_spec,
+    level_shapes,
     metadata,
     remove_unfinished,
     shard_path,
@@ -63,7 +64,8 @@ def export_records(contents: FeaturesFile, data_dir, name: str, shard_bytes: int
     try:
         if not _begin(folder, about):
             return Export(folder, num_videos, already_complete=True)
-        spec = example_spec(contents.features.shape[1:], contents.multi_label, contents.class_names)
+        shape, levels = contents.features.shape[1:], level_shapes(contents)
+        spec = example_spec(shape, contents.multi_label, contents.class_names, levels)
         with Progress(len(contents.features), 0, "frame") as progress:
             for split, shards in split_shards.items():
                 for index, videos in enumerate(shards):
@@ -103,12 +105,12 @@ def _begin(folder: epath.Path, about: dict) -> bool:
 def _cut(contents: FeaturesFile, split: str, shard_bytes: int) -> list[np.ndarray]:
     """Returns the videos of each shard of a split, in the file's order."""
     videos = np.flatnonzero(np.array(contents.splits) == split)
-    row_bytes = 2 * int(np.prod(contents.features.shape[1:]))
     begins = np.cumsum(contents.num_frames[videos]) - contents.num_frames[videos]
-    shard = begins * row_bytes // shard_bytes
+    shard = begins * contents.bytes_per_frame // shard_bytes
     return [videos[shard == index] for index in np.unique(shard)]
 
 
 def _example(contents: FeaturesFile, video: int) -> dict:
     first = int(contents.first_row[video])
-    return example(contents, video, contents.features[first : first + int(contents.num_frames[video])])
+    own = slice(first, first + int(contents.num_frames[video]))
+    return example(contents, video, contents.features[own], {name: rows[own] for name, rows in contents.levels.items()})

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from etils import epath
 from attention_ar.errors import InputError, one_line
 from attention_ar.whole_file import whole_file
 from data_prep.datasets.clip_list import SPLITS
-from data_prep.features.contents import FeaturesFile
+from data_prep.features.contents import FeaturesFile, stored_as
 
 VERSION = "1.0.0"
 METADATA = "metadata.json"
@@ -34,23 +34,28 @@ RECORD_LIMIT = 2_000_000_000  # bytes; a protocol buffer of 2 GiB or more cannot
 _WRITER_OPTIONS = "group_size:1,zstd:1"
 
 
-def example_spec(feature_shape: Sequence[int], multi_label: bool = False, class_names=None):
+def example_spec(feature_shape: Sequence[int], multi_label: bool = False, class_names=None, levels=None):
     """Returns TFDS's description of an example.
 
     Args:
       feature_shape: [K, K, D].
       multi_label: whether an example has `labels`, a list, instead of `label`.
       class_names: C names, or None where TFDS reads them from the data set's folder.
+      levels: [K, K, D] of each further level by name, whose features are `features.<name>`.
     """
     import tensorflow_datasets as tfds
 
     names = None if class_names is None else list(class_names)
     label = tfds.features.ClassLabel(names=names)
+    shapes = {"features": feature_shape} | {stored_as(name): shape for name, shape in (levels or {}).items()}
     return tfds.features.FeaturesDict(
         {
-            "features": tfds.features.Tensor(
-                shape=(None, *feature_shape), dtype=np.float16, encoding=tfds.features.Encoding.BYTES
-            ),
+            **{
+                name: tfds.features.Tensor(
+                    shape=(None, *shape), dtype=np.float16, encoding=tfds.features.Encoding.BYTES
+                )
+                for name, shape in shapes.items()
+            },
             **({"labels": tfds.features.Sequence(label)} if multi_label else {"label": label}),
             "name": tfds.features.Text(),
             "group": tfds.features.Text(),
@@ -61,25 +66,28 @@ def example_spec(feature_shape: Sequence[int], multi_label: bool = False, class_
     )
 
 
-def example(contents: FeaturesFile, video: int, rows: np.ndarray) -> dict:
+def example(contents: FeaturesFile, video: int, rows: np.ndarray, levels: Mapping[str, np.ndarray] = ()) -> dict:
     """Returns one video as an example.
 
     Args:
-      contents: what is known of the videos; its `features` are not looked at.
+      contents: what is known of the videos; its features are not looked at.
       video: its index.
       rows: its features, `<float16>[n, K, K, D]`.
+      levels: those of further levels by name.
 
     Raises:
       InputError: for a video of more frames than a record can hold.
     """
-    if rows.nbytes > RECORD_LIMIT:
+    levels = {stored_as(name): of_level for name, of_level in dict(levels).items()}
+    num_bytes = sum(of_level.nbytes for of_level in (rows, *levels.values()))
+    if num_bytes > RECORD_LIMIT:
         raise InputError(
-            f"{contents.names[video]}: {len(rows)} frames are {rows.nbytes / 1e9:.1f} GB, and a record holds "
+            f"{contents.names[video]}: {len(rows)} frames are {num_bytes / 1e9:.1f} GB, and a record holds "
             f"{RECORD_LIMIT / 1e9:.0f} GB; extract at a lower --fps"
         )
     labels = np.flatnonzero(contents.labels[video]).tolist()
     return {
-        "features": np.ascontiguousarray(rows),
+        **{name: np.ascontiguousarray(of_level) for name, of_level in ({"features": rows} | levels).items()},
         **({"labels": labels} if contents.multi_label else {"label": labels[0]}),
         "name": contents.names[video],
         "group": contents.groups[video],
@@ -181,6 +189,7 @@ def metadata(contents: FeaturesFile, shards: dict[str, list[int]]) -> dict:
     """
     return {
         "feature_shape": list(contents.features.shape[1:]),
+        **({"levels": level_shapes(contents)} if contents.levels else {}),
         "shards": shards,
         "class_names": list(contents.class_names),
         "multi_label": contents.multi_label,
@@ -202,6 +211,11 @@ def metadata(contents: FeaturesFile, shards: dict[str, list[int]]) -> dict:
     }
 
 
+def level_shapes(contents: FeaturesFile) -> dict[str, list[int]]:
+    """Returns [K, K, D] of each further level by name."""
+    return {name: list(rows.shape[1:]) for name, rows in contents.levels.items()}
+
+
 def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, list[int]]):
     """Writes the files around the shards; with the last one, the data set is complete.
 
@@ -212,7 +226,7 @@ def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, li
     import tensorflow_datasets as tfds
 
     name = folder.parent.name
-    spec = example_spec(contents.features.shape[1:], contents.multi_label, contents.class_names)
+    spec = example_spec(contents.features.shape[1:], contents.multi_label, contents.class_names, level_shapes(contents))
     identity = tfds.core.dataset_info.DatasetIdentity(
         name=name, version=tfds.core.Version(VERSION), data_dir=os.fspath(folder), module_name=""
     )
@@ -223,7 +237,6 @@ def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, li
         disable_shuffling=True,
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
-    row_bytes = 2 * int(np.prod(contents.features.shape[1:]))
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, dataset_name=name, filetype_suffix=tfds.core.FileFormat.ARRAY_RECORD.file_suffix
     )
@@ -233,7 +246,8 @@ def write_about(folder: epath.Path, contents: FeaturesFile, shards: dict[str, li
                 tfds.core.SplitInfo(
                     name=split,
                     shard_lengths=shards[split],
-                    num_bytes=row_bytes * int(contents.num_frames[np.array(contents.splits) == split].sum()),
+                    num_bytes=contents.bytes_per_frame
+                    * int(contents.num_frames[np.array(contents.splits) == split].sum()),
                     filename_template=template,
                 )
                 for split in SPLITS

@@ -10,7 +10,7 @@ from etils import epath
 
 from attention_ar.errors import InputError, one_line
 from data_prep.datasets.clip_list import SPLITS
-from data_prep.features.contents import FeaturesFile, check_consistent
+from data_prep.features.contents import FeaturesFile, check_consistent, named_levels, stored_as
 from data_prep.features.record_files import INFO, METADATA, example_spec, on_bucket, shard_path
 
 CACHE_BYTES = 1 << 28
@@ -73,23 +73,20 @@ def _contents(folder: epath.Path, about: dict, shards: dict[str, list[int]]) -> 
     labels = np.zeros((num_clips, len(class_names)), np.uint8)
     for video, of_video in zip(range(num_clips), videos["labels"], strict=True):
         labels[video, np.array(of_video, np.int64)] = 1
-    num_cells, other, num_maps = (int(size) for size in about["feature_shape"])
-    if num_cells != other or min(num_cells, num_maps) < 1:
-        raise InputError(f"{folder}/{METADATA}: feature_shape is {about['feature_shape']}; must be [K, K, D]")
+    shapes = {"features": _shape(folder, about["feature_shape"])}
+    levels = named_levels(about["recipe"])
+    if about.get("levels", {}).keys() != set(levels):
+        raise InputError(f"{folder}/{METADATA}: its levels are not those of the recipe; export it again")
+    shapes |= {stored_as(level): _shape(folder, about["levels"][level]) for level in levels}
     counts = {split: texts["split"].count(split) for split in SPLITS}
     stored = {split: sum(shards.get(split, [])) for split in SPLITS}
     if counts != stored or not shards.keys() <= set(SPLITS) or min(map(min, shards.values())) < 0:
         raise InputError(f"{folder}/{METADATA}: {counts} videos, but {stored} records; export it again")
+    records = Records(
+        folder, shards, texts["name"], texts["split"], columns["num_frames"], shapes, bool(about["multi_label"])
+    )
     return FeaturesFile(
-        features=RecordRows(
-            folder,
-            shards,
-            texts["name"],
-            texts["split"],
-            columns["num_frames"],
-            (num_cells, num_cells, num_maps),
-            bool(about["multi_label"]),
-        ),
+        features=RecordRows(records, "features"),
         names=texts["name"],
         first_row=np.cumsum(columns["num_frames"]) - columns["num_frames"],
         labels=labels,
@@ -102,8 +99,16 @@ def _contents(folder: epath.Path, about: dict, shards: dict[str, list[int]]) -> 
         data_dir=str(about["data_dir"]),
         plan_sha256=str(about["plan_sha256"]),
         frame=np.array(about["frame"], np.int64) if "frame" in about else None,
+        levels={level: RecordRows(records, stored_as(level)) for level in levels},
         **columns,
     )
+
+
+def _shape(folder: epath.Path, sizes) -> tuple[int, int, int]:
+    num_cells, other, num_maps = (int(size) for size in sizes)
+    if num_cells != other or min(num_cells, num_maps) < 1:
+        raise InputError(f"{folder}/{METADATA}: feature_shape is {sizes}; must be [K, K, D]")
+    return num_cells, num_cells, num_maps
 
 
 def _texts(name: str, values) -> list[str]:
@@ -125,27 +130,23 @@ class _Shard:
         return self.take
 
 
-class RecordRows:
-    """The rows of all videos, an array `<float16>[F, K, K, D]` that is read record by record.
+class Records:
+    """The records of all videos. The last ones are cached, `cache_bytes` of them at most (but always one).
 
-    It takes a slice or an array of row numbers, `rows[100:130]`, `rows[[5, 3]]`, and `len`. A slice that is exactly one
-    video is that video's record, uncopied. The last records are cached, `cache_bytes` of them at most (but always one).
     May be read from several threads.
 
     Attributes:
-      shape: [F, K, K, D].
-      dtype: float16.
+      num_frames: of each video, `<int64>[N]`.
+      shapes: (K, K, D) of each level, under the name that a record has it by, `features` first.
     """
 
-    dtype = np.dtype(np.float16)
-
-    def __init__(self, folder, shards, names, splits, num_frames, feature_shape, multi_label, cache_bytes=CACHE_BYTES):
+    def __init__(self, folder, shards, names, splits, num_frames, shapes, multi_label, cache_bytes=CACHE_BYTES):
         self._folder = folder
         self._names = names
-        self._num_frames = num_frames
-        self._ends = np.cumsum(num_frames)
-        self.shape = (int(self._ends[-1]) if len(names) else 0, *feature_shape)
-        self._spec = example_spec(feature_shape, multi_label)
+        self.num_frames = num_frames
+        self.shapes = shapes
+        levels = {name.removeprefix(stored_as("")): shape for name, shape in shapes.items() if name != "features"}
+        self._spec = example_spec(shapes["features"], multi_label, levels=levels)
         self._shards = [
             _Shard(str(shard_path(folder, split, index, len(shards[split]))), count)
             for split in SPLITS
@@ -154,9 +155,71 @@ class RecordRows:
         self._record = np.empty(len(names), np.int64)  # of each video; the splits' records follow each other
         self._record[np.argsort([SPLITS.index(split) for split in splits], kind="stable")] = np.arange(len(names))
         self._source = None
-        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._cache: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
+
+    def read(self, video: int) -> dict[str, np.ndarray]:
+        """Returns a video's rows of each level, read-only."""
+        with self._lock:
+            if video in self._cache:
+                self._cache.move_to_end(video)
+                return self._cache[video]
+            if self._source is None:
+                from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+                self._source = ArrayRecordDataSource(self._shards)
+        rows = self._fetch(video)
+        with self._lock:
+            self._cache[video] = rows
+            while len(self._cache) > 1 and sum(map(_num_bytes, self._cache.values())) > self._cache_bytes:
+                self._cache.popitem(last=False)
+        return rows
+
+    def _fetch(self, video: int) -> dict[str, np.ndarray]:
+        name = self._names[video]
+        try:
+            found = self._spec.deserialize_example_np(self._source[int(self._record[video])])
+            found_name = bytes(found["name"]).decode()
+            rows = {level: found[level] for level in self.shapes}
+        except Exception as error:  # array_record, protobuf and TFDS each have their own
+            raise InputError(
+                f"{self._folder}: the record of {name} cannot be read ({one_line(error)}); export it again"
+            ) from None
+        expected = {level: (self.num_frames[video], *shape) for level, shape in self.shapes.items()}
+        if found_name != name or {level: of_level.shape for level, of_level in rows.items()} != expected:
+            raise InputError(
+                f"{self._folder}: the record of {name} ({self.num_frames[video]} frames) holds {found_name} "
+                f"({len(rows['features'])} frames); export it again"
+            )
+        return rows
+
+
+def _num_bytes(rows: dict[str, np.ndarray]) -> int:
+    return sum(of_level.nbytes for of_level in rows.values())
+
+
+class RecordRows:
+    """The rows of all videos at one level, an array `<float16>[F, K, K, D]` that is read record by record.
+
+    It takes a slice or an array of row numbers, `rows[100:130]`, `rows[[5, 3]]`, and `len`. A slice that is exactly one
+    video is that video's record, uncopied. May be read from several threads.
+
+    Args:
+      records: which the levels share.
+      level: of `Records.shapes`.
+
+    Attributes:
+      shape: [F, K, K, D].
+      dtype: float16.
+    """
+
+    dtype = np.dtype(np.float16)
+
+    def __init__(self, records: Records, level: str):
+        self._records, self._level = records, level
+        self._ends = np.cumsum(records.num_frames)
+        self.shape = (int(self._ends[-1]) if len(self._ends) else 0, *records.shapes[level])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -174,7 +237,7 @@ class RecordRows:
             start, stop, step = rows.indices(len(self))
             if step == 1 and start < stop:
                 video = self._video_of(start)
-                first = int(self._ends[video] - self._num_frames[video])
+                first = int(self._ends[video] - self._records.num_frames[video])
                 if stop <= self._ends[video]:
                     found = self._read(video)
                     return found if len(found) == stop - start else found[start - first : stop - first]
@@ -190,8 +253,8 @@ class RecordRows:
         result = np.empty((rows.size, *self.shape[1:]), self.dtype)
         videos = np.searchsorted(self._ends, rows.reshape(-1), side="right")
         for video in np.unique(videos):
-            here = videos == video
-            result[here] = self._read(video)[rows.reshape(-1)[here] - (self._ends[video] - self._num_frames[video])]
+            here, first = videos == video, self._ends[video] - self._records.num_frames[video]
+            result[here] = self._read(video)[rows.reshape(-1)[here] - first]
         return result.reshape(*rows.shape, *self.shape[1:])
 
     def _video_of(self, row: int) -> int:
@@ -199,33 +262,4 @@ class RecordRows:
 
     def _read(self, video: int) -> np.ndarray:
         """Returns a video's rows, read-only."""
-        with self._lock:
-            if video in self._cache:
-                self._cache.move_to_end(video)
-                return self._cache[video]
-            if self._source is None:
-                from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-                self._source = ArrayRecordDataSource(self._shards)
-        rows = self._fetch(video)
-        with self._lock:
-            self._cache[video] = rows
-            while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > self._cache_bytes:
-                self._cache.popitem(last=False)
-        return rows
-
-    def _fetch(self, video: int) -> np.ndarray:
-        name = self._names[video]
-        try:
-            found = self._spec.deserialize_example_np(self._source[int(self._record[video])])
-            found_name, rows = bytes(found["name"]).decode(), found["features"]
-        except Exception as error:  # array_record, protobuf and TFDS each have their own
-            raise InputError(
-                f"{self._folder}: the record of {name} cannot be read ({one_line(error)}); export it again"
-            ) from None
-        if found_name != name or rows.shape != (self._num_frames[video], *self.shape[1:]):
-            raise InputError(
-                f"{self._folder}: the record of {name} ({self._num_frames[video]} frames) holds {found_name} "
-                f"({len(rows)} frames); export it again"
-            )
-        return rows
+        return self._records.read(video)[self._level]

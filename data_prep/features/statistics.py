@@ -112,6 +112,24 @@ def _sampled(contents: FeaturesFile) -> Iterator[np.ndarray]:
         yield contents.features[int(contents.first_row[clip]) + frames]
 
 
+def root_mean_square(contents: FeaturesFile, videos) -> float:
+    """Returns √(mean of the squares) of all features of some videos, the σ of a level.
+
+    Args:
+      contents: a features file.
+      videos: indices of videos.
+    """
+    total = count = 0
+    for video in videos:
+        first = int(contents.first_row[video])
+        rows = contents.features[first : first + int(contents.num_frames[video])]
+        for begin in range(0, len(rows), 64):  # as float32 they take twice the memory
+            part = rows[begin : begin + 64].astype(np.float32)
+            total += float(np.sum(np.square(part, out=part), dtype=np.float64))
+        count += rows.size
+    return float(np.sqrt(total / count))
+
+
 def deviations(found: FeatureStatistics, recipe: dict) -> list[str]:
     """Returns a phrase for every statistic outside the range of the recipe's network on real video."""
     faults = [f"{100 * found.not_finite:.2g} % are not finite"] if found.not_finite else []
@@ -142,11 +160,15 @@ def report(contents: FeaturesFile, path) -> FeatureStatistics:
         )
     elif contents.recipe.get("network") in EXPECTED:
         print(f"that is as expected of {contents.recipe['network']}")
+    levels = {name: sample(contents.at_level(name)) for name in contents.levels}
+    for name, of_level in levels.items():
+        print(f"features of {name}: {of_level}")
     beside = epath.Path(path)
     beside = (
         beside / "statistics.json" if on_bucket(path) or beside.is_dir() else beside.with_suffix(".statistics.json")
     )
-    write_text(beside, json.dumps({**asdict(found), "unexpected": faults}, indent=1) + "\n")
+    more = {"levels": {name: asdict(of_level) for name, of_level in levels.items()}} if levels else {}
+    write_text(beside, json.dumps({**asdict(found), "unexpected": faults, **more}, indent=1) + "\n")
     return found
 
 

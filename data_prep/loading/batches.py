@@ -9,6 +9,7 @@ import numpy as np
 from data_prep.common.read_ahead import read_ahead
 from data_prep.loading.block_table import Blocks, full_batches
 from data_prep.loading.buffers import AHEAD, aligned_empty, copy_rows
+from data_prep.loading.feature_stores import Levels
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,21 @@ def load_batches(store, blocks: Blocks, order, batch_size: int, parallel, *, fir
     Yields:
       A `Batch` each.
     """
-    made = _make(store, blocks, order, batch_size, parallel, first, share_frames and parallel.num_devices == 1)
+    make = _make_levels if isinstance(store, Levels) else _make
+    made = make(store, blocks, order, batch_size, parallel, first, share_frames and parallel.num_devices == 1)
     return read_ahead([made], iter, workers=1, depth=AHEAD)
+
+
+def _make_levels(store: Levels, *arguments) -> Iterator[Batch]:
+    """The same batches of every level, put together: what differs between levels is a dict by their names."""
+    made = {level: _make(one, *arguments) for level, one in store.stores.items()}
+    for batches in zip(*made.values(), strict=True):
+        arrays = dict(batches[0].arrays)
+        for name in {"features", "frames"} & arrays.keys():
+            arrays[name] = {level: batch.arrays[name] for level, batch in zip(made, batches, strict=True)}
+        if "table" in arrays:
+            arrays["table"] = store.table
+        yield Batch(batches[0].block, batches[0].weight, arrays)
 
 
 def _make(store, blocks, order, batch_size, parallel, first, share_frames) -> Iterator[Batch]:

@@ -109,7 +109,30 @@ class OnDevice(OnDisk):
         return (None for _ in videos)  # The step looks them up.
 
 
-def open_store(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
+class Levels:
+    """One store a level, for models that read several.
+
+    Attributes:
+      stores: by the level's name, the first level first. A batch has `features`, `frames` or `table` of each, by name.
+      name, file, dtype: as of one store.
+      table: of each level by name, or None.
+    """
+
+    def __init__(self, stores: dict[str, OnDisk], file):
+        self.stores, self.file = stores, file
+        first = next(iter(stores.values()))
+        self.name, self.dtype = first.name, first.dtype
+        self.table = None if first.table is None else {level: store.table for level, store in stores.items()}
+
+
+def store_on_disk(file, dtype, levels=()):
+    """Returns a store of features that stay on disk; of several levels if they are named, see `open_store`."""
+    if not levels:
+        return OnDisk(file, dtype)
+    return Levels({level: OnDisk(file.at_level(level), dtype) for level in levels}, file)
+
+
+def open_store(name: str, file, dtype, videos, parallel, batch_bytes: int = 0, levels=()):
     """Loads the features of some videos into a feature store.
 
     Args:
@@ -120,14 +143,17 @@ def open_store(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
       videos: the indices of the videos whose blocks will be loaded.
       parallel: of `attention_ar.training.parallel`.
       batch_bytes: of the features of this process's local shard of a batch; the host must have room for several.
+      levels: names of the levels to load, the first one first, for a model that reads several; () is the first alone.
 
     Raises:
       InputError: for another name, and for "device" where the features are larger than the memory that is free there.
     """
     if name not in ("auto", "device", "host", "disk"):
         raise InputError(f"features_on={name!r}: must be auto, device, host or disk")
+    files = {level: file.at_level(level) for level in levels} if levels else {"": file}
     if name == "auto":
-        values = int(file.num_frames[videos].sum()) * int(np.prod(file.features.shape[1:]))
+        per_frame = sum(math.prod(of_level.features.shape[1:]) for of_level in files.values())
+        values = int(file.num_frames[videos].sum()) * per_frame
         buffers = (AHEAD + 3) * batch_bytes
         if 2 * values < LARGEST_FRACTION * free_device_memory(parallel.devices):
             name = "device"
@@ -135,6 +161,10 @@ def open_store(name: str, file, dtype, videos, parallel, batch_bytes: int = 0):
             name = "host"
         else:
             name = "disk"
-    if name == "device":
-        return OnDevice(file, dtype, videos, parallel)
-    return InMemory(file, dtype, videos) if name == "host" else OnDisk(file, dtype)
+
+    def one(file):
+        if name == "device":
+            return OnDevice(file, dtype, videos, parallel)
+        return InMemory(file, dtype, videos) if name == "host" else OnDisk(file, dtype)
+
+    return Levels({level: one(of_level) for level, of_level in files.items()}, file) if levels else one(file)

@@ -1,8 +1,9 @@
 """The interface of a network: frames in, feature cubes X_t out."""
 
 import hashlib
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +22,17 @@ class Network:
         "" for a random network, which has a `seed` instead), `random`, the input (`colour`, `mean`, `scale`,
         `input_size`), and whatever else the kind of network needs.
       feature_shape: (K, K, D).
+      levels: the shapes (K, K, D) of further levels by name, where it gives several; the recipe's `levels` then names
+        all of them.
       input_size: (height, width) of its frames.
       calls_in_flight: how many calls at a time keep the machine busy.
       add_to: adds the network to an `onnx_graph.Graph`: a function of the graph and of the name of frames
         `<uint8>[B, height, width, 3]`, BGR, that returns the name of the features, `<float16>[B, K, K, D]`; None for a
         network that cannot be written so.
+
+    Args:
+      run: a function of frames that returns the feature cubes; of a network of several levels, rows as
+        `split_levels` takes them.
     """
 
     def __init__(
@@ -35,9 +42,11 @@ class Network:
         feature_shape: tuple[int, int, int],
         calls_in_flight: int = 1,
         add_to: Callable | None = None,
+        levels: Mapping[str, tuple[int, int, int]] | None = None,
     ):
         self.recipe = recipe
         self.feature_shape = tuple(feature_shape)
+        self.levels = dict(levels or {})
         self.input_size = tuple(recipe["input_size"])
         self.calls_in_flight = calls_in_flight
         self.add_to = add_to
@@ -50,7 +59,37 @@ class Network:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Returns the feature cubes `<float16>[B, K, K, D]` of `frames` `<uint8>[B, height, width, 3]`, BGR."""
+        return all_levels(self, frames)[0] if self.levels else self._run(frames)
+
+    def rows(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the feature cubes of all levels in one array, see `split_levels`."""
         return self._run(frames)
+
+
+def level_shapes(network) -> list[tuple[int, int, int]]:
+    """Returns (K, K, D) of every level of a network, or of what stands in for one; of most there is one."""
+    return [tuple(network.feature_shape), *getattr(network, "levels", {}).values()]
+
+
+def all_levels(network, frames: np.ndarray) -> list[np.ndarray]:
+    """Returns the feature cubes `<float16>[B, K, K, D]` of every level of a network, see `level_shapes`."""
+    shapes = level_shapes(network)
+    return [network(frames)] if len(shapes) == 1 else split_levels(network.rows(frames), shapes)
+
+
+def split_levels(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Returns the levels of rows in which they lie one after the other.
+
+    Args:
+      rows: `<float>[..., n]`, n the sum of all levels' sizes.
+      shapes: of the levels.
+
+    Returns:
+      `<float>[..., *shape]` of each level; views of `rows`.
+    """
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = np.split(rows, ends[:-1], axis=-1)
+    return [part.reshape(*rows.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,16 @@ def define(default: str | None = "googlenet", others: dict[str, str] | None = No
     meanings = (others or {}) | {name: f"{kind.title}, {kind.about}" for name, kind in KINDS.items()}
     described = "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items())
     flags.DEFINE_enum("network", default, list(meanings), f"What makes the features. {described}.")
-    for kind in KINDS.values():
-        for option, description in kind.options.items():
-            flags.DEFINE_string(option, None, description)
+    for option, description in _options().items():
+        flags.DEFINE_string(option, None, description)
 
 
 def given() -> tuple[str | None, dict[str, str]]:
     """Returns what --network says, and those of the networks' options that were given."""
-    names = [option for kind in KINDS.values() for option in kind.options]
-    return flags.FLAGS.network, {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].value is not None}
+    given = {name: flags.FLAGS[name].value for name in _options()}
+    return flags.FLAGS.network, {name: value for name, value in given.items() if value is not None}
+
+
+def _options() -> dict[str, str]:
+    """The flags of all networks, with their help; two networks may share one."""
+    return {option: description for kind in KINDS.values() for option, description in kind.options.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from attention_ar.errors import InputError, one_line
-from attention_ar.googlenet import VARIANTS, GoogLeNet, preprocess
+from attention_ar.googlenet import LEVELS, VARIANTS, GoogLeNet, level, preprocess
 from data_prep.downloads.fetch import Source, fetch
 from data_prep.networks.arrays import as_params, check_arrays, layer_shapes
 from data_prep.networks.googlenet_graph import add_googlenet
@@ -30,6 +30,8 @@ MIRRORS = (
 SHA256 = "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e"
 NUM_BYTES = 28_021_836
 
+DEFAULT_LEVELS = ("inception_5b",)
+
 _WAYS_OUT = (
     "take --network=efficientnet_lite0, which needs no download; or name GoogLeNet's file with --googlenet=PATH or in "
     f"${ENVIRONMENT_VARIABLE}; or take --network=random, for trials"
@@ -44,9 +46,21 @@ class GoogLeNetFeatures(Network):
 
     Attributes:
       params: of `GoogLeNet`.
+
+    Args:
+      levels: its outputs, keys of `attention_ar.googlenet.LEVELS`, the deepest first.
     """
 
-    def __init__(self, network: str, params: dict, *, variant: str = "bvlc", weights_sha256: str, **seed: int):
+    def __init__(
+        self,
+        network: str,
+        params: dict,
+        *,
+        variant: str = "bvlc",
+        weights_sha256: str,
+        levels: Sequence[str] = DEFAULT_LEVELS,
+        **seed: int,
+    ):
         recipe = {
             "network": network,
             "weights_sha256": weights_sha256,
@@ -57,18 +71,46 @@ class GoogLeNetFeatures(Network):
             "scale": VARIANTS[variant].scale,
             "input_size": [224, 224],
         }
+        if len(levels) > 1:
+            recipe["levels"] = list(levels)
 
         def features(params, frames):
             _, out = GoogLeNet(variant).apply({"params": params}, preprocess(frames, variant))
-            return out["features"].astype(jnp.float16)
+            cubes = [level(out, name).astype(jnp.float16) for name in levels]
+            if len(cubes) == 1:
+                return cubes[0]
+            return jnp.concatenate([cube.reshape(len(cube), -1) for cube in cubes], axis=1)
 
         self.params = jax.device_put(params)
         run, calls_in_flight = jax_engine(features, self.params)
-        add_to = functools.partial(add_googlenet, params=params, variant=variant)
-        super().__init__(recipe, run, (7, 7, 1024), calls_in_flight, add_to)
+        first, *further = levels
+        shapes = {name: LEVELS[name] for name in further}
+        add_to = None if further else functools.partial(add_googlenet, params=params, variant=variant)
+        super().__init__(recipe, run, LEVELS[first], calls_in_flight, add_to, shapes)
 
 
-def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.inf) -> GoogLeNetFeatures:
+def parse_levels(text: str | None) -> tuple[str, ...]:
+    """Returns what --levels says, the deepest level first; None is `DEFAULT_LEVELS`.
+
+    Raises:
+      InputError: for a level that there is not, for one that is named twice, and without inception_5b.
+    """
+    if text is None:
+        return DEFAULT_LEVELS
+    names = text.split(",")
+    for name in names:
+        if name not in LEVELS:
+            raise InputError(f"levels={text}: {name or 'an empty name'} is none of {', '.join(LEVELS)}")
+        if names.count(name) > 1:
+            raise InputError(f"levels={text}: names {name} twice")
+    if DEFAULT_LEVELS[0] not in names:
+        raise InputError(f"levels={text}: must have {DEFAULT_LEVELS[0]} too, which gives the first state (Eq. 6)")
+    return tuple(name for name in LEVELS if name in names)
+
+
+def load_googlenet(
+    spec: str | os.PathLike | None = None, seconds: float = math.inf, levels: Sequence[str] = DEFAULT_LEVELS
+) -> GoogLeNetFeatures:
     """Finds and reads the network.
 
     Args:
@@ -76,22 +118,23 @@ def load_googlenet(spec: str | os.PathLike | None = None, seconds: float = math.
         None: the value of $ATTENTION_AR_GOOGLENET, which may be the same; without it the file in the user's cache
         directory, which is downloaded first if it is not there.
       seconds: time limit of a download.
+      levels: see `GoogLeNetFeatures`.
 
     Raises:
       InputError: the file is not available, or is another file.
     """
     spec = spec or os.environ.get(ENVIRONMENT_VARIABLE)
     if spec == "random":
-        return random_googlenet()
+        return random_googlenet(levels=levels)
     if spec:
-        return read_googlenet(spec)
+        return read_googlenet(spec, levels)
     cached = cached_file()
     if not cached.exists():
         download(cached, seconds=seconds)
-    return read_googlenet(cached)
+    return read_googlenet(cached, levels)
 
 
-def random_googlenet(seed: int = 0) -> GoogLeNetFeatures:
+def random_googlenet(seed: int = 0, levels: Sequence[str] = DEFAULT_LEVELS) -> GoogLeNetFeatures:
     """Returns an untrained network, the same for the same seed: for trying programs, not for results.
 
     Distributed like the initial values of `GoogLeNet` (He-normal kernels, biases 0), but drawn by NumPy: at once, and
@@ -102,10 +145,10 @@ def random_googlenet(seed: int = 0) -> GoogLeNetFeatures:
     for layer, shape in layer_shapes("bvlc").items():
         fan_in = math.prod(shape[1:])
         layers[layer] = (rng.normal(0.0, math.sqrt(2 / fan_in), shape), np.zeros(shape[:1]))
-    return GoogLeNetFeatures("random_googlenet", as_params(layers), weights_sha256="", seed=seed)
+    return GoogLeNetFeatures("random_googlenet", as_params(layers), weights_sha256="", levels=levels, seed=seed)
 
 
-def read_googlenet(path: str | os.PathLike) -> GoogLeNetFeatures:
+def read_googlenet(path: str | os.PathLike, levels: Sequence[str] = DEFAULT_LEVELS) -> GoogLeNetFeatures:
     """Reads a file of weights: torchvision's if it is called .pth or .pt, else ONNX.
 
     Raises:
@@ -114,9 +157,9 @@ def read_googlenet(path: str | os.PathLike) -> GoogLeNetFeatures:
     path = Path(path)
     data, sha256 = read_file(path, "GoogLeNet", _WAYS_OUT)
     if path.suffix in (".pth", ".pt"):
-        params = read_torchvision(data, path)
-        return GoogLeNetFeatures("torchvision_googlenet", params, variant="torchvision", weights_sha256=sha256)
-    return GoogLeNetFeatures("bvlc_googlenet", _read_onnx(data, path), weights_sha256=sha256)
+        params, options = read_torchvision(data, path), {"variant": "torchvision"}
+        return GoogLeNetFeatures("torchvision_googlenet", params, **options, weights_sha256=sha256, levels=levels)
+    return GoogLeNetFeatures("bvlc_googlenet", _read_onnx(data, path), weights_sha256=sha256, levels=levels)
 
 
 def _read_onnx(data: bytes, path: Path) -> dict:

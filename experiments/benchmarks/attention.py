@@ -1,16 +1,19 @@
-"""Soft attention, hard attention and the window: training and evaluation.
+"""Soft attention, hard attention, the window and two levels: training and evaluation.
 
 `slices` says how many of a frame's K² feature slices the loop over the steps reads for each sample, and `bytes` what
 that is. Eq. 6 reads all of them once more, whatever the attention. Where some blocks of a batch are trained softly
-(soft_probability > 0), all slices are read for all of them.
+(soft_probability > 0), all slices are read for all of them. With two levels, all slices of both are read, see
+`attention_ar/levels.py`.
 """
 
 import dataclasses
 import functools
 
 from experiments.benchmarks import evaluation, train_step
+from experiments.benchmarks.batch import TWO_LEVELS, bytes_per_frame, frame_shapes
 from experiments.benchmarks.framework import Contender, Workload
 from experiments.benchmarks.settings import Settings
+from experiments.runs.models import MODELS
 
 _TRAINED = {
     "hard, N = 1": {"attention": "hard", "num_samples": 1},
@@ -31,6 +34,8 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
                 ("training", train_step.build_ours, _TRAINED),
                 ("evaluation", evaluation.build_evaluation, _EVALUATED),
             ):
+                if MODELS[settings.model].multi_level:
+                    others = others | {"two levels": TWO_LEVELS}
                 soft = f"{what}, soft, batch {size}, {dtype}"
                 for name, changes in {"soft": {}, **others}.items():
                     own = dataclasses.replace(settings, **changes)
@@ -52,4 +57,7 @@ def _with_slices(build, settings: Settings, size: int, dtype: str) -> Workload:
     slices = settings.num_cells if settings.soft_probability else some
     bytes_of_slice = settings.input_dim * (2 if dtype == "bfloat16" else 4)
     facts = {"slices": f"{slices} of {settings.num_cells}", "bytes": f"{slices * bytes_of_slice / 1e3:.1f} kB"}
+    if settings.levels:
+        slices = sum(num_cells for num_cells, _ in frame_shapes(settings).values())
+        facts = {"slices": f"{slices} of {slices}", "bytes": f"{bytes_per_frame(settings, dtype) / 1e3:.1f} kB"}
     return dataclasses.replace(workload, facts=workload.facts | facts)

@@ -1,20 +1,44 @@
 """A batch of random features of the size in the settings, and a training state."""
 
 import functools
+import math
 
 import numpy as np
 
 from experiments.benchmarks.settings import Settings
 
+TWO_LEVELS = {"levels": "inception_5b,inception_4e", "level_scales": "1"}
+"""Settings of attention over two levels, of these at the paper's size."""
+
+
+def frame_shapes(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Returns (K², D) of each level that the model reads.
+
+    The second level has the proportions of inception_4e: 4·K² cells of 832/1024·D channels.
+    """
+    first = settings.num_cells, settings.input_dim
+    if not settings.levels:
+        return {"": first}
+    fine = 4 * settings.num_cells, max(1, settings.input_dim * 832 // 1024)
+    return dict(zip(settings.levels.split(","), (first, fine), strict=True))
+
+
+def bytes_per_frame(settings: Settings, dtype: str) -> int:
+    """Returns how many bytes of features a model is given for a frame."""
+    return sum(map(math.prod, frame_shapes(settings).values())) * {"float32": 4, "bfloat16": 2}[dtype]
+
 
 def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
-    """Returns `features` `<float32>[B, T, K², D]`, about half of them 0 as after a ReLU, the rest as
-    `train_step` wants it."""
+    """Returns `features` `<float32>[B, T, K², D]`, of several levels a dict of them, about half of them 0 as after a
+    ReLU, the rest as `train_step` wants it."""
     random = np.random.default_rng(0)
-    shape = (batch_size, settings.num_steps, settings.num_cells, settings.input_dim)
     labels = random.integers(settings.num_classes, size=batch_size)
+    features = {
+        level: np.maximum(random.standard_normal((batch_size, settings.num_steps, *shape), np.float32), 0)
+        for level, shape in frame_shapes(settings).items()
+    }
     return {
-        "features": np.maximum(random.standard_normal(shape, np.float32), 0),
+        "features": features if settings.levels else features[""],
         "labels": np.eye(settings.num_classes, dtype=np.float32)[labels],
         "weight": np.ones(batch_size, np.float32),
         "index": np.arange(batch_size, dtype=np.int32),
@@ -26,7 +50,15 @@ def device_batch(settings: Settings, batch_size: int, dtype: str):
     import jax
 
     batch = random_batch(settings, batch_size)
-    return jax.device_put(batch | {"features": batch["features"].astype(jax.numpy.dtype(dtype))})
+    features = jax.tree.map(lambda array: array.astype(jax.numpy.dtype(dtype)), batch["features"])
+    return jax.device_put(batch | {"features": features})
+
+
+def first_block(batch) -> dict:
+    """Returns the features of a batch's first block, for `init`."""
+    import jax
+
+    return jax.tree.map(lambda array: array[:1], batch["features"])
 
 
 def compile_train_step(settings: Settings, batch_size: int, dtype: str):
@@ -48,7 +80,7 @@ def compile_train_step(settings: Settings, batch_size: int, dtype: str):
     optimizer, sampling = adam(1e-4), build_sampling(config, batch_size)
     baseline = build_baseline(model, objective, sampling, settings.num_steps)
     init = jax.jit(functools.partial(create_train_state, model, optimizer, baseline=baseline))
-    state = [init(jax.random.key(0), batch["features"][:1])]
+    state = [init(jax.random.key(0), first_block(batch))]
     step = functools.partial(
         train_step, model=model, objective=objective, optimizer=optimizer, seed=0, sampling=sampling
     )

@@ -28,13 +28,13 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     import jax
 
     from attention_ar.training.steps import eval_step
-    from experiments.benchmarks.batch import device_batch
+    from experiments.benchmarks.batch import device_batch, first_block
     from experiments.runs.build import build_model, build_objective
 
     config, batch = settings.run_config(dtype), device_batch(settings, size, dtype)
     model = build_model(config, settings.num_classes, multi_label=False)
     objective = build_objective(config, multi_label=False)
-    params = jax.jit(model.init)(jax.random.key(0), batch["features"][:1])["params"]
+    params = jax.jit(model.init)(jax.random.key(0), first_block(batch))["params"]
     step = functools.partial(eval_step, model=model, objective=objective)
     compiled = jax.jit(step).lower(params, batch).compile()
     temporary = compiled.memory_analysis().temp_size_in_bytes

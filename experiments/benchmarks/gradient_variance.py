@@ -51,6 +51,7 @@ def build(settings: Settings, num_samples: int, baseline: str) -> Workload:
 
     run = trained.load(settings.run)
     run.require_attention("to draw places from")
+    run.require_one_level("the gradient's variance")
     estimator = "gumbel_st" if baseline == "straight-through" else "reinforce"
     kind = "window" if run.config.attention.attention == "window" else "hard"
     config = with_flags(run.config, attention=kind, estimator=estimator)

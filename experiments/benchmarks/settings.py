@@ -37,13 +37,15 @@ class Settings:
     attention: str = "soft"
     num_samples: int = 4
     soft_probability: float = 0.5
+    levels: str = ""
+    level_scales: str = ""
     # What `network_flags.given` returns.
     network: str = "googlenet"
     network_options: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run_config(self, dtype: str = "float32") -> RunConfig:
         """Returns the configuration of a run of this size, with a compute type."""
-        own = {name: value for name, value in vars(self).items() if name in as_flags(RunConfig())}
+        own = {name: value for name, value in vars(self).items() if name in as_flags(RunConfig()) and value != ""}
         return with_flags(RunConfig(), **own, compute_dtype=dtype, dim_out=self.hidden_dim)
 
     def products(self) -> Products | None:

@@ -26,7 +26,7 @@ from experiments.runs.build import (
     feature_dtype,
 )
 from experiments.runs.config import RunConfig, as_flags, with_flags
-from experiments.runs.models import MODELS
+from experiments.runs.models import MODELS, levels_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +70,8 @@ def compile_for(topology: str, config: RunConfig, shapes: Shapes) -> dict:
         raise InputError("features_on=device: needs --num_frames, the size of the table, or --features")
     if config.runtime.features_on != "device":
         shapes = dataclasses.replace(shapes, num_frames=0)
+    if levels_of(config):
+        raise InputError(f"levels={config.model.levels}: only models of one level are compiled ahead of time")
     check_batch_size(config.training.batch_size, pod)
     parallel = choose("auto", pod.devices())
     begun = time.perf_counter()

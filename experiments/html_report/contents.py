@@ -14,7 +14,6 @@ from attention_ar import calibration, metrics
 from attention_ar.errors import InputError
 from data_prep.common.progress import Progress
 from data_prep.loading.block_table import cut_blocks
-from data_prep.loading.feature_stores import OnDisk
 from experiments.html_report.page_file import write_page
 from experiments.pictures.overlay import spread
 from experiments.runs import trained
@@ -91,7 +90,7 @@ def gather(
     file = model.open_features(features)
     data = model.config.data
     blocks = cut_blocks(file, videos_of(file, split), data.num_steps, data.fps, data.stride, data.block_rule)
-    store, batch_size = OnDisk(file, model.predictor.dtype), model.config.training.batch_size
+    store, batch_size = model.store(file), model.config.training.batch_size
     found = predict_videos(model.predictor, model.params, store, blocks, batch_size)
     calibrated = model.temperature(found.predictions, found.protocol, model.multi_label)
     chosen = choose_clips(calibrated, file.labels[found.video], max_clips)
@@ -139,7 +138,9 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "Predictions": "means over the steps of a block, then over a clip’s blocks (section 4.2); probabilities of "
         f"clips at {model.temperature.describe()}",
         "Features": f"{Path(features).name}: {file.recipe.get('network')}, "
-        f"{' × '.join(map(str, model.feature_shape))}" + f", weights {weights}…" * bool(weights),
+        f"{' and '.join(' × '.join(map(str, shape)) for shape in model.input_shapes)}"
+        + f", weights {weights}…"
+        * bool(weights),
         "Split": f"{split} of {file.split_id}; {_about_training_part(model, file)}",
     }
     return {
@@ -154,6 +155,7 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "multi_label": model.multi_label,
         "has_attention": model.has_attention,
         "num_cells": model.feature_shape[0] ** 2,
+        "levels": list(model.levels),
         "penalty_weight": c.objective.attention_penalty,
         "epochs": epochs,
         "checkpoint": checkpoint,
@@ -292,6 +294,8 @@ def about_clip(file, video: int, prediction, seen: Watched, data_dir) -> tuple[d
         low, high = attention.min(axis=1, keepdims=True), attention.max(axis=1, keepdims=True)
         clip |= {"attention": in_bytes(attention, low, high)}
         clip |= {"low": low[:, 0].astype(float).tolist(), "high": high[:, 0].astype(float).tolist()}
+    if seen.levels is not None:
+        clip |= {"levels": in_bytes(seen.levels[shown], 0, 1)}
     try:
         frames = original_frames(file, video, seen.frames[shown], data_dir)
     except InputError as error:

@@ -65,6 +65,7 @@ def export_onnx(
     """
     output = checked_output(output, "predictor.onnx")
     run = trained.load(workdir, checkpoint)
+    run.require_one_level("an ONNX file")
     found = matching_network(run, network, network_options) if with_network else None
     about = {"input": _input_of(run, found), **description(run, checkpoint)}
     write_whole(output, onnx_model(run, found, {name: as_text(value) for name, value in about.items()}))

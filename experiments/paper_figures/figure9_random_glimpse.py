@@ -161,6 +161,7 @@ def draw_random_glimpse(
             f"{model.workdir}: figure 9 is about W of Eq. 4, which model={model.config.model.model} does not have; "
             "it takes a soft_attention run"
         )
+    model.require_one_level("figure 9")
     if model.config.attention.attention != "soft":
         raise InputError(
             f"{model.workdir}: figure 9 optimises W by the gradient through soft attention; this run has "

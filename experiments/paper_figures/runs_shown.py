@@ -9,7 +9,6 @@ from attention_ar.errors import InputError
 from attention_ar.metrics import video_predictions
 from data_prep.features.contents import FeaturesFile
 from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
-from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
 from experiments.runs.config import with_flags
 from experiments.runs.models import describe_looking
@@ -95,7 +94,7 @@ class Run:
 
     def survey(self, blocks: Blocks) -> Survey:
         """Runs the model over blocks of many clips."""
-        store, batch_size = OnDisk(self.file, self.model.predictor.dtype), self.model.config.training.batch_size
+        store, batch_size = self.model.store(self.file), self.model.config.training.batch_size
         found = predict_blocks(self.model.predictor, self.model.params, store, blocks, batch_size)
         videos, owner = np.unique(blocks.video, return_inverse=True)
         return Survey(

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from attention_ar.errors import InputError
 from data_prep.common.files import write_whole
+from experiments.pictures.level_shares import legend, level_strip
 from experiments.pictures.mp4 import Mp4
 from experiments.pictures.overlay import overlay, upsample_attention
 from experiments.pictures.sheet import MARGIN, Panel, Row, evenly_spaced, nearest_to_even, resized, write_sheet
@@ -17,7 +18,17 @@ from experiments.pictures.text import write_line
 MAX_ANIMATION_FRAMES, MAX_ANIMATION_FPS = 60, 12.5
 
 
-def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, height: int = 120, seconds=None):
+def filmstrip(
+    frames,
+    attention,
+    caption: str,
+    path,
+    num_columns: int = 8,
+    height: int = 120,
+    seconds=None,
+    levels=None,
+    level_names=(),
+):
     """Writes a PNG: frames above, the same frames under the attention below, both evenly spaced in time.
 
     The step numbers below count all frames that were given, from 1.
@@ -30,6 +41,9 @@ def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, heigh
       num_columns: how many frames are shown, at most n.
       height: of each, in pixels; less where the file would otherwise exceed `sheet.MAX_BYTES`.
       seconds: when each frame is shown, `<float>[n]`, where they are not equally far apart.
+      levels: m_t for each frame, `<float>[n, V]`, of a model that attends to several levels: a third row shows it, from
+        the first frame to the last.
+      level_names: V names.
 
     Raises:
       InputError: where there are no frames, or not as many as glimpses.
@@ -37,7 +51,11 @@ def filmstrip(frames, attention, caption: str, path, num_columns: int = 8, heigh
     frames, attention = _matching(frames, attention)
     shown = evenly_spaced(len(frames), num_columns) if seconds is None else nearest_to_even(seconds, num_columns)
     seen = Row(frames[shown], attention[shown], under=[f"t = {number}" for number in shown + 1])
-    write_sheet([Panel(caption, [Row(frames[shown]), seen])], path, height=height)
+    rows = [Row(frames[shown]), seen]
+    if levels is not None:
+        size = height, round(len(shown) * height * frames.shape[2] / frames.shape[1])
+        rows.append(Row(level_strip(levels, size)[None], under=[f"attention on {legend(level_names)}"]))
+    write_sheet([Panel(caption, rows)], path, height=height)
 
 
 def attention_movie(frames, attention, path, *, fps: float, caption="", height: int = 224, seconds=None):

@@ -20,6 +20,7 @@ from data_prep.common.map_ahead import map_ahead
 from data_prep.common.read_ahead import read_ahead
 from data_prep.loading.block_window import BlockWindow
 from data_prep.loading.buffers import aligned_empty, copy_rows
+from data_prep.networks.network import all_levels, split_levels
 from data_prep.video.decoding import WholeFrames
 from data_prep.video.frame_times import FrameTimes, plan_sampling, take
 from data_prep.video.image_folder import DEFAULT_FPS
@@ -151,7 +152,7 @@ class ClipPredictor:
         self.reject_below, self.live = reject_below, live
         kept = model.recipe["extraction_fps"]
         self.extraction_fps = None if kept == "native" else kept
-        self._buffers: dict[int, np.ndarray] = {}
+        self._buffers: dict[int, list[np.ndarray]] = {}
 
     def calibrated(self, probabilities) -> np.ndarray:
         """Returns the prediction of a block or a clip at the run's temperature, `<float>[C]`."""
@@ -173,13 +174,19 @@ class ClipPredictor:
         return released_skip(data.fps) if self.rule == "released" else frame_skip(fps, data.fps)
 
     def features(self, pictures: np.ndarray, frame_batch: int) -> np.ndarray:
-        """Returns the network's `<float>[n, K², D]` of `<uint8>[n, height, width, 3]`, n ≤ `frame_batch`."""
+        """Returns the features of `<uint8>[n, height, width, 3]`, n ≤ `frame_batch`.
+
+        They are `<float>[n, K²·D]`, the levels that the model reads one after the other, see `split_levels`.
+        """
         batch = np.zeros((frame_batch, *pictures.shape[1:]), np.uint8)
         batch[: len(pictures)] = pictures
-        found = self.network(batch)[: len(pictures)]
-        if list(found.shape[1:]) != self.model.feature_shape:
-            raise InputError(f"features of shape {list(found.shape[1:])}: must be {self.model.feature_shape}")
-        return found.reshape(len(pictures), -1, found.shape[-1])
+        levels = dict(zip(self.model.recipe.get("levels", [""]), all_levels(self.network, batch), strict=True))
+        levels = [levels[name] for name in self.model.levels] or [next(iter(levels.values()))]
+        for found, shape in zip(levels, self.model.input_shapes, strict=True):
+            if list(found.shape[1:]) != shape:
+                raise InputError(f"features of shape {list(found.shape[1:])}: must be {shape}")
+        rows = [found[: len(pictures)].reshape(len(pictures), -1) for found in levels]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
 
     def blocks(
         self, starts: Sequence[int], features: Sequence[np.ndarray], frame_batch: int
@@ -188,23 +195,27 @@ class ClipPredictor:
 
         Args:
           starts: of each block, the row of its first frame.
-          features: of each block, `<float>[T, K², D]`.
+          features: of each block, `<float>[T, K²·D]`, see `features`.
           frame_batch: frames per call of the network.
 
         Returns:
           Probabilities `<float>[n, C]`, and maps `<float32>[n, T, K²]` or None.
         """
-        model, buffer = self.model, self._buffer(frame_batch)
+        model, buffers = self.model, self._buffers_for(frame_batch)
         keep = ("predictions", *self.protocol.needs, *([result_of(self.explain)] if self.explain else []))
         probabilities, maps = [], []
-        for first in range(0, len(features), len(buffer)):
-            some = features[first : first + len(buffer)]
-            for into, block in zip(buffer, some, strict=False):
-                copy_rows(block, np.arange(len(block)), into)
-            buffer[len(some) :] = 0
-            start = np.zeros(len(buffer), np.int32)
-            start[: len(some)] = starts[first : first + len(buffer)]
-            arrays = model.predictor.parallel.put({"features": buffer, "start": start})
+        for first in range(0, len(features), len(buffers[0])):
+            some = features[first : first + len(buffers[0])]
+            for number, block in enumerate(some):
+                levels = split_levels(block, [buffer.shape[2:] for buffer in buffers])
+                for level, buffer in zip(levels, buffers, strict=True):
+                    copy_rows(level, np.arange(len(block)), buffer[number])
+            for buffer in buffers:
+                buffer[len(some) :] = 0
+            named = dict(zip(model.levels, buffers, strict=True)) if model.levels else buffers[0]
+            start = np.zeros(len(buffers[0]), np.int32)
+            start[: len(some)] = starts[first : first + len(some)]
+            arrays = model.predictor.parallel.put({"features": named, "start": start})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
             if self.explain:
@@ -214,13 +225,15 @@ class ClipPredictor:
             raise InputError("the model's predictions are not finite numbers")
         return found, np.concatenate(maps) if self.explain else None
 
-    def _buffer(self, frame_batch: int) -> np.ndarray:
-        """For as many blocks as one call of the network completes, at least."""
+    def _buffers_for(self, frame_batch: int) -> list[np.ndarray]:
+        """One a level, for as many blocks as one call of the network completes, at least."""
         if frame_batch not in self._buffers:
-            model, (side, _, num_maps) = self.model, self.model.feature_shape
+            model = self.model
             num_blocks = model.predictor.parallel.round_up(-(-frame_batch // self.stride))
-            shape = (num_blocks, model.config.data.num_steps, side**2, num_maps)
-            self._buffers[frame_batch] = aligned_empty(shape, model.predictor.dtype)
+            self._buffers[frame_batch] = [
+                aligned_empty((num_blocks, model.config.data.num_steps, side**2, num_maps), model.predictor.dtype)
+                for side, _, num_maps in model.input_shapes
+            ]
         return self._buffers[frame_batch]
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import ml_dtypes
 import numpy as np
 
@@ -11,12 +12,34 @@ from attention_ar.loss import balanced_class_weights
 from attention_ar.training.optimizers import adam
 from attention_ar.training.sampling import Sampling, first_baseline
 from experiments.runs.config import ModelConfig, RunConfig, TrainingConfig
-from experiments.runs.models import MODELS
+from experiments.runs.models import MODELS, levels_of
 
 
 def build_model(config: RunConfig, num_classes: int, multi_label: bool):
     """Returns the Flax module that the configuration names."""
     return MODELS[config.model.model].build(config, num_classes, multi_label)
+
+
+def features_of_a_block(config: RunConfig, feature_shape, level_shapes):
+    """Returns the shapes of the features of one block, as a model's `init` wants them.
+
+    Args:
+      config: of the model.
+      feature_shape: [K, K, D] of the file's features.
+      level_shapes: [K, K, D] of further levels by name.
+
+    Returns:
+      `<float32>[1, T, K², D]`, or a dict of such shapes by level for a model that reads several.
+    """
+
+    def one(shape):
+        side, _, num_maps = shape
+        return jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
+
+    levels = levels_of(config)
+    if not levels:
+        return one(feature_shape)
+    return {level: one(level_shapes.get(level, feature_shape)) for level in levels}
 
 
 def feature_dtype(config: ModelConfig) -> np.dtype:

@@ -69,6 +69,16 @@ class ModelConfig:
         "Dtype of features and matrix products; the rest stays float32.",
         choices=["float32", "bfloat16"],
     )
+    levels: str = option(
+        "inception_5b",
+        "Which levels of the features the model attends to, by commas, such as inception_5b,inception_4e, the file's "
+        "first level first. By default that alone, as in the paper.",
+    )
+    level_scales: str = option(
+        "",
+        "What the features of each further level are divided by, by commas; by default the root mean square of its "
+        "features in the training part, which is measured once and kept with the run.",
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from attention_ar.hard_attention import GLIMPSE_RULES
 from data_prep.common.files import write_csv, write_json
 from data_prep.features.recipe import recipe_hash
 from data_prep.loading.block_table import cut_blocks
-from data_prep.loading.feature_stores import OnDisk
 from experiments.pictures import confusion
 from experiments.runs import trained
 from experiments.runs.calibration import NONE_OF_THESE, calibration_scores, rejection
@@ -84,7 +83,7 @@ def evaluate(
     found = predict_videos(
         model.predictor,
         model.params,
-        OnDisk(file, model.predictor.dtype),
+        model.store(file),
         blocks,
         batch_size or model.config.training.batch_size,
         Protocol(protocol, model.config.released.last_n),

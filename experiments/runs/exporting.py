@@ -87,6 +87,7 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     """
     output = checked_output(output, "predictor.jaxexport")
     run = trained.load(workdir, checkpoint)
+    run.require_one_level("an exported predictor")
     exported = export_model(run.config, run.params, run.feature_shape, len(run.class_names), run.multi_label)
     serialized = exported.serialize()
     metadata = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from attention_ar.errors import InputError
 from experiments.runs.config import ModelConfig, ObjectiveConfig, ReleasedConfig, RunConfig, as_flags, from_flags
-from experiments.runs.models import MODELS, OF_ATTENTION, OF_HARD_ATTENTION
+from experiments.runs.models import MODELS, OF_ATTENTION, OF_HARD_ATTENTION, levels_of
 
 _OF_MODELS = {"time_loop"}.union(*(vars(part) for part in (ModelConfig(), ReleasedConfig(), ObjectiveConfig())))
 _OF_MODELS |= {*OF_ATTENTION}
@@ -33,6 +33,8 @@ def without_effect(config: RunConfig) -> dict[str, str]:
         found["learning_rate"] = (
             f"has no effect with optimizer={optimizer}, whose rate is fixed; it is for optimizer=adam or released_sgd"
         )
+    if "level_scales" not in found and not levels_of(config):
+        found["level_scales"] = "needs --levels, several of them"
     if data.folds:
         for name in ("validation_fraction", "split_seed"):
             found[name] = f"has no effect with folds={data.folds}: a fold is held out, and no seed draws it"

@@ -55,8 +55,8 @@ def pooled(config, shapes) -> Products | None:
 
 
 def soft_attention(config, shapes) -> Products | None:
-    """Counts the paper's model with soft attention."""
-    if config.attention.attention != "soft":
+    """Counts the paper's model with soft attention, of one level."""
+    if config.attention.attention != "soft" or "," in config.model.levels:
         return None
     rest, per_frame = pooled(config, shapes), config.data.num_steps * 2 * shapes.num_cells
     return rest and Products(
@@ -75,6 +75,8 @@ def released(config, shapes) -> Products | None:
     Per block and step, forward: A(X) 2·K²·D·D, which is on data; W_d h 2·d·D; U on every cell 2·K²·D; the expectation
     2·K²·D, on data; the gates 2·(d + D)·4d; the classifier 2·d·d + 2·d·C. The first state once a block: 2·2·D·d.
     """
+    if "," in config.model.levels:
+        return None
     options, d = config.released, config.model.hidden_dim
     same = {"temperature_inverse": options.temperature_inverse, "last_n": options.last_n}  # These change no product.
     if config.attention.attention != "soft":

@@ -1,5 +1,6 @@
 """The models that a run can have. A new one is a class and an entry here; every program then accepts it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -28,6 +29,7 @@ class Model:
       objective: the class of what it is trained for.
       sums_over_batch: whether that is a sum over the batch, as the released program's cost is, and not a mean.
       has_attention: whether it has a location softmax.
+      multi_level: the class that takes the module's place where --levels names several; None where there is none.
     """
 
     name: str
@@ -39,20 +41,58 @@ class Model:
     objective: type = PaperObjective
     sums_over_batch: bool = False
     has_attention: bool = False
+    multi_level: type[nn.Module] | None = None
 
     @property
     def flags(self) -> set[str]:
         """A superset of the flags of model and objective that have an effect."""
         looking = {"attention_penalty", *OF_ATTENTION} if self.has_attention else set()
-        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay", "class_weights"} | looking
+        own = {f.name for module in (self.module, self.multi_level) if module for f in fields(module)}
+        return own | {*self.translated, "weight_decay", "class_weights"} | looking
 
     def build(self, config, num_classes: int, multi_label: bool) -> nn.Module:
         """Returns the Flax module for a `RunConfig`, C, and whether a clip may have several labels."""
         values = vars(config.model) | vars(config.released) | vars(config.runtime) | {"multi_label": multi_label}
-        same = {f.name: values[f.name] for f in fields(self.module) if f.name in values}
+        levels = levels_of(config)
+        values |= {"levels": levels, "level_scales": level_scales(config) if levels else ()}
+        module = self.multi_level if levels else self.module
+        same = {f.name: values[f.name] for f in fields(module) if f.name in values}
         if self.has_attention:
             same["hard"] = hard_attention(config.attention)
-        return self.module(num_classes, **same, **self.options(config))
+        return module(num_classes, **same, **self.options(config))
+
+
+def levels_of(config) -> tuple[str, ...]:
+    """Returns the names of the levels that the model of a `RunConfig` reads, the first one first; () for one level.
+
+    Raises:
+      InputError: where a name is empty or named twice.
+    """
+    levels = tuple(config.model.levels.split(","))
+    for level in levels:
+        if not level or levels.count(level) > 1:
+            fault = f"names {level} twice" if level else "an empty name"
+            raise InputError(f"levels={config.model.levels}: {fault}; must be names by commas, each once")
+    return levels if len(levels) > 1 and MODELS[config.model.model].multi_level else ()
+
+
+def level_scales(config) -> tuple[float, ...]:
+    """Returns σ of each level but the first, as `level_scales` in a `RunConfig` says; training fills that in.
+
+    Raises:
+      InputError: where it is not a number for each of them.
+    """
+    text, further = config.model.level_scales, levels_of(config)[1:]
+    try:
+        scales = tuple(map(float, text.split(",")))
+    except ValueError:
+        scales = ()
+    if len(scales) != len(further) or not all(0 < scale < math.inf for scale in scales):
+        raise InputError(
+            f"level_scales={text}: must be a number above 0 for each of {', '.join(further)}, by commas; without the "
+            "flag, training measures them"
+        )
+    return scales
 
 
 OF_HARD_ATTENTION = ("estimator", "num_samples", "entropy_weight", "soft_probability", "glimpse_rule")
@@ -88,13 +128,18 @@ _ALL = (
     Model("softmax_regression", "softmax regression", ar.SoftmaxRegression, flops.regression),
     Model("average_pool", "average-pooled LSTM", ar.PooledLSTM, flops.pooled, lambda config: {"pool": "mean"}),
     Model("max_pool", "max-pooled LSTM", ar.PooledLSTM, flops.pooled, lambda config: {"pool": "max"}),
-    Model("soft_attention", "soft attention", ar.SoftAttentionLSTM, flops.soft_attention, has_attention=True),
+    Model(
+        *("soft_attention", "soft attention", ar.SoftAttentionLSTM, flops.soft_attention),
+        has_attention=True,
+        multi_level=ar.MultiLevelAttentionLSTM,
+    ),
     Model(
         *("released", "released", ar.ReleasedAttentionLSTM, flops.released, _released_options),
         translated=("init_layers", "dropout"),
         objective=ReleasedObjective,
         sums_over_batch=True,
         has_attention=True,
+        multi_level=ar.ReleasedAttentionLSTM,
     ),
 )
 MODELS = {model.name: model for model in _ALL}

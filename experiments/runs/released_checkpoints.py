@@ -111,6 +111,7 @@ def export_checkpoint(workdir, path, checkpoint: str = "best") -> RunConfig:
     if model != "released":
         raise InputError(f"{workdir}: holds a run of model={model}; only model=released can be stored in their format")
     run = trained.load(workdir, checkpoint)
+    run.require_one_level("the authors' format")
     _require_grid(workdir, run.feature_shape[:2])
     try:
         write_model(path, jax.device_get(run.params))

@@ -14,10 +14,11 @@ from attention_ar.training.parallel import choose
 from data_prep.features.contents import FeaturesFile
 from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
-from experiments.runs.build import build_model, build_objective, feature_dtype
+from data_prep.loading.feature_stores import store_on_disk
+from experiments.runs.build import build_model, build_objective, feature_dtype, features_of_a_block
 from experiments.runs.calibration import Temperature
 from experiments.runs.config import RunConfig, read_config, with_flags
-from experiments.runs.models import MODELS, WITH_ATTENTION, describe_looking
+from experiments.runs.models import MODELS, WITH_ATTENTION, describe_looking, levels_of
 from experiments.runs.predictor import Predictor
 from experiments.runs.split import split_of_run
 
@@ -30,8 +31,14 @@ def feature_metadata(file: FeaturesFile) -> dict:
         "recipe": file.recipe,
         "split_id": file.split_id,
         "feature_shape": list(file.features.shape[1:]),
+        **({"level_shapes": level_shapes(file)} if file.levels else {}),
         "videos_sha256": hashlib.sha256(repr((file.names, file.num_frames.tolist())).encode()).hexdigest(),
     }
+
+
+def level_shapes(file: FeaturesFile) -> dict[str, list[int]]:
+    """Returns [K, K, D] of each further level of a features file."""
+    return {name: list(rows.shape[1:]) for name, rows in file.levels.items()}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class TrainedModel:
       feature_shape: [K, K, D].
       split_id: of the split it was trained on.
       temperature: at which its probabilities are calibrated.
+      level_shapes: [K, K, D] of each further level of these features, whether the model reads it or not.
     """
 
     workdir: Path
@@ -63,6 +71,21 @@ class TrainedModel:
     feature_shape: list[int]
     split_id: str
     temperature: Temperature
+    level_shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The names of the levels that the model reads, the first one first; () for one level."""
+        return levels_of(self.config)
+
+    @property
+    def input_shapes(self) -> list[list[int]]:
+        """[K, K, D] of each level that the model reads."""
+        return [self.level_shapes.get(level, self.feature_shape) for level in self.levels or ("",)]
+
+    def store(self, file: FeaturesFile):
+        """Returns a feature store of a file on disk, with the levels that the model reads."""
+        return store_on_disk(file, self.predictor.dtype, self.levels)
 
     @property
     def has_attention(self) -> bool:
@@ -74,6 +97,11 @@ class TrainedModel:
         if not self.has_attention:
             name = self.config.model.model
             raise InputError(f"{self.workdir}: model={name} has no attention {purpose}; train {WITH_ATTENTION}")
+
+    def require_one_level(self, purpose: str):
+        """Raises `InputError` for a model of several levels, which cannot be used for some purpose."""
+        if self.levels:
+            raise InputError(f"{self.workdir}: levels={self.config.model.levels}: {purpose} is for models of one level")
 
     def with_glimpse_rule(self, rule: str) -> "TrainedModel":
         """Returns the model with another glimpse rule.
@@ -143,8 +171,8 @@ def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> 
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
         metadata = checkpoints.metadata(checkpoint)
         model = build_model(config, len(metadata["class_names"]), metadata["multi_label"])
-        side, _, num_maps = metadata["feature_shape"]
-        x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
+        level_shapes = metadata.get("level_shapes", {})
+        x = features_of_a_block(config, metadata["feature_shape"], level_shapes)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         parallel = choose("auto")
         params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
@@ -159,6 +187,7 @@ def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> 
         recipe=metadata["recipe"],
         feature_shape=metadata["feature_shape"],
         split_id=metadata["split_id"],
+        level_shapes=level_shapes,
         temperature=Temperature.of_run(workdir, metadata),
     )
     return found.with_glimpse_rule(glimpse_rule) if glimpse_rule else found

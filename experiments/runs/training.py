@@ -20,6 +20,7 @@ from attention_ar.training.steps import create_train_state
 from data_prep.common.files import write_json
 from data_prep.features.opening import absolute_path, open_features
 from data_prep.features.recipe import recipe_hash, require_same_recipe
+from data_prep.features.statistics import root_mean_square
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks, cut_blocks, epoch_order
 from data_prep.loading.feature_stores import open_store
@@ -32,17 +33,26 @@ from experiments.runs.build import (
     build_optimizer,
     build_sampling,
     feature_dtype,
+    features_of_a_block,
 )
-from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config, with_flags
+from experiments.runs.config import (
+    ModelConfig,
+    RunConfig,
+    RuntimeConfig,
+    TrainingConfig,
+    as_flags,
+    read_config,
+    with_flags,
+)
 from experiments.runs.data_notes import notes_on
 from experiments.runs.flag_effects import without_effect
 from experiments.runs.metrics_log import MetricsLog, describe_epoch
-from experiments.runs.models import MODELS
+from experiments.runs.models import MODELS, levels_of
 from experiments.runs.predictor import Predictor
 from experiments.runs.split import choose_videos
 from experiments.runs.tensorboard_log import require_tensorboard
 from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
-from experiments.runs.trained import feature_metadata
+from experiments.runs.trained import feature_metadata, level_shapes
 from experiments.runs.video_predictions import NotFiniteError, predict_videos
 from experiments.runs.work_folder import work_folder
 
@@ -87,6 +97,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
         for videos in (training_videos, held_out_videos)
     )
     describe_data(file, training_videos, held_out_videos, blocks, held_out)
+    config = with_level_scales(config, file, training_videos, workdir)
 
     if config.training.patience and not held_out:
         say("NOTE: nothing is held out, so patience has no effect")
@@ -102,8 +113,8 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     model = build_model(config, len(file.class_names), file.multi_label)
     objective = build_objective(config, file.multi_label, file.labels[blocks.video])
     optimizer = build_optimizer(config.training)
+    features = features_of_a_block(config, file.features.shape[1:], level_shapes(file))
     num_cells = int(np.prod(file.features.shape[1:3]))
-    shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
     sampling = build_sampling(config, len(blocks))
     baseline = build_baseline(model, objective, sampling, config.data.num_steps)
     init = functools.partial(create_train_state, model, optimizer, baseline=baseline)
@@ -126,7 +137,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
             params_of_run, config.attention.init_from, file, held_out_videos
         )
         state, position, over = begin_or_resume(
-            checkpoints, init, shape, parallel, metadata, config.training, best, begin_with or None
+            checkpoints, init, features, parallel, metadata, config.training, best, begin_with or None
         )
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
@@ -138,7 +149,8 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                 dtype,
                 np.concatenate([training_videos, held_out_videos]),
                 parallel,
-                batch_bytes=batch_size // jax.process_count() * int(np.prod(shape)) * dtype.itemsize,
+                batch_bytes=batch_size // jax.process_count() * num_values(features) * dtype.itemsize,
+                levels=levels_of(config),
             )
             say(f"features on: {store.name}; {parallel.num_devices} device(s), parallel: {parallel.name}")
 
@@ -211,6 +223,49 @@ def describe_data(file, training_videos, held_out_videos, blocks: Blocks, held_o
         say(f"{short} of these {len(training_videos)} videos are shorter than a block: their last frame is repeated")
 
 
+def with_level_scales(config: RunConfig, file, training_videos, workdir: Path) -> RunConfig:
+    """Returns the configuration with σ of each further level, where the model reads several and the user gave none.
+
+    A run that was begun has them already, and so has one to begin with.
+
+    Raises:
+      InputError: where the features file has not these levels.
+    """
+    levels = levels_of(config)
+    require_levels(config, file)
+    if not levels or config.model.level_scales:
+        return config
+    for folder in filter(None, (workdir, config.attention.init_from)):
+        if (Path(folder) / "config.json").exists() and read_config(folder).model.levels == config.model.levels:
+            return with_flags(config, level_scales=read_config(folder).model.level_scales)
+    scales = {level: root_mean_square(file.at_level(level), training_videos) for level in levels[1:]}
+    say("root mean square of " + ", ".join(f"{level}: {scale:.4g}" for level, scale in scales.items()))
+    if not all(0 < scale < np.inf for scale in scales.values()):
+        raise InputError(f"{config.data.features}: the features of a level are all 0 or not finite; extract them again")
+    return with_flags(config, level_scales=",".join(f"{scale:.9g}" for scale in scales.values()))
+
+
+def require_levels(config: RunConfig, file):
+    """Raises `InputError` where a features file has not the levels that the model is to read."""
+    if not MODELS[config.model.model].multi_level:
+        return
+    text, names = config.model.levels, config.model.levels.split(",")
+    known = file.level_names or [ModelConfig().levels]  # The only level of a file needs no name.
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"levels={text}: {config.data.features} has {', '.join(known)}, and not {name}; "
+                f"data_prep.extract_features --levels={text} makes a file that does"
+            )
+    if names[0] != known[0]:
+        raise InputError(f"levels={text}: must begin with {known[0]}, which gives the first state (Eq. 6)")
+
+
+def num_values(features) -> int:
+    """Returns how many numbers the features of a block are, of all levels."""
+    return sum(int(np.prod(of_level.shape)) for of_level in jax.tree.leaves(features))
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class Best:
     """The epoch of the best held-out score. Greater is better, as checkpoints are ranked; of equals, the latest is.
@@ -242,7 +297,7 @@ def best_so_far(checkpoints: Checkpoints) -> Best | None:
 def begin_or_resume(
     checkpoints: Checkpoints,
     init,
-    shape,
+    features,
     parallel,
     metadata: dict,
     training: TrainingConfig,
@@ -254,7 +309,7 @@ def begin_or_resume(
     Args:
       checkpoints: of the run.
       init: a function of a key and features that makes the first TrainState.
-      shape: of features of one block, `[1, T, K², D]`.
+      features: the shapes of those of one block, see `features_of_a_block`.
       parallel: on which devices, see `choose`.
       metadata: see `run_metadata`.
       training: of the run.
@@ -265,13 +320,14 @@ def begin_or_resume(
       InputError: where the checkpoint is of another run.
     """
     if checkpoints.step() is None:
-        state = jax.jit(init)(jax.random.key(training.seed), np.zeros(shape, np.float32))
+        zeros = jax.tree.map(lambda of_level: np.zeros(of_level.shape, of_level.dtype), features)
+        state = jax.jit(init)(jax.random.key(training.seed), zeros)
         if begin_with is not None:
             state = state.replace(params=begin_with(state.params))
         return parallel.replicate(state), Position(1), False
     saved = checkpoints.metadata()
     require_same_run(saved, metadata, checkpoints.directory)
-    example = jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct(shape, np.float32))
+    example = jax.eval_shape(init, jax.random.key(0), features)
     state, position = checkpoints.state(parallel.abstract(example)), where_to_resume(saved)
     over = is_over(position.epoch - 1, saved.get("metrics", {}), training, best)
     workdir = os.path.dirname(checkpoints.directory)

@@ -63,7 +63,10 @@ class NotFiniteError(InputError):
           videos: indices of the videos in the batch.
         """
         rows = [slice(file.first_row[v], file.first_row[v] + file.num_frames[v]) for v in videos]
-        guilty = [v for v, r in zip(videos, rows, strict=True) if not np.isfinite(file.features[r]).all()]
+        levels = [file.features, *file.levels.values()]
+        guilty = [
+            v for v, r in zip(videos, rows, strict=True) if not all(np.isfinite(level[r]).all() for level in levels)
+        ]
         names = ", ".join(file.names[v] for v in (guilty or videos))
         self.cause = (
             f"the features of {names} are not finite; extract them again" if guilty else f"videos in the batch: {names}"
@@ -98,10 +101,10 @@ def predict_blocks(
 
     Returns:
       A dict of arrays with one row a block: `predictions` `<float>[num_blocks, C]`, `cross_entropy`, the
-      `attention_health` numbers and, if requested, `maps` `<float32>[num_blocks, T, K²]` and
-      `step_predictions` `<float32>[num_blocks, T, C]`.
+      `attention_health` numbers and, if requested, `maps` `<float32>[num_blocks, T, K²]`, beside them `levels`
+      `<float32>[num_blocks, T, V]` for a model of several, and `step_predictions` `<float32>[num_blocks, T, C]`.
     """
-    keep = (*SCORED, *protocol.needs, *([result_of(explain)] if explain else []))
+    keep = (*SCORED, *protocol.needs, *([result_of(explain), "levels"] if explain else []))
     dropped = {*protocol.needs, explain and result_of(explain)}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))

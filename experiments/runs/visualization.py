@@ -9,9 +9,9 @@ from PIL import Image
 from attention_ar.blocks import block_frames
 from attention_ar.errors import InputError
 from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
-from data_prep.loading.feature_stores import OnDisk
 from data_prep.video.frames import read_frames
 from experiments.pictures import filmstrip
+from experiments.pictures.level_shares import describe
 from experiments.runs import trained
 from experiments.runs.explanations import maps_of
 from experiments.runs.file_names import file_stem
@@ -36,6 +36,8 @@ class Glimpses:
       fps: of these frames, per second.
       seconds: when each is shown, where that does not follow from `fps`, `<float>[n]`; else None.
       random_network: whether the features are of an untrained network.
+      levels: m_t for each frame, `<float>[n, V]`, of a model that attends to several levels; else None.
+      level_names: V names.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Glimpses:
     fps: float
     seconds: np.ndarray | None
     random_network: bool
+    levels: np.ndarray | None = None
+    level_names: tuple[str, ...] = ()
 
     def caption(self) -> str:
         """Returns for example "biking, taken for golf (0.83)"."""
@@ -57,6 +61,12 @@ class Glimpses:
         note = " – white: what speaks for it" if self.explain == "evidence" else ""
         note += " – features of a RANDOM network" if self.random_network else ""
         return f"{self.label}, {verdict} ({self.prediction[best]:.2f}){note}"
+
+    def captions(self) -> str | list[str]:
+        """Returns the caption, or with several levels one for each frame, which says how much of m_t is on each."""
+        if self.levels is None:
+            return self.caption()
+        return [f"{describe(self.level_names, m)}; {self.caption()}" for m in self.levels]
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Watched:
       prediction: mean over the steps of all blocks, `<float>[C]`.
       attention: where it looks at each of them, or the evidence, see `Glimpses`, `<float>[n, K²]`; None for a model
         that has none.
+      levels: m_t at each of them, `<float>[n, V]`; None for a model that does not attend to several levels.
       health: the `attention_health` numbers, means over the blocks; empty for a model without attention.
       fps: of these frames, per second.
     """
@@ -77,6 +88,7 @@ class Watched:
     predictions: np.ndarray
     prediction: np.ndarray
     attention: np.ndarray | None
+    levels: np.ndarray | None
     health: dict
     fps: float
 
@@ -110,6 +122,8 @@ def glimpse_clip(
         fps=watched.fps,
         seconds=seconds,
         random_network=file.recipe["random"],
+        levels=watched.levels,
+        level_names=model.levels,
     )
 
 
@@ -130,7 +144,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int, explain="a
     found = predict_blocks(
         model.predictor,
         model.params,
-        OnDisk(file, model.predictor.dtype),
+        model.store(file),
         blocks,
         batch_size,
         explain=maps_of(model, explain),
@@ -143,7 +157,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int, explain="a
         frames, first = seen_frames(file, part)
         by_step = {
             name: found[name][own].reshape(-1, found[name].shape[-1])[first]
-            for name in ("step_predictions", "maps")
+            for name in ("step_predictions", "maps", "levels")
             if name in found
         }
         result.append(
@@ -152,6 +166,7 @@ def watch(model: trained.TrainedModel, file, videos, batch_size: int, explain="a
                 predictions=by_step["step_predictions"],
                 prediction=found["predictions"][own].mean(axis=0, dtype=np.float64),
                 attention=by_step.get("maps"),
+                levels=by_step.get("levels"),
                 health=mean_health({name: found[name][own] for name in HEALTH if name in found}),
                 fps=float(file.fps[video] / skip),
             )
@@ -243,7 +258,15 @@ def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"{stem}.png"
-    filmstrip.filmstrip(glimpses.frames, glimpses.attention, glimpses.caption(), picture, seconds=glimpses.seconds)
+    filmstrip.filmstrip(
+        glimpses.frames,
+        glimpses.attention,
+        glimpses.caption(),
+        picture,
+        seconds=glimpses.seconds,
+        levels=glimpses.levels,
+        level_names=glimpses.level_names,
+    )
     for ending in (".mp4", ".gif"):
         filmstrip.attention_movie(
             glimpses.frames,
@@ -251,7 +274,7 @@ def draw_glimpses(glimpses: Glimpses, folder, stem: str) -> Path:
             folder / f"{stem}{ending}",
             fps=glimpses.fps,
             seconds=glimpses.seconds,
-            caption=glimpses.caption(),
+            caption=glimpses.captions(),
         )
     return picture
 
@@ -285,7 +308,7 @@ def visualize(
     chosen = find_clips(file.names, clips) if clips else videos_of(file, split)
     data = model.config.data
     blocks = cut_blocks(file, chosen, data.num_steps, data.fps, data.stride, data.block_rule)
-    store = OnDisk(file, model.predictor.dtype)
+    store = model.store(file)
     found = predict_videos(model.predictor, model.params, store, blocks, model.config.training.batch_size)
     if clips:
         picked = [("", i) for i in range(len(found.video))]

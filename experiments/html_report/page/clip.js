@@ -37,6 +37,7 @@ class Clip {
     this.view = report.explain ? "attention" : "plain";
     this.playing = this.visible = false;
     this.steps = bytes(data.steps);
+    this.levels = data.levels ? bytes(data.levels) : null;
     this.attention = report.explain ? bytes(data.attention) : null;
     this.confidence = Math.max(...data.probabilities);
     this.label = data.labels.map((label) => report.classes[label]).join(" | ") || "no class";
@@ -86,7 +87,7 @@ class Clip {
         make("div", { class: "transport" }, this.button, this.slider, this.counter),
         make(
           "div", { class: "about" },
-          make("h3", { title: data.name }, data.name), verdict, this.running, this.spark(), this.bars(),
+          make("h3", { title: data.name }, data.name), verdict, this.running, ...this.sparks(), this.bars(),
           data.missing ? make("p", { class: "muted small" }, "The frames are missing.") : null,
         ),
       ),
@@ -101,21 +102,35 @@ class Clip {
     return `${this.data.name}: ${this.label}, ${verdict}, confidence ${percent(this.confidence, 0)}`;
   }
 
-  /** The prediction over time: of the predicted class and, if it differs, of the clip's own. */
-  spark() {
+  /** Over time: the prediction of the predicted class and, if it differs, of the clip's own; and the levels' shares. */
+  sparks() {
     const own = this.data.labels.filter((label) => label !== this.data.predicted).slice(0, 1);
     this.drawn = [this.data.predicted, ...(this.data.right ? [] : own)];
+    this.cursors = [];
+    const prediction = this.spark(this.drawn.map((index) => (i) => this.probability(i, index)));
+    if (!this.levels) return [prediction];
+    this.sharing = make("p", { class: "running muted" });
+    return [prediction, this.sharing, this.spark(this.report.levels.map((_, v) => (i) => this.share(i, v)))];
+  }
+
+  /** Curves of values between 0 and 1, functions of the frame, with a cursor. */
+  spark(curves) {
     const x = (n) => (this.count > 1 ? (100 * n) / (this.count - 1) : 50);
-    const paths = this.drawn.map((index, n) => {
-      const points = Array.from({ length: this.count }, (_, i) =>
-        `${x(i).toFixed(2)} ${(31 - 30 * this.probability(i, index)).toFixed(2)}`);
-      return draw("path", { class: `line series-${n}`, d: `M${points.join("L")}` });
+    const paths = curves.map((value, n) => {
+      const points = Array.from({ length: this.count }, (_, i) => `${x(i).toFixed(2)} ${(31 - 30 * value(i)).toFixed(2)}`);
+      return draw("path", { class: `line series-${n % 4}`, d: `M${points.join("L")}` });
     });
-    this.cursor = draw("line", { class: "cursor", y1: 0, y2: 32 });
+    const cursor = draw("line", { class: "cursor", y1: 0, y2: 32 });
+    this.cursors.push(cursor);
     return draw(
       "svg", { class: "spark", viewBox: "0 0 100 32", preserveAspectRatio: "none", "aria-hidden": "true" },
-      ...paths, this.cursor,
+      ...paths, cursor,
     );
+  }
+
+  /** m_t of a level at a shown frame. */
+  share(n, level) {
+    return this.levels[n * this.report.levels.length + level] / 255;
   }
 
   bars() {
@@ -183,8 +198,14 @@ class Clip {
     this.counter.textContent = `frame ${number}`;
     this.running.replaceChildren("now: ", ...this.now(n));
     const x = this.count > 1 ? (100 * n) / (this.count - 1) : 50;
-    this.cursor.setAttribute("x1", x);
-    this.cursor.setAttribute("x2", x);
+    for (const cursor of this.cursors) {
+      cursor.setAttribute("x1", x);
+      cursor.setAttribute("x2", x);
+    }
+    if (this.levels) {
+      const shares = this.report.levels.map((name, v) => `${name} ${percent(this.share(n, v), 0)}`);
+      this.sharing.textContent = `attention on ${shares.join(", ")}`;
+    }
     if (this.visible) this.paint();
   }
 

@@ -20,6 +20,7 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.features.extraction import extract
 from data_prep.features.opening import open_features
+from data_prep.networks.network import Network
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -60,7 +61,7 @@ def in_one_file(clips, tmp_path_factory):
 
 def assert_same(found, expected):
     for field in dataclasses.fields(found):
-        if field.name not in ("features", "plan_sha256"):
+        if field.name not in ("features", "levels", "plan_sha256"):
             np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), field.name)
     np.testing.assert_array_equal(found.features[:], expected.features)
 
@@ -88,6 +89,29 @@ def test_the_same_features_as_on_one_machine(clips, in_one_file, tmp_path):
     again = extract_with_beam(clips, MeanColours, tmp_path, "drift_googlenet", frame_batch=8, clips_per_shard=2)
     assert again == dataclasses.replace(done, already_complete=True)
     assert contents(done.folder) == before
+
+
+class TwoLevels(Network):
+    """The mean colours of 7×7 and of 14×14 cells."""
+
+    def __init__(self):
+        recipe = MeanColours.recipe | {"input_size": [224, 224], "levels": ["inception_5b", "inception_4e"]}
+        super().__init__(recipe, self.flat, (7, 7, 3), levels={"inception_4e": (14, 14, 3)})
+
+    @staticmethod
+    def flat(frames):
+        cells = [frames.reshape(-1, n, 224 // n, n, 224 // n, 3).mean(axis=(2, 4), dtype=np.float32) for n in (7, 14)]
+        return np.concatenate([level.reshape(len(frames), -1) for level in cells], axis=1).astype(np.float16)
+
+
+def test_every_level_as_on_one_machine(clips, tmp_path):
+    extract(clips, TwoLevels(), tmp_path / "one.h5", frame_batch=8)
+    expected = open_features(tmp_path / "one.h5")
+    done = extract_with_beam(clips, TwoLevels, tmp_path, "two_levels", frame_batch=8, clips_per_shard=2)
+    found = open_features(done.folder)
+    assert found.level_names == expected.level_names == ["inception_5b", "inception_4e"]
+    np.testing.assert_array_equal(found.features[:], expected.features)
+    np.testing.assert_array_equal(found.levels["inception_4e"][:], expected.levels["inception_4e"])
 
 
 def test_shards_are_of_one_split(clips):

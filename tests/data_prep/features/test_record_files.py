@@ -134,13 +134,13 @@ def test_rows_that_are_not_there(exported):
 
 def test_a_video_is_read_once_and_not_copied(exported, monkeypatch):
     features = open_features(exported[1]).features
-    fetched, fetch = [], features._fetch
-    monkeypatch.setattr(features, "_fetch", lambda video: fetched.append(video) or fetch(video))
+    fetched, fetch = [], features._records._fetch
+    monkeypatch.setattr(features._records, "_fetch", lambda video: fetched.append(video) or fetch(video))
     whole = features[6:46]
     assert np.shares_memory(features[10:20], whole) and features[6:46] is whole
     features[[0, 45, 1]]
     assert fetched == [2, 0]
-    features._cache_bytes = 1  # but the last record stays
+    features._records._cache_bytes = 1  # but the last record stays
     features[46:49], features[46:49], features[6:46]
     assert fetched == [2, 0, 3, 2]
 

@@ -61,6 +61,7 @@ class Contents:
     features: np.ndarray
     num_frames: np.ndarray
     recipe: dict = dataclasses.field(default_factory=lambda: BVLC)
+    levels: dict = dataclasses.field(default_factory=dict)
 
     @property
     def names(self):

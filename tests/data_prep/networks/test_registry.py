@@ -13,9 +13,9 @@ def loaded(monkeypatch):
     """What was asked for, instead of a network."""
     asked = []
     monkeypatch.setattr(
-        "data_prep.networks.weights.load_googlenet", lambda googlenet: asked.append(("googlenet", googlenet))
+        "data_prep.networks.weights.load_googlenet", lambda googlenet, levels: asked.append(("googlenet", googlenet))
     )
-    monkeypatch.setattr("data_prep.networks.weights.random_googlenet", lambda: asked.append(("random", None)))
+    monkeypatch.setattr("data_prep.networks.weights.random_googlenet", lambda levels: asked.append(("random", None)))
     return asked
 
 

@@ -46,6 +46,12 @@ def refuse(*arguments):
             "time_loop=plain: has no effect with model=softmax_regression; it is for model=average_pool or max_pool",
         ),
         ("--fold=1", "fold=1: needs --folds, the number of folds"),
+        ("--level_scales=2", "level_scales=2: needs --levels, several of them"),
+        (
+            "--model=average_pool --levels=inception_5b,a",
+            "levels=inception_5b,a: has no effect with model=average_pool",
+        ),
+        ("--levels=inception_5b,a,a", "levels=inception_5b,a,a: names a twice; must be names by commas, each once"),
         ("--test_fold=1", "test_fold=1: needs --test_folds, the number of folds"),
         ("--folds=3 --validation_fraction=0.3", "validation_fraction=0.3: has no effect with folds=3"),
         ("--folds=3 --split_seed=1", "split_seed=1: has no effect with folds=3"),
