@@ -44,6 +44,8 @@ class Predictor(ClipPredictor):
             config=SimpleNamespace(data=data, released=SimpleNamespace(last_n=1)),
             recipe={"extraction_fps": "native", "random": False},
             feature_shape=[1, 1, 1],
+            input_shapes=[[1, 1, 1]],
+            levels=[],
             class_names=["bright", "dark"],
             multi_label=False,
             temperature=Temperature(),
@@ -51,7 +53,7 @@ class Predictor(ClipPredictor):
         super().__init__(model, network, **options)
         self.by_block = []
 
-    def blocks(self, features, frame_batch):
+    def blocks(self, starts, features, frame_batch):
         values = np.array(features).reshape(len(features), STEPS)
         self.by_block += values.tolist()
         share = values[:, -1] / 255
