@@ -50,7 +50,8 @@ def main():
     means = [name for name in ("mean_class_accuracy", "mean_f1") if name in scores]
     print(", ".join(f"{name.replace('_', ' ').replace('f1', 'F1')} {100 * scores[name]:.1f} %" for name in means))
     print(describe_classes(scores["classes"]))
-    print(describe_calibration(scores["calibration"]))
+    if flags.FLAGS.protocol == "paper":  # Votes are no probabilities.
+        print(describe_calibration(scores["calibration"]))
     if "rejection" in scores:
         print(describe_rejection(scores["rejection"]))
     if "attention" in scores:

@@ -88,7 +88,7 @@ def calibration_scores(temperature: Temperature, found, labels, multi_label: boo
     """Returns how well confidence and accuracy agree, before and after the temperature, as JSON keeps it.
 
     Args:
-      temperature: of the run.
+      temperature: of the run; not applied to predictions of the released protocol.
       found: the `VideoPredictions`.
       labels: of these videos, `[N, C]`.
       multi_label: whether a clip may have several labels; then every class of a video counts as a question by itself.
@@ -98,6 +98,8 @@ def calibration_scores(temperature: Temperature, found, labels, multi_label: boo
       `expected_calibration_error`, `negative_log_likelihood` and the points of the `reliability` diagram; and
       `coverage`: for each of the `THRESHOLDS` the share of the videos that are answered, and the accuracy on these.
     """
+    if found.protocol.name != "paper":
+        temperature = Temperature()
     after = temperature(found.predictions, found.protocol, multi_label)
     scores = {"temperature": temperature.value, "fitted_on": temperature.num_videos}
     for name, predictions in (("before", found.predictions), ("after", after)):

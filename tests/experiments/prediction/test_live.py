@@ -44,6 +44,8 @@ class Predictor(ClipPredictor):
             config=SimpleNamespace(data=data, released=SimpleNamespace(last_n=1)),
             recipe={"extraction_fps": "native", "random": False},
             feature_shape=[1, 1, 1],
+            input_shapes=[[1, 1, 1]],
+            levels=[],
             class_names=["bright", "dark"],
             multi_label=False,
             temperature=Temperature(),

@@ -120,6 +120,8 @@ def test_votes_are_no_probabilities():
     votes = np.array([[1.0, 0.0], [0.5, 0.5]])
     assert Temperature(3.0, 9)(votes, Protocol("released"), False) is votes
     assert not np.allclose(Temperature(3.0, 9)(votes, PAPER, False), votes)
+    scores = calibration_scores(Temperature(3.0, 9), predictions(votes, Protocol("released")), np.eye(2), False)
+    assert scores["temperature"] == 1 and scores["before"] == scores["after"]
 
 
 def test_scores_by_hand():
