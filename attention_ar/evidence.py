@@ -100,7 +100,7 @@ class _GivenInputs(PooledLSTM):
 
     x: jax.Array | None = None
 
-    def blocks(self, params, X, masks, glimpse):
+    def blocks(self, params, X, masks, glimpse, samples):
         return recurrent_blocks(params, X, self.x, lambda weights, top_h, x_t: (x_t, {}), masks, self.time_loop)
 
 
