@@ -76,7 +76,7 @@ def test_the_five_lines():
     assert lines[4] == "What would help most: more clips of other people and places, first of b"
     text = summary(of, settings(of), estimate, "GoogLeNet", ["a note"], lines)
     assert "| soft attention | 75.0 | 60.0 to 90.0 | 7 |" in text
-    assert "| stride | 5 | a sixth of T; 200 blocks of training clips |" in text
+    assert "| stride | 10 | a third of T; 120 blocks of training clips |" in text
     assert "* a note\n" in text and all(f"* {line}\n" in text for line in lines)
 
 
