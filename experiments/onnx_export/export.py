@@ -30,7 +30,7 @@ WRITERS = {
 _KNOWN = {
     *("num_classes", "hidden_dim", "num_layers", "dropout", "init_layers", "compute_dtype", "time_loop", "pool"),
     *("dim_out", "n_layers_att", "n_layers_out", "n_layers_init", "ctx2out", "selector", "temperature_inverse"),
-    *("use_dropout", "last_n", "multi_label", "parent", "name"),
+    *("use_dropout", "last_n", "multi_label", "hard", "parent", "name"),
 }
 """The modules' attributes that the writers know, or that do not change what a trained model computes."""
 
@@ -105,13 +105,12 @@ def onnx_model(
     if network:
         x = _value(FRAMES, TensorProto.UINT8, [num_steps, *network.input_size, 3])
         features = _add_network(graph, network, shape)
-    results = WRITERS[type(module)](graph, module, jax.tree.map(np.asarray, run.params), features)
+    results = WRITERS[type(module)](graph, module, jax.tree.map(np.asarray, run.params), features, num_cells)
     squash = {"kind": "Sigmoid"} if run.multi_label else {"kind": "Softmax", "axis": -1}
     graph.node(inputs=[results["logits"]], name="predictions", **squash)
     graph.node("ReduceMean", ["predictions"], "block_predictions", axes=[1], keepdims=0)
     outputs = {"predictions": [num_steps, num_classes], "block_predictions": [num_classes]}
-    if "attention" in results:
-        outputs["attention"] = [num_steps, num_cells]
+    outputs |= {name: [num_steps, num_cells] for name in ("attention", "glimpse") if name in results}
     described = [_value(output, TensorProto.FLOAT, shape) for output, shape in outputs.items()]
     return graph.model(name, [x], described, metadata)
 
@@ -121,6 +120,9 @@ def _refuse_unknown(module, what: str):
     way_out = "has no ONNX graph yet; export it with --format=jax"
     if type(module) not in WRITERS:
         raise InputError(f"{what} {way_out}")
+    hard = getattr(module, "hard", None)
+    if hard and hard.glimpse_rule == "sample":
+        raise InputError(f"{what} with glimpse_rule=sample {way_out}")
     for field in dataclasses.fields(module):
         value = getattr(module, field.name)
         if field.name not in _KNOWN and value != field.default:

@@ -1,7 +1,8 @@
 """The paper's model and its baselines as ONNX: Eqs. 1 to 6, the loop over the steps as one Scan.
 
 Each function adds a model to a graph and returns the names of its results: `logits` `<float>[B, T, C]` and, for a model
-with a location softmax, `attention` `<float>[B, T, K²]`. Dropout is off, as at test time.
+with a location softmax, `attention` and, if places are chosen, `glimpse`, both `<float>[B, T, K²]`. Dropout is off, as
+at test time.
 """
 
 from collections.abc import Callable
@@ -9,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto, helper
 
+from attention_ar.hard_attention import neighbourhoods
 from data_prep.networks.onnx_graph import Graph
 
 
-def add_softmax_regression(graph: Graph, module, params: dict, features: str) -> dict[str, str]:
+def add_softmax_regression(graph: Graph, module, params: dict, features: str, num_cells: int) -> dict[str, str]:
     """Adds the regression, which sees each frame's K²·D features.
 
     Args:
@@ -20,12 +22,13 @@ def add_softmax_regression(graph: Graph, module, params: dict, features: str) ->
       module: the Flax module.
       params: its parameters.
       features: the name of the feature cubes, `<float>[B, T, K², D]`.
+      num_cells: K².
     """
     flat = graph.node("Reshape", [features, graph.integers(0, 0, -1)], "flat")
     return {"logits": _affine(graph, flat, params, "regression")}
 
 
-def add_pooled_lstm(graph: Graph, module, params: dict, features: str) -> dict[str, str]:
+def add_pooled_lstm(graph: Graph, module, params: dict, features: str, num_cells: int) -> dict[str, str]:
     """Adds a pooled baseline: x_t is the mean or the maximum over the locations. See `add_softmax_regression`."""
     pooled = graph.node(
         {"mean": "ReduceMean", "max": "ReduceMax"}[module.pool], [features], "pooled", axes=[2], keepdims=0
@@ -33,16 +36,35 @@ def add_pooled_lstm(graph: Graph, module, params: dict, features: str) -> dict[s
     return _add_recurrent(graph, module, params, features, [pooled], lambda step, top_h, x: (x, {}))
 
 
-def add_soft_attention(graph: Graph, module, params: dict, features: str) -> dict[str, str]:
+def add_soft_attention(graph: Graph, module, params: dict, features: str, num_cells: int) -> dict[str, str]:
     """Adds the paper's model. See `add_softmax_regression`."""
 
     def look(step, top_h, X):
         W = params["location_softmax"]["kernel"]
         scores = step.affine(top_h, W, None, "location_scores")
         l = step.node("Softmax", [scores], "l", axis=-1)  # [Eq. 4]
-        return add_expected_slice(step, l, X), {"attention": l}
+        return add_look(step, module.hard, l, X, num_cells)
 
     return _add_recurrent(graph, module, params, features, [features], look)
+
+
+def add_look(step: Graph, hard, l: str, X: str, num_cells: int) -> tuple[str, dict[str, str]]:
+    """Adds x_t; returns its name, and the names of l_t and, with hard attention, of the `glimpse`.
+
+    Args:
+      step: the body of the loop.
+      hard: the module's `HardAttention`, of the rule "argmax" or "expectation"; None is soft attention.
+      l, X: the names of l_t `<float>[B, K²]` and of the cells `<float>[B, K², D]`.
+      num_cells: K².
+    """
+    if hard is None or hard.glimpse_rule == "expectation":
+        return add_expected_slice(step, l, X), {"attention": l}
+    s = step.node("ArgMax", [l], "s", axis=-1, keepdims=0)
+    near = step.array("neighbourhoods", np.float32(neighbourhoods(num_cells, hard.window)))
+    in_window = step.node("Mul", [l, step.node("Gather", [near, s], "near", axis=0)], "l_near")
+    total = step.node("ReduceSum", [in_window, step.integers(1)], "l_near/sum", keepdims=1)
+    w = step.node("Div", [in_window, total], "w")
+    return add_expected_slice(step, w, X), {"attention": l, "glimpse": w}
 
 
 def add_expected_slice(step: Graph, l: str, X: str) -> str:

@@ -7,15 +7,15 @@ import numpy as np
 from attention_ar.released.model import KEEP
 from data_prep.networks.onnx_graph import Graph
 from experiments.onnx_export.paper_models import (
-    add_expected_slice,
+    add_look,
     add_lstm_step,
     add_mean_features,
     add_time_loop,
 )
 
 
-def add_released(graph: Graph, module, params: dict, features: str) -> dict[str, str]:
-    """Adds the model; returns the names of `logits` `<float>[B, T, C]` and `attention` `<float>[B, T, K²]`.
+def add_released(graph: Graph, module, params: dict, features: str, num_cells: int) -> dict[str, str]:
+    """Adds the model; returns the names of its results, see `paper_models`.
 
     Its sigmoid is the plain one. The program's own is exactly 1 above 15, where the plain one is within 4e-7 of it.
 
@@ -24,6 +24,7 @@ def add_released(graph: Graph, module, params: dict, features: str) -> dict[str,
       module: the Flax module.
       params: its parameters, a flat dict.
       features: the name of the feature cubes, `<float>[B, T, K², D]`.
+      num_cells: K².
     """
 
     def affine(to, x, name):
@@ -59,7 +60,7 @@ def add_released(graph: Graph, module, params: dict, features: str) -> dict[str,
         scores = step.node("Add", [scores, step.array("decoder_c_tt", np.float32(params["decoder_c_tt"]))], "e")
         sharpness = step.array("temperature_inverse", np.float32(module.temperature_inverse))
         l = step.node("Softmax", [step.node("Mul", [scores, sharpness], "e/sharpened")], "l", axis=-1)
-        x = add_expected_slice(step, l, X)
+        x, looked = add_look(step, module.hard, l, X, num_cells)
         if module.selector:
             kernel, bias = (np.float32(params[f"decoder_{what}_sel"]) for what in "Wb")
             gate = step.node("Sigmoid", [step.affine(before["h"], kernel, bias, "decoder_sel")], "selector")
@@ -68,13 +69,13 @@ def add_released(graph: Graph, module, params: dict, features: str) -> dict[str,
         bias = step.array("decoder_b", np.float32(params["decoder_b"]))
         z = step.node("Add", [step.node("Add", [of_h, of_x], "z/product"), bias], "z")
         c, h = add_lstm_step(step, z, before["c"], "lstm")
-        return {"c": c, "h": h}, {"hidden_state": h, "attention": l} | ({"attended": x} if module.ctx2out else {})
+        return {"c": c, "h": h}, {"hidden_state": h, **looked} | ({"attended": x} if module.ctx2out else {})
 
     results = add_time_loop(graph, states, [features, A], add_step)
-    hidden = affine(graph, at_test_time(results["hidden_state"]), "ff_logit_lstm")
+    hidden = affine(graph, at_test_time(results.pop("hidden_state")), "ff_logit_lstm")
     if module.ctx2out:
-        hidden = graph.node("Add", [hidden, affine(graph, results["attended"], "ff_logit_ctx")], "ff_logit/sum")
+        hidden = graph.node("Add", [hidden, affine(graph, results.pop("attended"), "ff_logit_ctx")], "ff_logit/sum")
     hidden = at_test_time(graph.node("Tanh", [hidden], "tanh_layer"))
     for n in range(1, module.n_layers_out):
         hidden = at_test_time(relu(affine(graph, hidden, f"ff_logit_h{n}")))
-    return {"logits": affine(graph, hidden, "ff_logit"), "attention": results["attention"]}
+    return {"logits": affine(graph, hidden, "ff_logit"), **results}

@@ -19,7 +19,7 @@ from experiments.onnx_export.export import WRITERS, export_onnx, onnx_model
 from experiments.runs import trained
 from experiments.runs.build import build_model
 from experiments.runs.calibration import Temperature
-from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
+from experiments.runs.config import AttentionConfig, DataConfig, ModelConfig, ReleasedConfig, RunConfig
 from experiments.runs.exporting import results_of
 from experiments.runs.models import MODELS
 
@@ -29,12 +29,13 @@ ALL_OPTIONS = ReleasedConfig(
 )
 
 
-def some_run(model="soft_attention", released=None, multi_label=False, **options):
+def some_run(model="soft_attention", released=None, multi_label=False, attention=None, **options):
     """A run whose parameters are all drawn: initial biases are 0, and would hide a bias that is left out."""
     config = RunConfig(
         DataConfig(features="none", num_steps=SHAPE[0]),
         ModelConfig(model, hidden_dim=5, **options),
         released or ReleasedConfig(6),
+        attention=attention or AttentionConfig(),
     )
     module = build_model(config, 3, multi_label)
     shapes = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *SHAPE), np.float32))["params"]
@@ -77,6 +78,10 @@ def in_jax(run, x) -> dict:
         ("max_pool", {"num_layers": 1}),
         ("soft_attention", {"num_layers": 3}),
         ("soft_attention", {"num_layers": 2, "init_layers": 3, "multi_label": True}),
+        ("soft_attention", {"attention": AttentionConfig("hard"), "num_layers": 2}),
+        ("soft_attention", {"attention": AttentionConfig("window", window=1)}),
+        ("soft_attention", {"attention": AttentionConfig("hard", glimpse_rule="expectation")}),
+        ("released", {"attention": AttentionConfig("window", window=1)}),
         ("released", {}),
         ("released", {"released": ALL_OPTIONS, "init_layers": 3}),
         ("released", {"released": replace(ALL_OPTIONS, n_layers_att=2), "dropout": 0.0, "multi_label": True}),
@@ -171,6 +176,12 @@ def test_frames_in_probabilities_out():
 def test_a_network_that_cannot_be_written_is_one_line():
     with pytest.raises(InputError, match="with_network: the network means cannot be written as ONNX; leave"):
         onnx_model(some_run(), small_network(add_to=None))
+
+
+def test_places_that_are_drawn_have_no_graph():
+    run = some_run(attention=AttentionConfig("hard", glimpse_rule="sample"))
+    with pytest.raises(InputError, match="model=soft_attention with glimpse_rule=sample has no ONNX graph yet; export"):
+        onnx_model(run)
 
 
 def test_a_model_without_a_graph_is_one_line(monkeypatch):
