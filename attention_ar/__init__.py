@@ -20,15 +20,18 @@ Example, a model that has not been trained, on one block of T = 3 frames of 7×7
 from attention_ar.efficientnet_lite0 import EfficientNetLite0
 from attention_ar.errors import InputError
 from attention_ar.googlenet import GoogLeNet
+from attention_ar.hard_attention import HardAttention, Samples
 from attention_ar.models import PooledLSTM, SoftAttentionLSTM, SoftmaxRegression
 from attention_ar.released import ReleasedAttentionLSTM
 
 __all__ = [
     "EfficientNetLite0",
     "GoogLeNet",
+    "HardAttention",
     "InputError",
     "PooledLSTM",
     "ReleasedAttentionLSTM",
+    "Samples",
     "SoftAttentionLSTM",
     "SoftmaxRegression",
 ]

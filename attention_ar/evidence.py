@@ -37,7 +37,7 @@ def log_probability(logits, classes, multi_label: bool = False):
     return jax.nn.logsumexp(of_class, axis=-1) - jnp.log(jnp.asarray(logits.shape[1], of_class.dtype))
 
 
-def evidence(model, params, X, classes, multi_label: bool = False):
+def evidence(model, params, X, classes, multi_label: bool = False, glimpse=None):
     """E for one class of each block.
 
     Example, two blocks of five frames of 3×3 cells, the second class for both:
@@ -56,6 +56,7 @@ def evidence(model, params, X, classes, multi_label: bool = False):
       X: feature cubes, `<float>[B, T, K², D]`.
       classes: `<int>[B]`.
       multi_label: whether a clip may have several labels.
+      glimpse: where the model looks, `<float>[B, T, K²]`; None is its own, l_t or what hard attention chooses.
 
     Returns:
       `<float>[B, T, K²]`, in nats.
@@ -65,9 +66,11 @@ def evidence(model, params, X, classes, multi_label: bool = False):
         logits, _ = model.apply({"params": params}, X, **options)
         return jnp.sum(log_probability(logits, classes, multi_label))
 
-    _, out = model.apply({"params": params}, X)
-    if "attention" in out:
-        l = jax.lax.stop_gradient(out["attention"])
+    if glimpse is None:
+        _, out = model.apply({"params": params}, X)
+        glimpse = out.get("glimpse", out.get("attention"))
+    if glimpse is not None:
+        l = jax.lax.stop_gradient(glimpse)
         return l * jax.grad(lambda l: log_p(model, X, glimpse=l))(l)  # x_t is linear in l_t [Eq. 5]
     X = X.astype(accumulator(X.dtype))
     if isinstance(model, PooledLSTM):
@@ -97,7 +100,7 @@ class _GivenInputs(PooledLSTM):
 
     x: jax.Array | None = None
 
-    def blocks(self, params, X, masks, glimpse):
+    def blocks(self, params, X, masks, glimpse, samples):
         return recurrent_blocks(params, X, self.x, lambda weights, top_h, x_t: (x_t, {}), masks, self.time_loop)
 
 

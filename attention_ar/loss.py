@@ -162,18 +162,26 @@ class PaperObjective:
           weight: 1 for a block, 0 for padding, `<float>[B]`.
           axis_name: that of `jax.pmap`, if this runs in it.
         """
-        num_blocks, num_devices = jnp.sum(weight), 1
+        num_blocks, num_devices = self._num_blocks(weight, axis_name), 1
         if axis_name is not None:
-            num_blocks, num_devices = jax.lax.psum(num_blocks, axis_name), jax.lax.axis_size(axis_name)
+            num_devices = jax.lax.axis_size(axis_name)
         each = self.weighted(self.cross_entropy(logits, labels), labels)
         parts = {"cross_entropy": jnp.sum(weight * each) / num_blocks}
         if "attention" in out:
-            penalty = attention_penalty(out["attention"])
+            penalty = self.penalty(out["attention"])
             parts["attention_penalty"] = self.attention_penalty * jnp.sum(weight * penalty) / num_blocks
         else:
             parts["attention_penalty"] = jnp.zeros_like(num_blocks)
         parts["weight_decay"] = self.weight_decay / num_devices * weight_decay(params)
         return sum(parts.values()), parts  # [Eq. 7]
+
+    def shares(self, weight, axis_name=None):
+        """How much of each block is in L, `<float>[B]`: 1 over the number of blocks, and 0 of padding."""
+        return weight / self._num_blocks(weight, axis_name)
+
+    def _num_blocks(self, weight, axis_name):
+        num_blocks = jnp.sum(weight)
+        return num_blocks if axis_name is None else jax.lax.psum(num_blocks, axis_name)
 
     def cross_entropy(self, logits, labels):
         """The first term of Eq. 7 for each block, `<float>[B]`."""
@@ -191,6 +199,15 @@ class PaperObjective:
         if not self.class_weights:
             return cross_entropy
         return cross_entropy * (labels @ jnp.asarray(self.class_weights, labels.dtype))
+
+    def step_costs(self, logits, labels):
+        """C_t, the first term in its steps, `weighted`: from logits `<float>[..., T, C]` to `<float>[..., T]`."""
+        labels = jnp.broadcast_to(labels[..., None, :], logits.shape)
+        return self.weighted(self.cross_entropy(logits[..., None, :], labels), labels)
+
+    def penalty(self, attention):
+        """The second term for each block, without its coefficient: `<float>[..., T, K²]` to `<float>[...]`."""
+        return attention_penalty(attention)
 
     def predictions(self, logits):
         """ŷ_t, see `predictions`."""

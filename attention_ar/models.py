@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar import initializers
-from attention_ar.attention import checked_glimpse, expected_slice, location_softmax
+from attention_ar.attention import checked_glimpse, location_softmax
 from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
 from attention_ar.first_state import first_state
+from attention_ar.hard_attention import HardAttention, Samples, looking
 from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
@@ -73,7 +74,9 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
     return logits, out | {name: jnp.stack(out[name], axis=2) for name in ("c", "h")}
 
 
-def soft_attention_blocks(params, X, attend, visible, masks=None, glimpse=None, loop="auto"):
+def soft_attention_blocks(
+    params, X, attend, visible, masks=None, glimpse=None, loop="auto", hard: HardAttention | None = None, samples=None
+):
     """Eqs. 1 to 6 over a batch of blocks; `params` also has `location_softmax`. See `recurrent_blocks`.
 
     Args:
@@ -81,22 +84,26 @@ def soft_attention_blocks(params, X, attend, visible, masks=None, glimpse=None, 
       attend: Eq. 4, see `SoftAttentionLSTM.attend`.
       visible: the input of `attend` for each frame, `<float>[B, T, ...]`.
       glimpse: l_t, `<float>[B, T, K²]`. If given, it replaces Eq. 4, and `attend` and `visible` are not called.
+      hard, samples: what takes the place of Eq. 5 if anything does, see `hard_attention.looking`.
 
     Returns:
-      What `recurrent_blocks` does; the dict also has `attention`, l_t, `<float>[B, T, K²]`.
+      What `recurrent_blocks` does; the dict also has `attention`, l_t, `<float>[B, T, K²]`, and where places are drawn
+      the outputs of `hard_attention.sampled_weights`.
     """
     dtype = params["lstm"][0]["kernel"].dtype
+    slice_of, samples = looking(hard, X, samples, glimpse)
 
     def look(weights, top_h, inputs_t):
-        X_t, visible_t, l = inputs_t
+        X_t, visible_t, l, samples_t = inputs_t
         if l is None:
             l = attend(weights["location_softmax"], top_h, visible_t)
-        return expected_slice(l, X_t.astype(dtype)), {"attention": l}
+        x, named = slice_of(l, X_t.astype(dtype), samples_t)
+        return x, {"attention": l, **named}
 
     if glimpse is not None:
         params = {name: value for name, value in params.items() if name != "location_softmax"}
-        return recurrent_blocks(params, X, (InPlace(X), None, glimpse), look, masks, loop)
-    return recurrent_blocks(params, X, (InPlace(X), visible, None), look, masks, loop)
+        return recurrent_blocks(params, X, (InPlace(X), None, glimpse, samples), look, masks, loop)
+    return recurrent_blocks(params, X, (InPlace(X), visible, None, samples), look, masks, loop)
 
 
 def pooled_blocks(params, X, pool, masks=None, loop="auto"):
@@ -135,12 +142,12 @@ class _RecurrentClassifier(nn.Module):
         require_loop(self.time_loop)
         super().__post_init__()
 
-    def blocks(self, params, X, masks, glimpse):
-        """Runs a batch of blocks, see `recurrent_blocks` and, for the glimpse, `soft_attention_blocks`."""
+    def blocks(self, params, X, masks, glimpse, samples):
+        """Runs a batch of blocks, see `recurrent_blocks` and, for glimpse and samples, `soft_attention_blocks`."""
         raise NotImplementedError
 
     @nn.compact
-    def __call__(self, x, train: bool = False, example_index=None, glimpse=None):
+    def __call__(self, x, train: bool = False, example_index=None, glimpse=None, samples: Samples | None = None):
         """Predicts the class at every step of every block.
 
         Args:
@@ -150,13 +157,16 @@ class _RecurrentClassifier(nn.Module):
             by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
           glimpse: for the attention model, l_t that takes the place of Eq. 4's, `<float>[B, T, K²]`, each row a
             distribution over the cells; by default Eq. 4 gives it.
+          samples: for a `hard` attention model, what is drawn; by default its `glimpse_rule` says where it looks.
 
         Returns:
           Logits, `<float>[B, T, C]`, and a dict: `x` `<float>[B, T, D]`, `c` and `h` `<float>[B, T, num_layers, d]`,
-          and for the attention model `attention` `<float>[B, T, K²]`.
+          and for the attention model `attention` `<float>[B, T, K²]`. Where places are drawn it also has the outputs of
+          `hard_attention.sampled_weights`: `glimpse` `<float>[B, T, K²]`, the share of each cell in x_t, and
+          `log_probability` and `entropy` `<float>[B, T]`.
 
         Raises:
-          InputError: where x has another rank, or the glimpse another shape, or the model has no attention.
+          InputError: where x has another rank, or glimpse or samples another shape, or the model does not take them.
         """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
@@ -172,7 +182,7 @@ class _RecurrentClassifier(nn.Module):
                     key, self.dropout, num_steps, input_dim, self.hidden_dim, self.num_layers, self.init_layers
                 )
             )(keys)
-        return self.blocks(in_compute_dtype(params, self.compute_dtype), x, masks, glimpse)
+        return self.blocks(in_compute_dtype(params, self.compute_dtype), x, masks, glimpse, samples)
 
     def _params(self, num_cells, input_dim, dtype):
         d = self.hidden_dim
@@ -208,7 +218,12 @@ class SoftAttentionLSTM(_RecurrentClassifier):
         >>> logits, out = model.apply({"params": params}, x)
         >>> logits.shape, out["attention"].shape
         ((2, 5, 11), (2, 5, 49))
+
+    Attributes:
+      hard: what takes the place of Eq. 5, see `attention_ar.hard_attention`; None is Eq. 5, soft attention.
     """
+
+    hard: HardAttention | None = None
 
     def location_params(self, key, num_cells, input_dim, dtype):
         """Draws the parameters of `attend`: W of Eq. 4, `<float>[d, K²]`."""
@@ -239,9 +254,10 @@ class SoftAttentionLSTM(_RecurrentClassifier):
         """
         return location_softmax(params["kernel"], h)
 
-    def blocks(self, params, X, masks, glimpse):
+    def blocks(self, params, X, masks, glimpse, samples):
         visible = self.visible(params["location_softmax"], X) if glimpse is None else None
-        return soft_attention_blocks(params, X, self.attend, visible, masks, glimpse, self.time_loop)
+        hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
+        return soft_attention_blocks(params, X, self.attend, visible, masks, glimpse, self.time_loop, hard, samples)
 
     def _params(self, num_cells, input_dim, dtype):
         params = super()._params(num_cells, input_dim, dtype)
@@ -267,8 +283,8 @@ class PooledLSTM(_RecurrentClassifier):
 
     pool: str = "mean"
 
-    def blocks(self, params, X, masks, glimpse):
-        if glimpse is not None:
+    def blocks(self, params, X, masks, glimpse, samples):
+        if glimpse is not None or samples is not None:
             raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools and has no attention")
         if self.pool not in POOLS:
             raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")

@@ -22,6 +22,7 @@ from experiments.runs.config import from_flags
 _OF_ONE = {
     "extraction": ["clips", "frame_batch", "network", *(option for kind in KINDS.values() for option in kind.options)],
     "loading": ["num_videos"],
+    "gradient_variance": ["run"],
 }
 """Flags of a single benchmark."""
 

@@ -27,7 +27,7 @@ def define_flags():
     flags.DEFINE_integer("batch_size", None, "Blocks in a batch; by default the run's.", lower_bound=1)
     flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1, to compare the attention with.")
     flags.DEFINE_string("data_dir", None, "With --boxes, folder of the clips; by default where they were.")
-    trained_run_flags.define("reject_below")
+    trained_run_flags.define("reject_below", "glimpse_rule")
     flags.DEFINE_string("output", None, "JSON file for the scores; by default in the run's evaluation folder.")
 
 
@@ -42,7 +42,7 @@ def main():
 
     scores, folder, output = evaluate(
         **values_of("workdir", "features", "split", "protocol", "checkpoint", "stride", "batch_size"),
-        **values_of("boxes", "data_dir", "reject_below", "output", "explain"),
+        **values_of("boxes", "data_dir", "reject_below", "output", "explain", "glimpse_rule"),
     )
     print(
         f"{flags.FLAGS.split}: {scores['num_videos']} videos, {scores['num_blocks']} blocks: {describe_score(scores)}"
@@ -57,6 +57,9 @@ def main():
         print(describe_health(scores["attention"], scores["num_cells"]))
     if "localisation" in scores:
         print(describe_localisation(scores["localisation"]))
+    for rule, found in scores.get("glimpse_rules", {}).items():
+        where = f"; {describe_localisation(found['localisation'])}" if "localisation" in found else ""
+        print(f"glimpse rule {rule}: {describe_score(found)}{where}")
     print(f"scores: {output}; predictions and confusion matrix: {folder}")
 
 

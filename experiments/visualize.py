@@ -16,7 +16,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split", "explain")
+    trained_run_flags.define("workdir", "checkpoint", "features", "data_dir", "split", "explain", "glimpse_rule")
     flags.DEFINE_integer("count", 3, "How many right ones and how many wrong ones.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for the pictures; by default the run's figures folder.")
 
@@ -29,6 +29,7 @@ def main(arguments):
     pictures = visualize(
         clips=arguments,
         **values_of("workdir", "features", "data_dir", "split", "checkpoint", "count", "output", "explain"),
+        **values_of("glimpse_rule"),
     )
     for picture in pictures:
         print(f"{picture} (and .mp4, .gif)")

@@ -162,6 +162,9 @@ class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
         return np.asarray(self.__jax_array__())
 
     def __getitem__(self, index):
+        """Rows whose numbers are an integer array are read in place, and no others."""
+        if isinstance(index, jax.Array) and jnp.issubdtype(index.dtype, jnp.integer):
+            return self.X[self.t.astype(index.dtype), index].astype(self.dtype)
         return self.__jax_array__()[index]
 
     def __iter__(self):

@@ -26,7 +26,10 @@ def saved_for_backward(primitive, *arrays, **_) -> bool:
     """The policy of `jax.checkpoint` on a step: True for results that are saved; all others are recomputed.
 
     Matrix products are saved, and so are σ and tanh, whose derivatives are functions of their values: of an LSTM, the
-    gates are saved and their pre-activations are not. Arrays larger than one vector per block, such as the tanh of all
-    cells in the released model, are recomputed.
+    gates are saved and their pre-activations are not. So is an argmax: a place that was drawn must be the same in the
+    backward pass, where the numbers that it comes from may be rounded otherwise. Arrays larger than one vector per
+    block, such as the tanh of all cells in the released model, are recomputed.
     """
-    return primitive.name == "dot_general" or (primitive.name in ("logistic", "tanh") and arrays[0].ndim <= 2)
+    if primitive.name in ("logistic", "tanh"):
+        return arrays[0].ndim <= 2
+    return primitive.name in ("dot_general", "argmax")

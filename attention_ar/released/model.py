@@ -15,7 +15,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from attention_ar.attention import expected_slice
+from attention_ar.hard_attention import looking
 from attention_ar.loop import InPlace, time_loop
 from attention_ar.products import accumulator, product
 
@@ -127,7 +127,9 @@ def classify(params, h, x, masks):
     return affine(params, "ff_logit", hidden)
 
 
-def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None, loop="auto"):
+def run_blocks(
+    params, X, frame_mask, masks, masks_axis, temperature_inverse, glimpse=None, loop="auto", hard=None, samples=None
+):
     """Runs a batch of blocks through first state, LSTM and classifier.
 
     Args:
@@ -139,19 +141,21 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
       temperature_inverse: the factor on e_t.
       glimpse: l_t in place of the location softmax's, `<float>[B, T, K²]`, or None.
       loop: see `attention_ar.loop.time_loop`.
+      hard, samples: what takes the place of Σ_i l_{t,i} X_{t,i} if anything does, see `hard_attention.looking`.
 
     Returns:
       Logits `<float>[B, T, C]`, and a dict: `attention` l_t `<float>[B, T, K²]`, `x` `<float>[B, T, D]`, `c` and `h`
       `<float>[B, T, d]`, `first_c` and `first_h` `<float>[B, d]`, and with the selector `selector` `<float>[B, T]`.
     """
     dtype = params["decoder_Wc_att"].dtype
+    slice_of, samples = looking(hard, X, samples, glimpse)
 
     def step(weights, state, now):
         c, h = state
-        X_t, where, seen = now
+        X_t, where, seen, samples_t = now
         l = location_softmax(weights, where, h, temperature_inverse) if glimpse is None else where
-        x = expected_slice(l, X_t.astype(dtype))
-        out = {"attention": l}
+        x, named = slice_of(l, X_t.astype(dtype), samples_t)
+        out = {"attention": l, **named}
         if "decoder_W_sel" in weights:
             out["selector"] = selector_gate(weights, h)
             x = out["selector"] * x
@@ -168,7 +172,7 @@ def run_blocks(params, X, frame_mask, masks, masks_axis, temperature_inverse, gl
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}
         where = glimpse
-    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask), loop)
+    out = time_loop(step, weights, (first_c, first_h), (InPlace(X), where, frame_mask, samples), loop)
     logits = jax.vmap(classify, in_axes=(None, 0, 0, masks_axis))(params, out["h"], out["x"], masks)
     return logits, out | {"first_c": first_c, "first_h": first_h}
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from attention_ar.attention import checked_glimpse
 from attention_ar.dropout import example_keys, random_bits
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import HardAttention, Samples
 from attention_ar.loop import require_loop
 from attention_ar.products import accumulator, in_compute_dtype
 from attention_ar.released import evaluation, layout
@@ -45,7 +46,7 @@ class ReleasedAttentionLSTM(nn.Module):
       last_n: the steps at the block's end from which its prediction is made (30 for UCF-11, 16 for the other
           sets).
       multi_label: whether a clip may have several labels: one sigmoid a class instead of one softmax.
-      compute_dtype, time_loop: see `SoftAttentionLSTM`.
+      compute_dtype, time_loop, hard: see `SoftAttentionLSTM`.
     """
 
     per_frame: ClassVar[bool] = False
@@ -64,6 +65,7 @@ class ReleasedAttentionLSTM(nn.Module):
     multi_label: bool = False
     compute_dtype: str | None = None
     time_loop: str = "auto"
+    hard: HardAttention | None = None
 
     def __post_init__(self):
         require_loop(self.time_loop)
@@ -74,7 +76,16 @@ class ReleasedAttentionLSTM(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x, train: bool = False, example_index=None, mask=None, dropout_masks=None, glimpse=None):
+    def __call__(
+        self,
+        x,
+        train: bool = False,
+        example_index=None,
+        mask=None,
+        dropout_masks=None,
+        glimpse=None,
+        samples: Samples | None = None,
+    ):
         """Predicts the class at every step of every block.
 
         Args:
@@ -86,6 +97,7 @@ class ReleasedAttentionLSTM(nn.Module):
           dropout_masks: dropout's factors, as `released.model.dropout_masks` makes them, every array
             with a leading B; for replaying a recorded run.
           glimpse: l_t in place of the location softmax's, see `SoftAttentionLSTM`.
+          samples: what is drawn, see `SoftAttentionLSTM`, as are the outputs that come of it.
 
         Returns:
           Logits, `<float>[B, T, C]`, and a dict: `attention` `<float>[B, T, K²]`; the attended input `x`
@@ -94,7 +106,7 @@ class ReleasedAttentionLSTM(nn.Module):
           `released.evaluation.block_predictions`.
 
         Raises:
-          InputError: where x, the mask or the glimpse has another rank or shape.
+          InputError: where x, the mask, the glimpse or the samples have another rank or shape.
         """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
@@ -111,7 +123,10 @@ class ReleasedAttentionLSTM(nn.Module):
         }
         masks, masks_axis = self._masks(x, train, example_index, dropout_masks)
         params = in_compute_dtype(params, self.compute_dtype)
-        logits, out = run_blocks(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse, self.time_loop)
+        hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
+        logits, out = run_blocks(
+            *(params, x, mask, masks, masks_axis, self.temperature_inverse, glimpse, self.time_loop), hard, samples
+        )
         out["prediction"] = evaluation.block_predictions(logits, self.last_n, self.multi_label)
         return logits, out
 

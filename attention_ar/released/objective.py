@@ -91,13 +91,21 @@ class ReleasedObjective(PaperObjective):
           mask: 1, or 0 at the steps that do not count, `<float>[B, T]`.
         """
         num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
-        penalty = jnp.sum(weight * attention_penalty(out["attention"]))
+        penalty = jnp.sum(weight * self.penalty(out["attention"]))
         parts = {
             "cross_entropy": jnp.sum(weight * self.weighted(self.cross_entropy(logits, labels, mask), labels)),
             "attention_penalty": self.attention_penalty * penalty,
             "weight_decay": self.weight_decay / num_devices * loss.weight_decay(params),
         }
         return sum(parts.values()), parts
+
+    def shares(self, weight, axis_name=None):
+        """How much of each block is in the cost, `<float>[B]`: all of it, and nothing of padding."""
+        return weight
+
+    def penalty(self, attention):
+        """The second term for each block, without its coefficient, see `attention_penalty`."""
+        return attention_penalty(attention)
 
     def cross_entropy(self, logits, labels, mask=None):
         """The first term for each block, summed over its steps, `<float>[B]`."""

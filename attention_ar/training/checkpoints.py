@@ -88,7 +88,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             number = latest + 1
         parts = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
-            training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+            training=ocp.args.StandardSave(_besides_params(state)),
             about=ocp.args.JsonSave(metadata),
         )
         self.wait()
@@ -161,9 +161,8 @@ class Checkpoints(contextlib.AbstractContextManager):
     def state(self, like, which: str = "latest"):
         """Returns the whole TrainState; see `params`."""
         params = self.params(like.params, which)
-        training = {"step": like.step, "opt_state": like.opt_state}
         step = self._existing_step(which)
-        args = ocp.args.Composite(training=ocp.args.StandardRestore(_abstract(training)))
+        args = ocp.args.Composite(training=ocp.args.StandardRestore(_abstract(_besides_params(like))))
         return like.replace(params=params, **self._manager.restore(step, args=args)["training"])
 
 
@@ -171,6 +170,11 @@ def last_whole(directory) -> str:
     """Returns where the last whole checkpoint in the folder `directory` lies, or "the beginning"."""
     steps = [int(name) for name in os.listdir(directory) if name.isdecimal()] if os.path.isdir(directory) else []
     return os.path.join(directory, str(max(steps))) if steps else "the beginning"
+
+
+def _besides_params(state) -> dict:
+    training = {"step": state.step, "opt_state": state.opt_state}
+    return training if state.baseline is None else {**training, "baseline": state.baseline}
 
 
 def _rank(metrics):

@@ -62,6 +62,7 @@ def _make(store, blocks, order, batch_size, parallel, first, share_frames) -> It
             "labels": labels[video],
             "weight": weights[local].astype(labels.dtype),
             "index": np.arange(batch_size, dtype=np.int32)[local],
+            "start": (rows[:, 0] - store.file.first_row[video]).astype(np.int32),
         }
         if share_frames:
             shape = rows.shape

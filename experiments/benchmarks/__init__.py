@@ -27,4 +27,13 @@ the contender cannot run here; one whose `needs` are not installed is skipped wi
 flags.
 """
 
-BENCHMARKS = ("train_step", "evaluation", "released", "memory", "loading", "extraction")
+BENCHMARKS = (
+    "train_step",
+    "evaluation",
+    "released",
+    "attention",
+    "gradient_variance",
+    "memory",
+    "loading",
+    "extraction",
+)

@@ -39,16 +39,19 @@ def compile_train_step(settings: Settings, batch_size: int, dtype: str):
 
     from attention_ar.training.optimizers import adam
     from attention_ar.training.steps import create_train_state, train_step
-    from experiments.runs.build import build_model, build_objective
+    from experiments.runs.build import build_baseline, build_model, build_objective, build_sampling
 
     config = settings.run_config(dtype)
     model = build_model(config, settings.num_classes, multi_label=False)
     objective = build_objective(config, multi_label=False)
     batch = device_batch(settings, batch_size, dtype)
-    optimizer = adam(1e-4)
-    init = jax.jit(functools.partial(create_train_state, model, optimizer))
+    optimizer, sampling = adam(1e-4), build_sampling(config, batch_size)
+    baseline = build_baseline(model, objective, sampling, settings.num_steps)
+    init = jax.jit(functools.partial(create_train_state, model, optimizer, baseline=baseline))
     state = [init(jax.random.key(0), batch["features"][:1])]
-    step = functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=0)
+    step = functools.partial(
+        train_step, model=model, objective=objective, optimizer=optimizer, seed=0, sampling=sampling
+    )
     compiled = jax.jit(step, donate_argnums=0).lower(state[0], batch).compile()
 
     def run():

@@ -30,8 +30,13 @@ class Settings:
     clips: str = option("", "Folder of clips for the extraction; by default synthetic ones.")
     frame_batch: int = option(32, "Frames per call of the network in the extraction.", minimum=1)
     num_videos: int = option(300, "Videos of random features to load.", minimum=1)
+    run: str = option("", "Folder of a trained run with attention, for the gradient variance.")
     rounds: int = option(5, "Rounds: how often every contender runs in turn.", minimum=1)
     seconds: float = option(2.0, "About how long a contender runs in one round.", minimum=0)
+    # What the contenders of benchmarks/attention.py set.
+    attention: str = "soft"
+    num_samples: int = 4
+    soft_probability: float = 0.5
     # What `network_flags.given` returns.
     network: str = "googlenet"
     network_options: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -17,7 +17,14 @@ from attention_ar.training.steps import create_train_state
 from data_prep.features.opening import open_features
 from experiments.compilation.collectives import find_collectives
 from experiments.compilation.tpu_topologies import Pod, find_pod
-from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
+from experiments.runs.build import (
+    build_baseline,
+    build_model,
+    build_objective,
+    build_optimizer,
+    build_sampling,
+    feature_dtype,
+)
 from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.models import MODELS
 
@@ -102,7 +109,9 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
         config = with_flags(config, time_loop=loop_for(parallel.devices[0].platform))
     model = build_model(config, shapes.num_classes, shapes.multi_label)
     optimizer = build_optimizer(config.training)
-    init = functools.partial(create_train_state, model, optimizer)
+    objective, sampling = build_objective(config, shapes.multi_label), build_sampling(config, batch_size)
+    baseline = build_baseline(model, objective, sampling, num_steps)
+    init = functools.partial(create_train_state, model, optimizer, baseline=baseline)
     example = jax.ShapeDtypeStruct((1, num_steps, *frame), np.float32)
     state = parallel.abstract(jax.eval_shape(init, jax.random.key(0), example))
     batch = {
@@ -124,9 +133,10 @@ def lower_train_step(parallel, config: RunConfig, shapes: Shapes, memory_of_a_ch
     step = parallel.compile_train_step(
         dtype,
         model=model,
-        objective=build_objective(config, shapes.multi_label),
+        objective=objective,
         optimizer=optimizer,
         seed=config.training.seed,
+        sampling=sampling,
     )
     return step.lower(state, parallel.abstract_batch(batch))
 

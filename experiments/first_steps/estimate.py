@@ -4,15 +4,14 @@ import csv
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from attention_ar.calibration import fit_temperature
 from data_prep.features.contents import FeaturesFile
-from experiments.runs.calibration import Temperature
+from experiments.runs.calibration import Temperature, fit
 from experiments.runs.config import RunConfig
 from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.models import MODELS
@@ -58,8 +57,8 @@ class Estimate:
       taken: how often a clip of a class (first) was taken for another (second) by the attention model, by its folds'
         best epochs; empty where clips have several labels.
       tested: clips of each class that were held out.
-      temperature: at which the probabilities of these models are calibrated, fitted on all held-out clips.
       folder: of the first fold's attention model, whose held-out clips a report can show.
+      temperature: of the attention model, fitted on all clips, each predicted by the fold that held it out.
     """
 
     score_name: str
@@ -68,8 +67,8 @@ class Estimate:
     classes: list[str]
     taken: Counter
     tested: Counter
-    temperature: Temperature
     folder: Path
+    temperature: Temperature
 
     @property
     def epochs(self) -> int:
@@ -146,8 +145,8 @@ def estimate(workdir: Path, config: RunConfig, folds: int, before_run: Callable[
         classes=list(file.class_names),
         taken=taken,
         tested=Counter(label for (label, _), count in taken.items() for _ in range(count)),
-        temperature=_temperature([fold[0].folder for fold in final.trials], file),
         folder=final.trials[0][0].folder,
+        temperature=_temperature(file, [fold[0].folder for fold in final.trials]),
     )
 
 
@@ -161,16 +160,14 @@ def _evaluate(found: Sweep, result: PointResult):
             shutil.rmtree(trial.folder / "checkpoints", ignore_errors=True)
 
 
+def _temperature(file: FeaturesFile, folders: Sequence[Path]) -> Temperature:
+    found = [read_predictions(_predictions(folder)) for folder in folders]
+    labels = file.labels[[file.names.index(name) for names, _ in found for name in names]]
+    return fit(np.concatenate([predictions for _, predictions in found]), labels, file.multi_label)
+
+
 def _predictions(folder: Path) -> Path:
     return folder / "evaluation" / "validation" / "predictions.csv"
-
-
-def _temperature(folders: list[Path], file: FeaturesFile) -> Temperature:
-    video_of = {name: video for video, name in enumerate(file.names)}
-    found = [read_predictions(_predictions(folder)) for folder in folders]
-    labels = file.labels[[video_of[name] for names, _ in found for name in names]]
-    predictions = np.concatenate([predictions for _, predictions in found])
-    return Temperature(fit_temperature(predictions, labels, file.multi_label), len(labels))
 
 
 def _taken(folder: Path) -> Counter:

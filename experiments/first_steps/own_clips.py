@@ -112,7 +112,7 @@ def _own_clips(workdir: Path, data_dir, network: str, options, now_doing) -> lis
         found = estimate(workdir / "cross_validation", config, settings.folds, begin)
         begin()
         train(_final(config, found.epochs), workdir, notes=False)
-        found.temperature.write(workdir)
+        found.temperature.write(workdir)  # It holds nothing out that one could be fitted on.
         test = None
         if look.has_test:
             begin()

@@ -22,7 +22,7 @@ from experiments.runs.calibration import calibration_scores
 from experiments.runs.config import as_flags
 from experiments.runs.explanations import maps_of
 from experiments.runs.metrics_log import read_metrics
-from experiments.runs.models import MODELS
+from experiments.runs.models import MODELS, describe_looking
 from experiments.runs.video_predictions import VideoPredictions, predict_videos, videos_of
 from experiments.runs.visualization import Watched, at_most, original_frames, watch
 
@@ -127,8 +127,10 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
     num_layers = c.model.num_layers if "num_layers" in which.flags else 1
     size = f", {num_layers} layer{'s'[: num_layers != 1]}, d = {c.model.hidden_dim}, dropout {c.model.dropout:g}"
     weights = str(file.recipe.get("weights_sha256", ""))[:12]
+    attention = describe_looking(c)
     facts = {
         "Model": which.title + size * ("hidden_dim" in which.flags),
+        **({"Attention": attention} if attention else {}),
         "Loss": f"λ = {c.objective.attention_penalty:g}, γ = {c.objective.weight_decay:g}",
         "Blocks": f"T = {c.data.num_steps} frames at {c.data.fps:g} fps, stride {c.data.stride}",
         "Training": f"{c.training.optimizer}, learning rate {c.training.learning_rate:g}, batches of "
@@ -146,7 +148,7 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "split": split,
         "random_network": file.recipe["random"],
         "facts": list(facts.items()),
-        "flags": as_flags(c) | {"features": Path(c.data.features).name},
+        "flags": as_flags(c) | {"features": Path(c.data.features).name, "init_from": Path(c.attention.init_from).name},
         "recipe": file.recipe,
         "classes": model.class_names,
         "multi_label": model.multi_label,

@@ -161,6 +161,11 @@ def draw_random_glimpse(
             f"{model.workdir}: figure 9 is about W of Eq. 4, which model={model.config.model.model} does not have; "
             "it takes a soft_attention run"
         )
+    if model.config.attention.attention != "soft":
+        raise InputError(
+            f"{model.workdir}: figure 9 optimises W by the gradient through soft attention; this run has "
+            f"attention={model.config.attention.attention}"
+        )
     video, remarks = chosen_clip(figure, run, video, split)
     rows = run.blocks(video).rows
     first, count = run.file.first_row[video], run.file.num_frames[video]

@@ -12,6 +12,7 @@ from data_prep.loading.block_table import Blocks, block_skip, cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
 from experiments.runs.config import with_flags
+from experiments.runs.models import describe_looking
 from experiments.runs.video_predictions import HEALTH, label_of, mean_health, predict_blocks, videos_of
 from experiments.runs.visualization import Watched, covering_blocks, find_clips, original_frames, watch
 
@@ -56,7 +57,8 @@ class Run:
         """Returns for example "soft_attention, λ = 1, epoch 5, T = 30 at 30 fps"."""
         data = self.model.config.data
         name = f"{self.model.config.model.model}, λ = {self.penalty:g}, epoch {self.model.epoch}"
-        return f"{name}, T = {data.num_steps} at {data.fps:g} fps"
+        attention = describe_looking(self.model.config)
+        return f"{name}, T = {data.num_steps} at {data.fps:g} fps" + (f", attention {attention}" if attention else "")
 
     def with_params(self, params) -> "Run":
         """Returns the run with other parameters."""

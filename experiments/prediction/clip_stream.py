@@ -27,7 +27,7 @@ from data_prep.video.pictures import Pictures, display_matrix, orientation, show
 from data_prep.video.probe import VideoProbe, probe
 from data_prep.video.sources import find_source, is_endless, is_live
 from experiments.runs.calibration import NONE_OF_THESE
-from experiments.runs.explanations import as_maps
+from experiments.runs.explanations import as_maps, result_of
 from experiments.runs.protocol import Protocol
 from experiments.runs.trained import TrainedModel
 
@@ -181,10 +181,13 @@ class ClipPredictor:
             raise InputError(f"features of shape {list(found.shape[1:])}: must be {self.model.feature_shape}")
         return found.reshape(len(pictures), -1, found.shape[-1])
 
-    def blocks(self, features: Sequence[np.ndarray], frame_batch: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def blocks(
+        self, starts: Sequence[int], features: Sequence[np.ndarray], frame_batch: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Predicts blocks.
 
         Args:
+          starts: of each block, the row of its first frame.
           features: of each block, `<float>[T, K², D]`.
           frame_batch: frames per call of the network.
 
@@ -192,17 +195,20 @@ class ClipPredictor:
           Probabilities `<float>[n, C]`, and maps `<float32>[n, T, K²]` or None.
         """
         model, buffer = self.model, self._buffer(frame_batch)
-        keep = ("predictions", *self.protocol.needs, *([self.explain] if self.explain else []))
+        keep = ("predictions", *self.protocol.needs, *([result_of(self.explain)] if self.explain else []))
         probabilities, maps = [], []
         for first in range(0, len(features), len(buffer)):
             some = features[first : first + len(buffer)]
             for into, block in zip(buffer, some, strict=False):
                 copy_rows(block, np.arange(len(block)), into)
             buffer[len(some) :] = 0
-            arrays = model.predictor.parallel.put({"features": buffer})
+            start = np.zeros(len(buffer), np.int32)
+            start[: len(some)] = starts[first : first + len(buffer)]
+            arrays = model.predictor.parallel.put({"features": buffer, "start": start})
             results = jax.device_get(model.predictor(model.params, arrays, keep))
             probabilities.append(self.protocol.block_predictions(results, model.multi_label)[: len(some)])
-            maps.append(as_maps(results[self.explain][: len(some)], self.explain) if self.explain else None)
+            if self.explain:
+                maps.append(as_maps(results[result_of(self.explain)][: len(some)], self.explain))
         found = np.concatenate(probabilities)
         if not np.isfinite(found).all():
             raise InputError("the model's predictions are not finite numbers")
@@ -400,7 +406,7 @@ class ClipStream(contextlib.AbstractContextManager):
             return
         starts, features = zip(*blocks, strict=True)
         try:
-            probabilities, attention = self._predictor.blocks(features, self._batch)
+            probabilities, attention = self._predictor.blocks(starts, features, self._batch)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
         for n, first in enumerate(starts):

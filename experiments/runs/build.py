@@ -1,5 +1,7 @@
 """Builds the model, objective and optimiser that a configuration names."""
 
+import math
+
 import ml_dtypes
 import numpy as np
 
@@ -7,6 +9,7 @@ from attention_ar import released
 from attention_ar.errors import InputError
 from attention_ar.loss import balanced_class_weights
 from attention_ar.training.optimizers import adam
+from attention_ar.training.sampling import Sampling, first_baseline
 from experiments.runs.config import ModelConfig, RunConfig, TrainingConfig
 from experiments.runs.models import MODELS
 
@@ -42,6 +45,26 @@ def build_objective(config: RunConfig, multi_label: bool, labels=None):
             )
         weights = balanced_class_weights(labels)
     return objective(config.objective.attention_penalty, config.objective.weight_decay, multi_label, weights)
+
+
+def build_sampling(config: RunConfig, num_blocks: int) -> Sampling | None:
+    """Returns how a model with hard attention is trained on a number of blocks; None for other models."""
+    attention = config.attention
+    if not MODELS[config.model.model].has_attention or attention.attention == "soft":
+        return None
+    return Sampling(
+        attention.num_samples,
+        attention.entropy_weight,
+        attention.soft_probability,
+        num_updates=config.training.epochs * math.ceil(num_blocks / config.training.batch_size),
+    )
+
+
+def build_baseline(model, objective, sampling: Sampling | None, num_steps: int):
+    """Returns the `baseline` of the first `TrainState`."""
+    if sampling is None or not sampling.has_baseline(model):
+        return None
+    return first_baseline(objective, num_steps, model.num_classes)
 
 
 def build_optimizer(config: TrainingConfig):

@@ -12,6 +12,7 @@ from absl import flags
 
 from attention_ar import released
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import ESTIMATORS, GLIMPSE_RULES
 from experiments.runs.flags import define_flags, option, options
 from experiments.runs.models import MODELS
 
@@ -123,6 +124,37 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class AttentionConfig:
+    """Whether a model with attention looks everywhere, softly, or at places that are drawn (the paper's section 5)."""
+
+    attention: str = option(
+        "soft",
+        "soft is the paper's; hard looks at one cell, drawn from the location softmax; window looks softly around it.",
+        choices=["soft", "hard", "window"],
+    )
+    window: int = option(1, "With attention=window: how many rows and columns around the drawn cell.", minimum=0)
+    estimator: str = option(
+        "reinforce",
+        "With hard attention, the gradient of the places: score function, or straight-through Gumbel softmax (biased).",
+        choices=list(ESTIMATORS),
+    )
+    num_samples: int = option(4, "With hard attention: samples of every block in training.", minimum=1)
+    entropy_weight: float = option(
+        0.03, "With hard attention: weight of the location softmax's entropy; falls linearly to 0.", minimum=0
+    )
+    soft_probability: float = option(
+        0.5, "With hard attention: share of the blocks that are trained softly.", minimum=0, maximum=1
+    )
+    glimpse_rule: str = option(
+        "argmax",
+        "With hard attention, where the model looks at test time, and when the best epoch is chosen: the most probable "
+        "cell; places that are drawn, the mean of ten predictions; or everywhere, softly.",
+        choices=list(GLIMPSE_RULES),
+    )
+    init_from: str = option("", "Folder of a run whose best parameters are the initial weights; by default random.")
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """Devices, memory and saving. A run may resume with other values: no result depends on them."""
 
@@ -159,6 +191,7 @@ class RunConfig:
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    attention: AttentionConfig = AttentionConfig()
 
 
 def define_run_flags(flag_values=flags.FLAGS):

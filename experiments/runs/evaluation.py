@@ -7,6 +7,7 @@ import numpy as np
 
 from attention_ar import metrics
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import GLIMPSE_RULES
 from data_prep.common.files import write_csv, write_json
 from data_prep.features.recipe import recipe_hash
 from data_prep.loading.block_table import cut_blocks
@@ -15,9 +16,16 @@ from experiments.pictures import confusion
 from experiments.runs import trained
 from experiments.runs.calibration import NONE_OF_THESE, calibration_scores, rejection
 from experiments.runs.class_scores import by_name, write_classes, write_curves
-from experiments.runs.localisation_scores import Localisation
+from experiments.runs.localisation_scores import Localisation, localisation_file
+from experiments.runs.models import describe_looking
 from experiments.runs.protocol import Protocol
 from experiments.runs.video_predictions import VideoPredictions, label_of, predict_videos, videos_of
+
+_UNDER_A_RULE = (
+    *("score_name", "accuracy", "mean_average_precision", "mean_class_accuracy", "cross_entropy"),
+    *("attention", "localisation"),
+)
+"""The scores that are reported under each glimpse rule."""
 
 
 def evaluate(
@@ -34,6 +42,7 @@ def evaluate(
     reject_below=None,
     output=None,
     explain="attention",
+    glimpse_rule=None,
 ):
     """Evaluates a run on one part of a features file, and writes the results.
 
@@ -51,6 +60,8 @@ def evaluate(
       reject_below: a probability; less sure videos are "none of these" in `predictions.csv`, and the scores have an
         entry `rejection`, see `calibration.rejection`. All other scores are of the most probable classes.
       output: where the scores go; None is `scores.json` in the folder that is returned.
+      glimpse_rule: of a model with hard attention. None is the run's own; the others are then evaluated, too, into
+        folders of their own, and the scores have an entry `glimpse_rules` with the main ones under each rule.
 
     Returns:
       The scores, see `VideoPredictions.scores`, with `classes` (see `Protocol.class_scores`) and `calibration` (see
@@ -61,7 +72,7 @@ def evaluate(
       InputError: where no video is in that part, boxes are given for the attention of a model without, and see
         `trained.load` and `Localisation`.
     """
-    model = trained.load(workdir, checkpoint)
+    model = trained.load(workdir, checkpoint, glimpse_rule)
     if boxes and explain == "attention":
         model.require_attention("to compare with boxes")
     file = model.open_features(features)
@@ -106,12 +117,25 @@ def evaluate(
     if reject_below is not None:
         scores["rejection"] = rejection(calibrated, labels, reject_below)
 
-    folder = Path(workdir) / "evaluation" / (split if protocol == "paper" else f"{split}_{protocol}")
+    if describe_looking(model.config):
+        scores["glimpse_rule"] = model.config.attention.glimpse_rule
+        if glimpse_rule is None:
+            scores["glimpse_rules"] = {}
+            for other in GLIMPSE_RULES:
+                under = scores
+                if other != scores["glimpse_rule"]:
+                    options = {"split": split, "protocol": protocol, "checkpoint": checkpoint, "explain": explain}
+                    options |= {"stride": stride, "batch_size": batch_size, "boxes": boxes, "data_dir": data_dir}
+                    under, *_ = evaluate(workdir, features=features, **options, glimpse_rule=other)
+                scores["glimpse_rules"][other] = {name: under[name] for name in _UNDER_A_RULE if name in under}
+
+    parts = [split, *([protocol] if protocol != "paper" else []), *([glimpse_rule] if glimpse_rule else [])]
+    folder = Path(workdir) / "evaluation" / "_".join(parts)
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / "predictions.csv", file, found, calibrated, reject_below)
     write_classes(folder / "classes.csv", classes)
     if localisation:
-        localisation.write(folder / f"localisation{'_evidence' if explain == 'evidence' else ''}.csv")
+        localisation.write(folder / localisation_file(explain))
     if model.multi_label:
         write_curves(folder / "curves.csv", model.class_names, found.predictions, labels)
     else:

@@ -9,18 +9,20 @@ import numpy as np
 
 from attention_ar.errors import InputError
 from attention_ar.loop import loop_for
-from attention_ar.training.steps import predict
+from attention_ar.training.steps import predict_at_test
 from data_prep.common.files import write_json, write_whole
 from data_prep.features.recipe import recipe_hash
 from experiments.runs import trained
 from experiments.runs.build import build_model, build_objective, feature_dtype
 from experiments.runs.config import RunConfig, with_flags
+from experiments.runs.models import describe_looking
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 RESULTS = {
     "predictions": "class probabilities of every step, <float32>[B, T, C]",
     "block_predictions": "class probabilities of the block, the mean over its steps, <float32>[B, C]",
     "attention": "location softmax of every step, <float32>[B, T, K²]",
+    "glimpse": "with hard attention, the share of each cell in what is looked at, <float32>[B, T, K²]",
 }
 
 
@@ -58,10 +60,11 @@ def results_of(config: RunConfig, num_classes: int, multi_label: bool):
     model, objective = build_model(config, num_classes, multi_label), build_objective(config, multi_label)
 
     def predictor(params, features):
-        logits, out = predict(model, params, {"features": features.astype(feature_dtype(config.model))})
+        batch = {"features": features.astype(feature_dtype(config.model))}
+        logits, out = predict_at_test(model, params, batch, multi_label)
         probabilities = objective.predictions(logits)
         results = {"predictions": probabilities, "block_predictions": probabilities.mean(axis=1)}
-        return results | ({"attention": out["attention"]} if "attention" in out else {})
+        return results | {name: out[name] for name in ("attention", "glimpse") if name in out}
 
     return predictor
 
@@ -99,10 +102,16 @@ def export_predictor(workdir, output, checkpoint: str = "best") -> dict:
     return metadata
 
 
+def _absent(run: trained.TrainedModel) -> set[str]:
+    """Returns which of the `RESULTS` a model does not have."""
+    looks = describe_looking(run.config) and run.config.attention.glimpse_rule != "expectation"
+    return (set() if run.has_attention else {"attention"}) | (set() if looks else {"glimpse"})
+
+
 def description(run: trained.TrainedModel, checkpoint: str) -> dict:
     """Returns what a user of an exported model must know: its results, its classes, and the features that it needs."""
     return {
-        "results": {name: RESULTS[name] for name in RESULTS if name != "attention" or run.has_attention},
+        "results": {name: about for name, about in RESULTS.items() if name not in _absent(run)},
         "class_names": run.class_names,
         "multi_label": run.multi_label,
         "temperature": run.temperature.value,

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from attention_ar.errors import InputError
 from experiments.runs.config import ModelConfig, ObjectiveConfig, ReleasedConfig, RunConfig, as_flags, from_flags
-from experiments.runs.models import MODELS
+from experiments.runs.models import MODELS, OF_ATTENTION, OF_HARD_ATTENTION
 
 _OF_MODELS = {"time_loop"}.union(*(vars(part) for part in (ModelConfig(), ReleasedConfig(), ObjectiveConfig())))
+_OF_MODELS |= {*OF_ATTENTION}
 _OF_MODELS -= {"model", "last_n"}  # The released protocol evaluates any model over its last_n steps.
 _FIXED_RATES = ("released_adam", "released_rmsprop", "released_adadelta")
 
@@ -21,6 +22,10 @@ def without_effect(config: RunConfig) -> dict[str, str]:
     """Returns the flags that do not change a run, and for each of them the end of a sentence that says why."""
     data, model, optimizer = config.data, config.model.model, config.training.optimizer
     found = {}
+    if config.attention.attention == "soft":
+        found = dict.fromkeys(OF_HARD_ATTENTION, "has no effect with attention=soft; it is for attention=hard, window")
+    if config.attention.attention != "window":
+        found["window"] = f"has no effect with attention={config.attention.attention}; it is for attention=window"
     for name in _OF_MODELS - MODELS[model].flags:
         having = " or ".join(other.name for other in MODELS.values() if name in other.flags)
         found[name] = f"has no effect with model={model}; it is for model={having}"

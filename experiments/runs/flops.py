@@ -55,7 +55,9 @@ def pooled(config, shapes) -> Products | None:
 
 
 def soft_attention(config, shapes) -> Products | None:
-    """Counts the paper's model."""
+    """Counts the paper's model with soft attention."""
+    if config.attention.attention != "soft":
+        return None
     rest, per_frame = pooled(config, shapes), config.data.num_steps * 2 * shapes.num_cells
     return rest and Products(
         rest.on_states + per_frame * config.model.hidden_dim, rest.on_data + per_frame * shapes.input_dim
@@ -75,6 +77,8 @@ def released(config, shapes) -> Products | None:
     """
     options, d = config.released, config.model.hidden_dim
     same = {"temperature_inverse": options.temperature_inverse, "last_n": options.last_n}  # These change no product.
+    if config.attention.attention != "soft":
+        return None
     if config.model.init_layers > 1 or options != replace(type(options)(), dim_out=d, **same):
         return None
     D, K2, steps = shapes.input_dim, shapes.num_cells, config.data.num_steps

@@ -57,6 +57,8 @@ def describe_epoch(line: dict, num_epochs: int, num_cells: int) -> str:
         f"epoch {line['epoch']}/{num_epochs}  loss {line['loss']:.3f} = cross-entropy {line['cross_entropy']:.3f}"
         f" + attention penalty {line['attention_penalty']:.3f} + weight decay {line['weight_decay']:.4f}"
     )
+    if "score_term" in line:
+        text += f" | beside it: score term {line['score_term']:.3f}, entropy term {line['entropy_term']:.4f}"
     for part, name in (("held_out", "held out"), ("training_part", "training part")):
         if part in line:
             text += f" | {name}: {describe_score(line[part])}"

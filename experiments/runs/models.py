@@ -7,6 +7,7 @@ from flax import linen as nn
 
 import attention_ar as ar
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import HardAttention
 from attention_ar.loss import PaperObjective
 from attention_ar.released import ReleasedObjective
 from experiments.runs import flops
@@ -42,14 +43,38 @@ class Model:
     @property
     def flags(self) -> set[str]:
         """A superset of the flags of model and objective that have an effect."""
-        penalty = {"attention_penalty"} if self.has_attention else set()
-        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay", "class_weights"} | penalty
+        looking = {"attention_penalty", *OF_ATTENTION} if self.has_attention else set()
+        return {f.name for f in fields(self.module)} | {*self.translated, "weight_decay", "class_weights"} | looking
 
     def build(self, config, num_classes: int, multi_label: bool) -> nn.Module:
         """Returns the Flax module for a `RunConfig`, C, and whether a clip may have several labels."""
         values = vars(config.model) | vars(config.released) | vars(config.runtime) | {"multi_label": multi_label}
         same = {f.name: values[f.name] for f in fields(self.module) if f.name in values}
+        if self.has_attention:
+            same["hard"] = hard_attention(config.attention)
         return self.module(num_classes, **same, **self.options(config))
+
+
+OF_HARD_ATTENTION = ("estimator", "num_samples", "entropy_weight", "soft_probability", "glimpse_rule")
+OF_ATTENTION = ("attention", "window", *OF_HARD_ATTENTION)
+"""The flags of `AttentionConfig` that are about where a model looks."""
+
+
+def hard_attention(attention) -> HardAttention | None:
+    """Returns the models' `hard` of an `AttentionConfig`."""
+    if attention.attention == "soft":
+        return None
+    window = attention.window if attention.attention == "window" else 0
+    return HardAttention(window, attention.estimator, attention.glimpse_rule)
+
+
+def describe_looking(config) -> str:
+    """Returns for example "window, r = 1, glimpse rule sample"; "" for a `RunConfig` without hard attention."""
+    attention = config.attention
+    if not MODELS[config.model.model].has_attention or attention.attention == "soft":
+        return ""
+    window = f", r = {attention.window}" if attention.attention == "window" else ""
+    return f"{attention.attention}{window}, glimpse rule {attention.glimpse_rule}"
 
 
 def _released_options(config) -> dict:

@@ -13,6 +13,8 @@ from data_prep.loading.batches import Batch
 from experiments.runs.autosave import Autosave
 
 LOSSES = ("loss", "cross_entropy", "attention_penalty", "weight_decay")
+TERMS = ("score_term", "entropy_term")
+"""What training with hard attention reports beside the losses, see `training.sampling.sampled_loss`."""
 
 
 class StepNotFiniteError(Exception):
@@ -54,8 +56,8 @@ class Position:
         if not metrics["finite"]:
             raise StepNotFiniteError(int(metrics["step"]), batch.block)
         share = 1 if sums_over_batch else float(metrics["num_blocks"])
-        for name in LOSSES:
-            self.sums[name] += share * float(metrics[name])
+        for name in (*LOSSES, *(name for name in TERMS if name in metrics)):
+            self.sums[name] = self.sums.get(name, 0.0) + share * float(metrics[name])
         self.batches += 1
 
     def line(self, step: int, num_blocks: int) -> dict:

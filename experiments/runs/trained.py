@@ -16,8 +16,8 @@ from data_prep.features.opening import open_features
 from data_prep.features.recipe import require_same_recipe
 from experiments.runs.build import build_model, build_objective, feature_dtype
 from experiments.runs.calibration import Temperature
-from experiments.runs.config import RunConfig, read_config
-from experiments.runs.models import MODELS, WITH_ATTENTION
+from experiments.runs.config import RunConfig, read_config, with_flags
+from experiments.runs.models import MODELS, WITH_ATTENTION, describe_looking
 from experiments.runs.predictor import Predictor
 from experiments.runs.split import split_of_run
 
@@ -75,6 +75,24 @@ class TrainedModel:
             name = self.config.model.model
             raise InputError(f"{self.workdir}: model={name} has no attention {purpose}; train {WITH_ATTENTION}")
 
+    def with_glimpse_rule(self, rule: str) -> "TrainedModel":
+        """Returns the model with another glimpse rule.
+
+        Raises:
+          InputError: for a model that does not have hard attention.
+        """
+        if not describe_looking(self.config):
+            kind = f"attention={self.config.attention.attention}" if self.has_attention else "no attention"
+            raise InputError(
+                f"glimpse_rule={rule}: {self.workdir} is a run with {kind}; it is for attention=hard, window"
+            )
+        config = with_flags(self.config, glimpse_rule=rule)
+        return dataclasses.replace(
+            self,
+            config=config,
+            predictor=build_predictor(config, len(self.class_names), self.multi_label, self.predictor.parallel),
+        )
+
     def open_features(self, path=None) -> FeaturesFile:
         """Opens features for this model; by default the file that it was trained on.
 
@@ -107,28 +125,34 @@ class TrainedModel:
         return dataclasses.replace(file, labels=labels, class_names=self.class_names, splits=splits)
 
 
-def load(workdir, checkpoint: str = "best") -> TrainedModel:
-    """Loads the "best" or the "latest" checkpoint of a run.
+def build_predictor(config: RunConfig, num_classes: int, multi_label: bool, parallel) -> Predictor:
+    """Returns the `Predictor` of a configuration."""
+    model = build_model(config, num_classes, multi_label)
+    return Predictor(model, build_objective(config, multi_label), parallel, feature_dtype(config.model))
+
+
+def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> TrainedModel:
+    """Loads the "best" or the "latest" checkpoint of a run, with its own glimpse rule or another.
 
     Raises:
-      InputError: where there is none, or it does not fit the configuration beside it.
+      InputError: where there is none, it does not fit the configuration beside it, or glimpse rules have no effect on
+        it.
     """
     workdir = Path(workdir)
     config = read_config(workdir)
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
         metadata = checkpoints.metadata(checkpoint)
         model = build_model(config, len(metadata["class_names"]), metadata["multi_label"])
-        objective = build_objective(config, metadata["multi_label"])
         side, _, num_maps = metadata["feature_shape"]
         x = jax.ShapeDtypeStruct((1, config.data.num_steps, side * side, num_maps), np.float32)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         parallel = choose("auto")
         params = checkpoints.params(parallel.abstract(variables["params"]), checkpoint)
-    return TrainedModel(
+    found = TrainedModel(
         workdir=workdir,
         config=config,
         params=params,
-        predictor=Predictor(model, objective, parallel, feature_dtype(config.model)),
+        predictor=build_predictor(config, len(metadata["class_names"]), metadata["multi_label"], parallel),
         epoch=metadata["epoch"],
         class_names=metadata["class_names"],
         multi_label=metadata["multi_label"],
@@ -137,3 +161,4 @@ def load(workdir, checkpoint: str = "best") -> TrainedModel:
         split_id=metadata["split_id"],
         temperature=Temperature.of_run(workdir, metadata),
     )
+    return found.with_glimpse_rule(glimpse_rule) if glimpse_rule else found

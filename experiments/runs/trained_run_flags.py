@@ -2,11 +2,13 @@
 
 from absl import flags
 
+from attention_ar.hard_attention import GLIMPSE_RULES
+
 flags.disclaim_key_flags()  # The flags belong to the program that calls `define`.
 
 
 def define(*names: str):
-    """Defines the flags of these names: workdir, checkpoint, features, data_dir, split, reject_below."""
+    """Defines the flags of these names: workdir, checkpoint, features, data_dir, split, glimpse_rule, reject_below."""
     for name in names:
         _DEFINITIONS[name]()
 
@@ -25,6 +27,9 @@ _DEFINITIONS = {
         "attention",
         ["attention", "evidence"],
         "What is white over the frames: where the model looks, or what of it speaks for the class that it says.",
+    ),
+    "glimpse_rule": lambda: flags.DEFINE_enum(
+        "glimpse_rule", None, GLIMPSE_RULES, "Of a run with hard attention, where it looks; by default the run's own."
     ),
     "split": lambda: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "Part of the features file that clips are taken from."

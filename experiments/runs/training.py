@@ -25,7 +25,14 @@ from data_prep.loading.block_table import Blocks, cut_blocks, epoch_order
 from data_prep.loading.feature_stores import open_store
 from experiments.runs import calibration
 from experiments.runs.autosave import Autosave
-from experiments.runs.build import build_model, build_objective, build_optimizer, feature_dtype
+from experiments.runs.build import (
+    build_baseline,
+    build_model,
+    build_objective,
+    build_optimizer,
+    build_sampling,
+    feature_dtype,
+)
 from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config, with_flags
 from experiments.runs.data_notes import notes_on
 from experiments.runs.flag_effects import without_effect
@@ -71,6 +78,8 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     # Data.
     file = open_features(config.data.features)
     config = with_flags(config, features=absolute_path(config.data.features))
+    if config.attention.init_from:
+        config = with_flags(config, init_from=os.path.abspath(config.attention.init_from))
     training_videos, held_out_videos = choose_videos(file, config)
     data = config.data
     blocks, held_out = (
@@ -95,10 +104,12 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     optimizer = build_optimizer(config.training)
     num_cells = int(np.prod(file.features.shape[1:3]))
     shape = (1, config.data.num_steps, num_cells, file.features.shape[-1])
-    init = functools.partial(create_train_state, model, optimizer)
+    sampling = build_sampling(config, len(blocks))
+    baseline = build_baseline(model, objective, sampling, config.data.num_steps)
+    init = functools.partial(create_train_state, model, optimizer, baseline=baseline)
     dtype = feature_dtype(config.model)
     compiled_train_step = parallel.compile_train_step(
-        dtype, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed
+        dtype, model=model, objective=objective, optimizer=optimizer, seed=config.training.seed, sampling=sampling
     )
     predictor = Predictor(model, objective, parallel, dtype)
     metadata = run_metadata(file, blocks, config)
@@ -111,7 +122,12 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
             for note in notes_on(file, training_videos, held_out_videos):
                 say(f"NOTE: {note}")
         best = best_so_far(checkpoints) if held_out else None  # Without anything held out, there is no patience.
-        state, position, over = begin_or_resume(checkpoints, init, shape, parallel, metadata, config.training, best)
+        begin_with = config.attention.init_from and functools.partial(
+            params_of_run, config.attention.init_from, file, held_out_videos
+        )
+        state, position, over = begin_or_resume(
+            checkpoints, init, shape, parallel, metadata, config.training, best, begin_with or None
+        )
         if is_main():
             write_json(workdir / "config.json", dataclasses.asdict(config))
         log = MetricsLog(workdir / "metrics.jsonl", position.epoch - 1, config.runtime.tensorboard)
@@ -155,7 +171,8 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                     raise not_finite(line["step"], error.cause, checkpoints) from None
                 scores = found.scores(file.labels[found.video], file.multi_label)
                 if held_out:
-                    scores["temperature"] = calibration.fit(found, file.labels[found.video], file.multi_label)
+                    labels = file.labels[found.video]
+                    scores["temperature"] = calibration.fit(found.predictions, labels, file.multi_label).value
                 line["held_out" if held_out else "training_part"] = scores
                 log.write(line)  # Before the checkpoint: lines that only the log has are dropped when a run resumes.
                 score = scores[scores["score_name"]] if held_out else -line["loss"]
@@ -223,7 +240,14 @@ def best_so_far(checkpoints: Checkpoints) -> Best | None:
 
 
 def begin_or_resume(
-    checkpoints: Checkpoints, init, shape, parallel, metadata: dict, training: TrainingConfig, best: Best | None = None
+    checkpoints: Checkpoints,
+    init,
+    shape,
+    parallel,
+    metadata: dict,
+    training: TrainingConfig,
+    best: Best | None = None,
+    begin_with=None,
 ):
     """Returns the TrainState and the Position from which training continues, and whether it is over.
 
@@ -235,12 +259,15 @@ def begin_or_resume(
       metadata: see `run_metadata`.
       training: of the run.
       best: see `is_over`.
+      begin_with: a function of the initial weights that returns others of the same shapes; None keeps them.
 
     Raises:
       InputError: where the checkpoint is of another run.
     """
     if checkpoints.step() is None:
         state = jax.jit(init)(jax.random.key(training.seed), np.zeros(shape, np.float32))
+        if begin_with is not None:
+            state = state.replace(params=begin_with(state.params))
         return parallel.replicate(state), Position(1), False
     saved = checkpoints.metadata()
     require_same_run(saved, metadata, checkpoints.directory)
@@ -250,6 +277,39 @@ def begin_or_resume(
     workdir = os.path.dirname(checkpoints.directory)
     say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
     return state, position, over
+
+
+def params_of_run(workdir, file, held_out_videos, like) -> dict:
+    """Returns the best parameters of another run, to begin with.
+
+    Args:
+      workdir: of that run.
+      file: the features of this one.
+      held_out_videos: of this one, indices in the file.
+      like: parameters of this one's model.
+
+    Raises:
+      InputError: where there is no such run, or it has another model, other features or other classes, or was trained
+        on clips that are tested or held out here.
+    """
+    what = f"init_from={workdir}"
+    try:
+        other = read_config(workdir)
+        with Checkpoints(Path(workdir) / "checkpoints", create=False) as checkpoints:
+            saved = checkpoints.metadata("best")
+            require_same_recipe(saved["recipe"], file.recipe)
+            for name in ("class_names", "split_id"):
+                if saved[name] != feature_metadata(file)[name]:
+                    raise InputError(f"its {name} is {saved[name]}, here it is {feature_metadata(file)[name]}")
+            seen = np.intersect1d(choose_videos(file, other)[0], held_out_videos)
+            if len(seen):
+                raise InputError(
+                    f"it was trained on {len(seen)} of the {len(held_out_videos)} clips that are held out here; give "
+                    "both runs the same --split_seed, --validation_fraction and --folds"
+                )
+            return checkpoints.params(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like), "best")
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
 
 
 def is_main() -> bool:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from attention_ar.errors import InputError
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks
-from experiments.runs.explanations import as_maps
+from experiments.runs.explanations import as_maps, result_of
 from experiments.runs.predictor import SCORED, Predictor
 from experiments.runs.protocol import PAPER, Protocol
 
@@ -101,8 +101,8 @@ def predict_blocks(
       `attention_health` numbers and, if requested, `maps` `<float32>[num_blocks, T, K²]` and
       `step_predictions` `<float32>[num_blocks, T, C]`.
     """
-    keep = (*SCORED, *protocol.needs, *([explain] if explain else []))
-    dropped = {*protocol.needs, explain}
+    keep = (*SCORED, *protocol.needs, *([result_of(explain)] if explain else []))
+    dropped = {*protocol.needs, explain and result_of(explain)}
     collected = {}
     order, batch_size = np.arange(len(blocks)), predictor.parallel.round_up(min(batch_size, len(blocks)))
     loaded = load_batches(store, blocks, order, batch_size, predictor.parallel, share_frames=True)
@@ -120,7 +120,7 @@ def predict_blocks(
             if not np.isfinite(results["cross_entropy"][real]).all():
                 raise NotFiniteError(store.file, np.unique(blocks.video[batch.block]))
             if explain:
-                results["maps"] = as_maps(results[explain], explain)
+                results["maps"] = as_maps(results[result_of(explain)], explain)
             if watch_maps:
                 watch_maps(blocks.rows[batch.block[real]], results.pop("maps")[real])
             for name in results.keys() - dropped:

@@ -30,7 +30,8 @@ class Glimpses:
       prediction: probability of every class for the clip, `<float>[C]`.
       class_names: C names.
       frames: the frames that the model saw, `<uint8>[n, H, W, 3]`, RGB.
-      attention: l_t for each of them, or the evidence, see `watch`, `<float>[n, K²]`.
+      attention: where it looks at each of them, l_t or what hard attention chose; or the evidence, see `watch`,
+        `<float>[n, K²]`.
       explain: which of the two.
       fps: of these frames, per second.
       seconds: when each is shown, where that does not follow from `fps`, `<float>[n]`; else None.
@@ -66,7 +67,8 @@ class Watched:
       frames: which these are among the clip's stored frames, `<int>[n]`, sorted.
       predictions: ŷ_t at each of them, `<float>[n, C]`.
       prediction: mean over the steps of all blocks, `<float>[C]`.
-      attention: l_t at each of them, or the evidence, see `watch`, `<float>[n, K²]`; None for a model that has none.
+      attention: where it looks at each of them, or the evidence, see `Glimpses`, `<float>[n, K²]`; None for a model
+        that has none.
       health: the `attention_health` numbers, means over the blocks; empty for a model without attention.
       fps: of these frames, per second.
     """
@@ -265,6 +267,7 @@ def visualize(
     count=3,
     output=None,
     explain="attention",
+    glimpse_rule=None,
 ):
     """Draws chosen clips or, where none is named, the most confident right and wrong ones of a split.
 
@@ -273,7 +276,7 @@ def visualize(
     Returns:
       The paths of the filmstrips.
     """
-    model = trained.load(workdir, checkpoint)
+    model = trained.load(workdir, checkpoint, glimpse_rule)
     if explain == "attention":
         model.require_attention()
     ending = "" if explain == "attention" else f"_{explain}"

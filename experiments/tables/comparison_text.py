@@ -6,7 +6,8 @@ import statistics
 import numpy as np
 
 from data_prep.features.recipe import recipe_hash
-from experiments.runs.config import as_flags
+from experiments.runs.config import as_flags, with_flags
+from experiments.runs.models import describe_looking
 from experiments.runs.provenance import provenance
 from experiments.runs.split import choose_videos
 from experiments.tables.bootstrap import Difference
@@ -161,7 +162,8 @@ def pairs_table(pairs) -> dict[str, list]:
 def warnings(comparison: Comparison) -> list[str]:
     """Returns warnings about the numbers."""
     random = ["**The features are of a RANDOM network.**"] if comparison.file.recipe["random"] else []
-    return random + comparison.remarks
+    hard = describe_looking(with_flags(comparison.config, model="soft_attention"))
+    return random + ([f"**The rows with attention have --attention: {hard}.**"] if hard else []) + comparison.remarks
 
 
 def row_data(comparison: Comparison, row: str) -> dict:

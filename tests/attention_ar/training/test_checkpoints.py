@@ -1,18 +1,10 @@
-import dataclasses
 import os
 
 import jax.numpy as jnp
 import pytest
 
 from attention_ar.training.checkpoints import Checkpoints
-
-
-@dataclasses.dataclass
-class State:
-    step: object
-    params: object
-    opt_state: object
-    replace = dataclasses.replace
+from attention_ar.training.steps import TrainState
 
 
 @pytest.mark.parametrize(
@@ -39,7 +31,7 @@ def test_a_work_folder_of_any_name_keeps_its_checkpoints(tmp_path, monkeypatch, 
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     folder = os.path.join("..", name, "checkpoints")
-    state = State(jnp.int32(3), {"a": jnp.arange(2.0)}, {"m": jnp.zeros(2)})
+    state = TrainState(jnp.int32(3), {"a": jnp.arange(2.0)}, {"m": jnp.zeros(2)})
     with Checkpoints(folder) as checkpoints:
         for step, score in ((3, 1.0), (4, 0.5), (5, 0.2)):
             checkpoints.save(state.replace(step=jnp.int32(step)), {"epoch": step}, score, 1.0)

@@ -26,10 +26,9 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 
 
 @functools.cache
-def on_one_device(dtype, released=False):
+def on_one_device(dtype, name="PAPER"):
     with jax.enable_x64(dtype is np.float64):
-        model = twenty_steps.RELEASED if released else twenty_steps.PAPER
-        params, metrics = twenty_steps.after_twenty_steps("jit", "host", dtype, model)
+        params, metrics = twenty_steps.after_twenty_steps("jit", "host", dtype, getattr(twenty_steps, name))
     return {"params": params, "metrics": metrics}
 
 
@@ -65,7 +64,19 @@ def test_eight_devices_do_what_one_does(way, store, dtype):
 @pytest.mark.slow
 def test_a_cost_that_is_a_sum_over_the_batch_is_one_over_the_devices_too(x64):
     params, metrics = twenty_steps.after_twenty_steps("pmap", "host", np.float64, twenty_steps.RELEASED)
-    require_same(leaves({"params": params, "metrics": metrics}), on_one_device(np.float64, True), 1e-12)
+    require_same(leaves({"params": params, "metrics": metrics}), on_one_device(np.float64, "RELEASED"), 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["auto", "pmap"])
+def test_eight_devices_draw_what_one_does(x64, way):
+    """Hard attention: the places, the blocks that are soft, and the moving average, which is of the whole batch."""
+    params, metrics = twenty_steps.after_twenty_steps(way, "host", np.float64, twenty_steps.HARD)
+    expected = on_one_device(np.float64, "HARD")
+    require_same(leaves({"params": params, "metrics": metrics}), expected, 1e-12)
+    assert expected["metrics"]["score_term"] != 0
+    # It began at (4, 3, 2, 1) ln 3.
+    assert np.all(expected["metrics"]["baseline"] != np.arange(4, 0, -1) * np.log(3))
 
 
 @pytest.mark.slow

@@ -14,11 +14,14 @@ import attention_ar as ar
 from attention_ar.loss import PaperObjective
 from attention_ar.released.objective import ReleasedObjective
 from attention_ar.training import parallel as ways
+from attention_ar.training.sampling import Sampling, first_baseline
 from attention_ar.training.steps import TrainState, create_train_state
 
 B, T, K2, D, C = 16, 4, 9, 5, 3
 PAPER = ar.SoftAttentionLSTM(num_classes=C, hidden_dim=6, num_layers=2), PaperObjective(1.0, 1e-3)
 RELEASED = ar.ReleasedAttentionLSTM(num_classes=C, hidden_dim=6, dim_out=6), ReleasedObjective(0.1, 1e-3)
+# Hard attention, with a moving average as baseline.
+HARD = PAPER[0].clone(hard=ar.HardAttention()), PAPER[1], Sampling(num_samples=1, num_updates=20)
 
 
 def batches(table):
@@ -43,17 +46,20 @@ def after_twenty_steps(way: str, store: str, dtype, model=PAPER):
       way: jit, pmap or auto.
       store: of the features: "host", or "device", a table on every device.
       dtype: of everything.
-      model: and its objective.
+      model: and its objective, and of hard attention its sampling.
     """
     table = np.random.default_rng(0).uniform(0, 2, (101, K2, D)).astype(np.float16)
-    parallel, optimizer = ways.choose(way), optax.sgd(0.05 if model is PAPER else 0.003)
-    model, objective = model
-    step = parallel.compile_train_step(dtype, model=model, objective=objective, optimizer=optimizer, seed=3)
+    parallel, optimizer = ways.choose(way), optax.sgd(0.003 if model is RELEASED else 0.05)
+    model, objective, sampling = (*model, None)[:3]
+    baseline = sampling and first_baseline(objective, T, C).astype(dtype)
+    step = parallel.compile_train_step(
+        dtype, model=model, objective=objective, optimizer=optimizer, seed=3, sampling=sampling
+    )
     init = functools.partial(create_train_state, model, optimizer)
     shapes = jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct((1, T, K2, D), dtype))
     random = np.random.default_rng(2)
     params = jax.tree.map(lambda leaf: 0.3 * random.standard_normal(leaf.shape).astype(leaf.dtype), shapes.params)
-    state = parallel.replicate(TrainState(np.zeros((), np.int32), params, optimizer.init(params)))
+    state = parallel.replicate(TrainState(np.zeros((), np.int32), params, optimizer.init(params), baseline))
     replicated = parallel.replicate(table)
     for batch in batches(table):
         batch = {name: array[parallel.local_shard(B)] for name, array in batch.items()}
@@ -63,6 +69,8 @@ def after_twenty_steps(way: str, store: str, dtype, model=PAPER):
         else:
             batch["table"] = replicated
         state, metrics = step(state, parallel.put(batch))
+    if sampling:
+        metrics = {**metrics, "baseline": state.baseline}
     return jax.device_get(state.params), jax.device_get(metrics)
 
 

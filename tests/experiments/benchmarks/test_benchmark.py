@@ -146,6 +146,38 @@ def test_the_other_steps_run_at_toy_size(benchmark):
 
 
 @pytest.mark.slow
+def test_hard_attention_stands_beside_soft_and_says_what_it_reads():
+    settings = Settings(batch_sizes="2", **SIZES)
+    found = {c.name: c for c in framework.load("attention").contenders(settings, "cpu")}
+    assert [name for name, c in found.items() if c.compare_to is None] == [
+        "training, soft, batch 2, float32",
+        "evaluation, soft, batch 2, float32",
+    ]
+    for name, slices in (
+        ("training, hard, N = 1, batch 2, float32", "4 of 4"),
+        ("evaluation, hard, batch 2, float32", "1 of 4"),
+    ):
+        workload = found[name].build()
+        workload.run()
+        assert (workload.amount, workload.facts["slices"]) == (2, slices)
+    assert workload.facts["bytes"] == "0.0 kB"  # 8 channels of 4 bytes.
+
+
+@pytest.mark.slow
+def test_a_baseline_lowers_the_variance_of_the_gradient(small_run, monkeypatch):
+    benchmark = framework.load("gradient_variance")
+    monkeypatch.setattr(benchmark, "DRAWS", 12)
+    assert [c.name for c in benchmark.contenders(Settings(), "cpu")] == ["N = 1, none"]
+    with pytest.raises(framework.Skip, match="needs --run"):
+        benchmark.build(Settings(), 1, "none")
+    settings = Settings(run=str(small_run))
+    assert len(benchmark.contenders(settings, "cpu")) == 11
+    found = {what: benchmark.build(settings, 2, what).facts for what in ("none", "leave-one-out")}
+    assert float(found["leave-one-out"]["variance"]) < float(found["none"]["variance"])
+    assert float(found["none"]["× N"]) == pytest.approx(2 * float(found["none"]["variance"]), rel=0.01)
+
+
+@pytest.mark.slow
 def test_a_whole_run_at_toy_size(tmp_path):
     """Every benchmark of the model with real processes, without torch so that it takes seconds."""
     flags = [f"--{name}={value}" for name, value in TOY.items()]

@@ -34,7 +34,7 @@ def found(taken: dict, low=0.6, mean=0.75, high=0.9) -> Estimate:
     }
     models["soft_attention"] = type(models["soft_attention"])("soft attention", mean, low, high, 7)
     return Estimate(
-        "accuracy", models, sum(tested.values()), sorted(tested), Counter(taken), tested, Temperature(), Path("fold")
+        "accuracy", models, sum(tested.values()), sorted(tested), Counter(taken), tested, Path("fold"), Temperature()
     )
 
 

@@ -51,6 +51,20 @@ def refuse(*arguments):
         ("--folds=3 --split_seed=1", "split_seed=1: has no effect with folds=3"),
         ("--validation_fraction=0 --split_seed=1", "split_seed=1: has no effect with validation_fraction=0"),
         ("--validation_fraction=0 --patience=2", "patience=2: has no effect with validation_fraction=0: nothing is"),
+        ("--num_samples=2", "num_samples=2: has no effect with attention=soft; it is for attention=hard, window"),
+        ("--entropy_weight=0", "entropy_weight=0: has no effect with attention=soft; it is for attention=hard, window"),
+        ("--soft_probability=0", "soft_probability=0: has no effect with attention=soft"),
+        ("--attention=hard --window=2", "window=2: has no effect with attention=hard; it is for attention=window"),
+        ("--window=2", "window=2: has no effect with attention=soft; it is for attention=window"),
+        (
+            "--model=average_pool --attention=hard",
+            "attention=hard: has no effect with model=average_pool; it is for model=soft_attention or released",
+        ),
+        (
+            "--model=max_pool --estimator=gumbel_st",
+            "estimator=gumbel_st: has no effect with model=max_pool; it is for model=soft_attention or released",
+        ),
+        ("--model=max_pool --glimpse_rule=sample", "glimpse_rule=sample: has no effect with model=max_pool; it is for"),
     ],
 )
 def test_refused(arguments, message):
