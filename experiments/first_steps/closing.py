@@ -81,7 +81,7 @@ def confuse(found: Estimate) -> str:
         f"{printable(label)} taken for {printable(said)} ({count} of {found.tested[label]} clips)"
         for label, said, count in found.confusions()[:3]
     ]
-    return ", ".join(told) or "nothing: every clip was right when it was held out"
+    return ", ".join(told) or "nothing: at each fold's best epoch, every held-out clip was right"
 
 
 def advise(look: Look, settings: Settings, found: Estimate, near_copies: bool) -> str:

@@ -99,7 +99,7 @@ def test_without_a_test_part_and_without_confusions():
     of = look({"a": 20, "b": 20}, groups=6, has_test=False)
     lines = closing_lines(of, settings(of), found({("a", "a"): 9}), None, Path("r.html"), Path("run"), False)
     assert "Test part" not in lines[0]
-    assert lines[1] == "What it confuses: nothing: every clip was right when it was held out"
+    assert lines[1] == "What it confuses: nothing: at each fold's best epoch, every held-out clip was right"
     assert lines[2] == "Report: r.html, of clips that the first fold held out, for there is no test part"
 
 
