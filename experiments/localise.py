@@ -2,10 +2,12 @@
 
     python -m experiments.localise --boxes=boxes.csv --output=localisation run
     python -m experiments.localise --boxes=boxes.csv --output=localisation tables/cells/attention_*/seed_*
+    python -m experiments.localise --boxes=boxes.csv --output=evidence --explain=evidence tables/cells/*/seed_*
 
 Runs that differ in the seed alone are one row (so are those of a seed's --test_folds). Leaves `localisation.md`,
 `.csv`, `.json` and `.png`: the attention in the box, the pointing game and the entropy, overall, by class and over
-time, and the correlation of a clip's mass in the box with its being right. Every run is evaluated as by
+time, and the correlation of a clip's mass in the box with its being right. With --explain=evidence, the same of what
+speaks for the class that a block is taken for, which models without attention have too. Every run is evaluated as by
 `experiments.evaluate --boxes=boxes.csv`, which says what a boxes file is.
 """
 
@@ -18,7 +20,7 @@ from experiments.runs.flags import values_of
 
 
 def define_flags():
-    trained_run_flags.define("checkpoint", "features", "data_dir", "split")
+    trained_run_flags.define("checkpoint", "features", "data_dir", "split", "explain")
     flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1.", required=True)
     flags.DEFINE_string("output", "localisation", "Path of the table, without an ending.")
 
@@ -29,7 +31,7 @@ def main(workdirs):
     from experiments.tables.localisation_table import localisation_table
 
     paths = localisation_table(
-        workdirs, flags.FLAGS.boxes, **values_of("output", "features", "split", "checkpoint", "data_dir")
+        workdirs, flags.FLAGS.boxes, **values_of("output", "features", "split", "checkpoint", "data_dir", "explain")
     )
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}")

@@ -4,14 +4,16 @@ import csv
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.features.contents import FeaturesFile
+from experiments.runs.calibration import Temperature, fit
 from experiments.runs.config import RunConfig
-from experiments.runs.evaluation import evaluate
+from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.models import MODELS
 from experiments.tables.cross_validation import PointResult, Sweep, cross_validate, t_interval
 from experiments.tables.sweep_table import write_sweep
@@ -56,6 +58,7 @@ class Estimate:
         best epochs; empty where clips have several labels.
       tested: clips of each class that were held out.
       folder: of the first fold's attention model, whose held-out clips a report can show.
+      temperature: of the attention model, fitted on all clips, each predicted by the fold that held it out.
     """
 
     score_name: str
@@ -65,6 +68,7 @@ class Estimate:
     taken: Counter
     tested: Counter
     folder: Path
+    temperature: Temperature
 
     @property
     def epochs(self) -> int:
@@ -142,6 +146,7 @@ def estimate(workdir: Path, config: RunConfig, folds: int, before_run: Callable[
         taken=taken,
         tested=Counter(label for (label, _), count in taken.items() for _ in range(count)),
         folder=final.trials[0][0].folder,
+        temperature=_temperature(file, [fold[0].folder for fold in final.trials]),
     )
 
 
@@ -153,6 +158,12 @@ def _evaluate(found: Sweep, result: PointResult):
             evaluate(trial.folder, features=found.config.data.features, split="validation")
         if not (is_final and number == 0):
             shutil.rmtree(trial.folder / "checkpoints", ignore_errors=True)
+
+
+def _temperature(file: FeaturesFile, folders: Sequence[Path]) -> Temperature:
+    found = [read_predictions(_predictions(folder)) for folder in folders]
+    labels = file.labels[[file.names.index(name) for names, _ in found for name in names]]
+    return fit(np.concatenate([predictions for _, predictions in found]), labels, file.multi_label)
 
 
 def _predictions(folder: Path) -> Path:

@@ -30,8 +30,8 @@ from experiments.runs.split import choose_videos
 from experiments.runs.training import train
 
 # Guesses of the times on one core, before the first of each kind is measured.
-_FRAMES_PER_SECOND = 18.0
-_BLOCKS_PER_SECOND = {"soft_attention": 40.0, "average_pool": 80.0, "softmax_regression": 400.0}  # of 30 frames
+_FRAMES_PER_SECOND = 25.0
+_BLOCKS_PER_SECOND = {"soft_attention": 30.0, "average_pool": 40.0, "softmax_regression": 400.0}  # of 30 frames
 _RUN_SECONDS = 8.0  # of a training besides its blocks: compiling, saving
 _REPORT_SECONDS = 15.0
 
@@ -112,6 +112,7 @@ def _own_clips(workdir: Path, data_dir, network: str, options, now_doing) -> lis
         found = estimate(workdir / "cross_validation", config, settings.folds, begin)
         begin()
         train(_final(config, found.epochs), workdir, notes=False)
+        found.temperature.write(workdir)  # It holds nothing out that one could be fitted on.
         test = None
         if look.has_test:
             begin()
@@ -169,7 +170,8 @@ def _steps(look: Look, settings: Settings, workdir: Path) -> list[Step]:
         for fold in range(settings.folds):
             done = (workdir / f"cross_validation/points/model={model}/fold_{fold}/seed_0/cell.json").exists()
             name = f"cross-validation: {MODELS[model].title}, fold {fold + 1} of {settings.folds}"
-            steps.append(Step(name, model, 0.5 if done else training(model, visits * (1 - 1 / settings.folds))))
+            guess = training(model, visits * (1 - 1 / settings.folds))
+            steps.append(Step(name, "done", 0.5) if done else Step(name, model, guess))
     steps.append(Step("training the final model on all training clips", FINAL, training(FINAL, visits)))
     if look.has_test:
         steps.append(Step("evaluating it on the test clips", "evaluation", _RUN_SECONDS))

@@ -53,7 +53,7 @@ def choose_settings(
       but not below 10 per second; and at most twice the rate of the slowest clip, beyond which it has no block.
     * **T**: as many frames as the shortest quarter of the clips has at that rate, so that three quarters of the clips
       fill a block; at most 30, the paper's, and at least 4. A shorter clip repeats its last frame.
-    * **stride**: a sixth of T; longer, up to T, where the training part would have more than 600 blocks.
+    * **stride**: a third of T; longer, up to T, where the training part would have more than 600 blocks.
     * **batch size**: the power of two that makes at least eight batches of a fold's training blocks; 8 to 64.
     * **epochs**: so many that there are 120 updates; 8 to 30. Cross-validation then tells how many of them are best.
     * **folds**: five, or as many as there are groups (clips, where no groups are known).
@@ -90,10 +90,10 @@ def choose_settings(
         why_steps = f"{lasts}, which three quarters of the clips fill; a shorter clip repeats its last frame"
 
     own = sampled[np.asarray(in_training, bool)]
-    stride = max(num_steps // 6, 1)
+    stride = max(num_steps // 3, 1)
     while (blocks := _num_blocks(own, num_steps, stride)) > MOST_BLOCKS and stride < num_steps:
         stride += 1
-    why_stride = "a sixth of T" if stride == max(num_steps // 6, 1) else f"for at most {MOST_BLOCKS} blocks, or T"
+    why_stride = "a third of T" if stride == max(num_steps // 3, 1) else f"for at most {MOST_BLOCKS} blocks, or T"
 
     folds = min(MOST_FOLDS, num_units)
     in_fold = max(blocks * (folds - 1) // folds, 1)

@@ -1,5 +1,6 @@
 """A trained model as one ONNX file, with or without the network that makes its features."""
 
+import dataclasses
 import json
 
 import jax
@@ -25,6 +26,13 @@ WRITERS = {
     ar.ReleasedAttentionLSTM: released_model.add_released,
 }
 """What adds a model to a graph, by the class of its Flax module."""
+
+_KNOWN = {
+    *("num_classes", "hidden_dim", "num_layers", "dropout", "init_layers", "compute_dtype", "time_loop", "pool"),
+    *("dim_out", "n_layers_att", "n_layers_out", "n_layers_init", "ctx2out", "selector", "temperature_inverse"),
+    *("use_dropout", "last_n", "multi_label", "parent", "name"),
+}
+"""The modules' attributes that the writers know, or that do not change what a trained model computes."""
 
 FEATURES, FRAMES = "features", "frames"
 
@@ -90,8 +98,7 @@ def onnx_model(
     side, _, num_maps = run.feature_shape
     num_cells, name = side * side, run.config.model.model
     module = build_model(run.config, num_classes, run.multi_label)
-    if type(module) not in WRITERS:
-        raise InputError(f"{run.workdir}: model={name} has no ONNX graph yet; export it with --format=jax")
+    _refuse_unknown(module, f"{run.workdir}: model={name}")
     graph = Graph()
     features, shape = FEATURES, [num_steps, num_cells, num_maps]
     x = _value(FEATURES, TensorProto.FLOAT, shape)
@@ -107,6 +114,17 @@ def onnx_model(
         outputs["attention"] = [num_steps, num_cells]
     described = [_value(output, TensorProto.FLOAT, shape) for output, shape in outputs.items()]
     return graph.model(name, [x], described, metadata)
+
+
+def _refuse_unknown(module, what: str):
+    """Refuses a model of a class, or with an option, that no writer knows: its graph would be another model's."""
+    way_out = "has no ONNX graph yet; export it with --format=jax"
+    if type(module) not in WRITERS:
+        raise InputError(f"{what} {way_out}")
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name)
+        if field.name not in _KNOWN and value != field.default:
+            raise InputError(f"{what} with {field.name}={value} {way_out}")
 
 
 def _add_network(graph: Graph, network: Network, shape: list[int]) -> str:

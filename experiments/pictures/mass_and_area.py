@@ -1,4 +1,4 @@
-"""The attention in the box against the box's share of the frame, class by class; and over time."""
+"""The attention, or the evidence, in the box against the box's share of the frame, class by class; and over time."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,19 @@ from experiments.pictures.fonts import families, readable
 _MARKERS = "os^Dv<>Ph*X"
 
 
-def draw(path, by_class: Mapping[str, Mapping[str, tuple[float, float]]], over_time: Mapping[str, tuple]):
+def draw(
+    path,
+    by_class: Mapping[str, Mapping[str, tuple[float, float]]],
+    over_time: Mapping[str, tuple],
+    what: str = "attention",
+):
     """Draws both panels, and writes them as PNG.
 
     Args:
       path: of the PNG.
       by_class: of each model by its title, the area and the mass of every class, shares of 1.
-      over_time: of each model, the steps and how many times as dense as uniform attention the attention in the box is.
+      over_time: of each model, the steps and how many times as dense as uniform attention it is in the box.
+      what: is in the box.
     """
     names = list(dict.fromkeys(name for classes in by_class.values() for name in classes))
     shown = {name: readable(name).replace("$", r"\$") for name in names}
@@ -38,7 +44,7 @@ def draw(path, by_class: Mapping[str, Mapping[str, tuple[float, float]]], over_t
     most = max(100 * value for classes in by_class.values() for point in classes.values() for value in point)
     left.plot([0, most], [0, most], color="grey", linewidth=0.8, linestyle="--")
     left.set_xlabel("box, % of the frame (dashed: uniform attention)")
-    left.set_ylabel("attention in the box, %")
+    left.set_ylabel(f"{what} in the box, %")
     right.axhline(1, color="grey", linewidth=0.8, linestyle="--")
     right.set_xlabel("step of a block")
     right.set_ylabel("times as dense in the box as uniform attention")

@@ -1,15 +1,20 @@
 """A run's temperature, its calibration error, and what it answers where less sure answers are rejected."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from attention_ar import calibration
+from attention_ar.errors import InputError, one_line
+from data_prep.common.files import write_json
 from experiments.runs.protocol import Protocol
 
 NONE_OF_THESE = "none of these"
 """The answer for a clip of which no class is probable enough."""
 
+_FILE = "temperature.json"
 THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Of the table of accuracy against coverage."""
 
@@ -27,13 +32,37 @@ class Temperature:
     num_videos: int = 0
 
     @classmethod
-    def of_checkpoint(cls, metadata: dict) -> "Temperature":
-        """Returns what training found with the parameters of this checkpoint.
+    def of_run(cls, workdir, metadata: dict) -> "Temperature":
+        """Returns what training found with the parameters of a checkpoint or, where it held nothing out, what `write`
+        wrote.
 
-        None was fitted where nothing was held out, in the middle of an epoch, and by versions without temperatures.
+        None was fitted where there is neither, as in the middle of an epoch, and by versions without temperatures.
+
+        Args:
+          workdir: of the run.
+          metadata: of the checkpoint.
+
+        Raises:
+          InputError: for a file that is not readable.
         """
         held_out = metadata.get("metrics", {}).get("held_out", {})
-        return cls(held_out["temperature"], held_out["num_videos"]) if "temperature" in held_out else cls()
+        if "temperature" in held_out:
+            return cls(held_out["temperature"], held_out["num_videos"])
+        path = Path(workdir) / _FILE
+        if held_out or not path.exists():
+            return cls()
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            value, num_videos = float(found["temperature"]), int(found["num_videos"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not a run's temperature ({one_line(error)}); remove it") from None
+        if not 0 < value < np.inf:
+            raise InputError(f"{path}: the temperature is {value:g}; must be above 0")
+        return cls(value, num_videos)
+
+    def write(self, workdir):
+        """Keeps it with a run that holds nothing out: one that cross-validation of the same training has found."""
+        write_json(Path(workdir) / _FILE, {"temperature": self.value, "num_videos": self.num_videos})
 
     def __call__(self, predictions, protocol: Protocol, multi_label: bool) -> np.ndarray:
         """Returns calibrated predictions of clips, or of blocks, `<float>[..., C]`.
@@ -50,9 +79,9 @@ class Temperature:
         return f"temperature {self.value:.2f}, fitted on {self.num_videos} held-out clips"
 
 
-def fit(found, labels, multi_label: bool) -> float:
-    """Returns the temperature for the `VideoPredictions` of held-out videos and their labels `[N, C]`."""
-    return calibration.fit_temperature(found.predictions, labels, multi_label)
+def fit(predictions, labels, multi_label: bool) -> Temperature:
+    """Returns the temperature for predictions of held-out videos, `<float>[N, C]`, and their labels `[N, C]`."""
+    return Temperature(calibration.fit_temperature(predictions, labels, multi_label), len(predictions))
 
 
 def calibration_scores(temperature: Temperature, found, labels, multi_label: bool) -> dict:

@@ -15,7 +15,7 @@ from experiments.pictures import confusion
 from experiments.runs import trained
 from experiments.runs.calibration import NONE_OF_THESE, calibration_scores, rejection
 from experiments.runs.class_scores import by_name, write_classes, write_curves
-from experiments.runs.localisation_scores import Localisation
+from experiments.runs.localisation_scores import Localisation, localisation_file
 from experiments.runs.models import describe_looking
 from experiments.runs.protocol import Protocol
 from experiments.runs.video_predictions import VideoPredictions, label_of, predict_videos, videos_of
@@ -134,7 +134,7 @@ def evaluate(
     write_predictions(folder / "predictions.csv", file, found, calibrated, reject_below)
     write_classes(folder / "classes.csv", classes)
     if localisation:
-        localisation.write(folder / f"localisation{'_evidence' if explain == 'evidence' else ''}.csv")
+        localisation.write(folder / localisation_file(explain))
     if model.multi_label:
         write_curves(folder / "curves.csv", model.class_names, found.predictions, labels)
     else:

@@ -17,6 +17,11 @@ from data_prep.video.frames import upright_size
 MEASURES = ("mass", "area", "pointing", "pointing_chance", "entropy")
 
 
+def localisation_file(explain: str) -> str:
+    """Returns the name of the file of `Localisation.write` in an evaluation's folder."""
+    return "localisation.csv" if explain == "attention" else f"localisation_{explain}.csv"
+
+
 class Localisation:
     """Measures the attention inside the boxes of a file, batch by batch.
 

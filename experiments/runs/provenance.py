@@ -15,7 +15,7 @@ def provenance() -> dict:
     return {
         "command": shlex.join(words),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": describe_machine(),
+        "machine": {name: value for name, value in describe_machine().items() if name != "system"},
     }
 
 

@@ -188,6 +188,6 @@ def load(workdir, checkpoint: str = "best", glimpse_rule: str | None = None) -> 
         feature_shape=metadata["feature_shape"],
         split_id=metadata["split_id"],
         level_shapes=level_shapes,
-        temperature=Temperature.of_checkpoint(metadata),
+        temperature=Temperature.of_run(workdir, metadata),
     )
     return found.with_glimpse_rule(glimpse_rule) if glimpse_rule else found

@@ -183,7 +183,8 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
                     raise not_finite(line["step"], error.cause, checkpoints) from None
                 scores = found.scores(file.labels[found.video], file.multi_label)
                 if held_out:
-                    scores["temperature"] = calibration.fit(found, file.labels[found.video], file.multi_label)
+                    labels = file.labels[found.video]
+                    scores["temperature"] = calibration.fit(found.predictions, labels, file.multi_label).value
                 line["held_out" if held_out else "training_part"] = scores
                 log.write(line)  # Before the checkpoint: lines that only the log has are dropped when a run resumes.
                 score = scores[scores["score_name"]] if held_out else -line["loss"]

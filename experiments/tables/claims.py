@@ -63,7 +63,7 @@ def on_a_par(row: str, other: str, dataset: str = "jhmdb"):
         found = pair(table, row, other)
         if found is None:
             return NOT_MEASURED
-        return pair_text(table, row, other, found), "no" if found["p_value_holm"] < LEVEL else "yes"
+        return pair_text(table, row, other, found), "no" if found["p_value_holm"] < LEVEL else "yes: not told apart"
 
     return judge
 

@@ -1,4 +1,5 @@
-"""Does it look where the action is? The attention of many runs against boxes, as one table and a picture."""
+"""Does it look where the action is? The attention of many runs, or their evidence, against boxes, as one table and a
+picture."""
 
 import csv
 import math
@@ -15,7 +16,7 @@ from experiments.pictures import mass_and_area
 from experiments.runs import trained
 from experiments.runs.config import RunConfig, as_flags, read_config, with_flags
 from experiments.runs.evaluation import evaluate
-from experiments.runs.localisation_scores import MEASURES
+from experiments.runs.localisation_scores import MEASURES, localisation_file
 from experiments.runs.models import MODELS
 from experiments.runs.provenance import provenance
 from experiments.tables.bootstrap import correlations, draw_clips
@@ -85,15 +86,23 @@ class Looks:
 
 
 def localisation_table(
-    workdirs: Sequence, boxes, output, *, features=None, split="test", checkpoint="best", data_dir=None
+    workdirs: Sequence,
+    boxes,
+    output,
+    *,
+    features=None,
+    split="test",
+    checkpoint="best",
+    data_dir=None,
+    explain="attention",
 ) -> list[Path]:
     """Evaluates runs against boxes, and compares them.
 
     Args:
-      workdirs: of the runs, each with attention.
+      workdirs: of the runs; with attention, if that is compared.
       boxes: see `data_prep.datasets.boxes`.
       output: path of the table without an ending; `.png` beside it is the picture.
-      features, split, checkpoint, data_dir: see `evaluate`.
+      features, split, checkpoint, data_dir, explain: see `evaluate`.
 
     Returns:
       The paths of `.md`, `.csv`, `.json` and `.png`.
@@ -105,28 +114,35 @@ def localisation_table(
     found: dict[str, list] = {}
     for workdir in workdirs:
         model = trained.load(workdir, checkpoint)
-        model.require_attention("to compare with boxes")
         key = identity_of(as_flags(with_flags(model.config, seed=0, test_fold=0, split_seed=0)), model.recipe)
         print(f"{workdir}", flush=True)
         scores, folder, _ = evaluate(
-            workdir, features=features, split=split, checkpoint=checkpoint, boxes=boxes, data_dir=data_dir
+            workdir,
+            features=features,
+            split=split,
+            checkpoint=checkpoint,
+            boxes=boxes,
+            data_dir=data_dir,
+            explain=explain,
         )
-        found.setdefault(repr(key), []).append((Path(workdir), model.recipe, scores, read_clips(folder)))
-    rows = [looks(runs, split) for runs in found.values()]
-    return write_localisation(Path(output), rows)
+        found.setdefault(repr(key), []).append((Path(workdir), model.recipe, scores, read_clips(folder, explain)))
+    rows = [looks(runs, split, explain) for runs in found.values()]
+    return write_localisation(Path(output), rows, explain)
 
 
-def read_clips(folder: Path) -> dict[str, dict]:
-    """Returns the lines of `localisation.csv` of an evaluation, with those of `predictions.csv`, by clip."""
-    with (folder / "localisation.csv").open(encoding="utf-8", newline="") as file:
+def read_clips(folder: Path, explain: str) -> dict[str, dict]:
+    """Returns the lines of an evaluation's localisation, with those of `predictions.csv`, by clip."""
+    with (folder / localisation_file(explain)).open(encoding="utf-8", newline="") as file:
         clips = {row["path"]: row for row in csv.DictReader(file)}
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
         predictions = {row["path"]: row for row in csv.DictReader(file)}
     return {name: {**predictions[name], **row} for name, row in clips.items()}
 
 
-def looks(runs: Sequence[tuple], split: str) -> Looks:
-    """Puts the runs of one configuration together: a seed's test folds side by side, then seed by seed."""
+def looks(runs: Sequence[tuple], split: str, explain: str) -> Looks:
+    """Puts the runs of one configuration together: a seed's test folds side by side, then seed by seed.
+
+    Of the evidence, a clip in which nothing speaks for the class counts in no seed."""
     workdir, recipe, scores, _ = runs[0]
     config = read_config(workdir)
     by_seed: dict[int, dict] = {}
@@ -136,8 +152,8 @@ def looks(runs: Sequence[tuple], split: str) -> Looks:
             raise InputError(f"{folder}: another run has its flags, its seed and its clips ({twice[0]}, …); name one")
         of_seed |= clips
     first, *others = by_seed.values()
-    names = sorted(first)
-    if any(sorted(other) != names for other in others):
+    names = sorted(set(first).intersection(*others))
+    if explain == "attention" and any(sorted(other) != names for other in by_seed.values()):
         raise InputError(f"{workdir}: its seeds were evaluated on different clips; evaluate all on the same ones")
     model, penalty = MODELS[config.model.model], config.objective.attention_penalty
     steps = list(zip(*(scores["localisation"]["by_step"] for _, _, scores, _ in runs), strict=False))
@@ -156,9 +172,9 @@ def looks(runs: Sequence[tuple], split: str) -> Looks:
     )
 
 
-def write_localisation(stem: Path, rows: Sequence[Looks]) -> list[Path]:
+def write_localisation(stem: Path, rows: Sequence[Looks], explain: str = "attention") -> list[Path]:
     """Writes table and picture."""
-    header = ["model", "accuracy, %", "attention in the box, %", "times uniform", "strongest cell in the box, %"]
+    header = ["model", "accuracy, %", f"{explain} in the box, %", "times uniform", "strongest cell in the box, %"]
     header += ["entropy, nats", "r(mass, right)", "r(mass − area, right)", "seeds", *PROTOCOL]
     texts = [row_texts(row) for row in rows]
     titles = distinct_titles(rows)
@@ -186,19 +202,21 @@ def write_localisation(stem: Path, rows: Sequence[Looks]) -> list[Path]:
         "r is the correlation of a clip's mass in the box with the clip's being right (point-biserial), mean over the "
         "seeds, with the 95 % interval of a bootstrap over groups of clips. A large box has much mass wherever the "
         "model looks; mass − area leaves that out.",
-        "By class, the attention in the box in per cent, means over the seeds:",
+        f"By class, the {explain} in the box in per cent, means over the seeds:",
         markdown_table(**tables["by_class_table"]),
         "Over time, how many times as dense as uniform attention after a block's step (padding left out):",
         markdown_table(**tables["over_time_table"]),
     ]
     data = {
         "made": provenance(),
+        "explain": explain,
         "num_cells": cells,
         "rows": [row_data(row, title) for row, title in zip(rows, titles, strict=True)],
         "by_class": {name: dict(zip(titles, means, strict=True)) for name, means in per_class.items()},
         **tables,
     }
-    paths = write_table(stem, "Does it look where the action is?", header, texts, notes, data, PROTOCOL)
+    title = {"attention": "Does it look where the action is?", "evidence": "Is the action what speaks for the class?"}
+    paths = write_table(stem, title[explain], header, texts, notes, data, PROTOCOL)
     picture = stem.with_name(f"{stem.name}.png")
     mass_and_area.draw(
         picture,
@@ -210,6 +228,7 @@ def write_localisation(stem: Path, rows: Sequence[Looks]) -> list[Path]:
             title: ([one["step"] for one in of_row], [one["mass"] / one["area"] for one in of_row])
             for title, of_row in zip(titles, steps, strict=True)
         },
+        explain,
     )
     return [*paths, picture]
 

@@ -61,7 +61,7 @@ class MeanFeatureBaseline:
             folder.mkdir(parents=True, exist_ok=True)
             begun = time.perf_counter()
             best, predictions = self._fit(np.array(split_of_run(file, config)), everything)
-            write_predictions(folder / "cell_predictions.csv", file, predictions)
+            write_predictions(folder / "cell_predictions.csv", file, predictions, calibrated=predictions.predictions)
             scores = predictions.scores(file.labels[predictions.video], file.multi_label)
             seconds = time.perf_counter() - begun
             found = as_json({"identity": identity, "best": best, "scores": scores, "seconds": seconds})

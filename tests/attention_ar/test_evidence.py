@@ -154,3 +154,17 @@ def test_an_evaluation_step_explains_what_each_block_is_taken_for(name):
     np.testing.assert_allclose(run(frames)["evidence"], expected, atol=1e-6)
     everything = jax.eval_shape(lambda: eval_step(params, {"features": X}, model=model, objective=objective))
     assert "evidence" not in everything
+
+
+def test_evidence_of_hard_attention_lies_where_it_looked():
+    """One cell a step; and the sum over the cells is x_t · ∂ log p / ∂x_t, as for soft attention under that glimpse."""
+    random = np.random.default_rng(0)
+    hard = ar.SoftAttentionLSTM(3, hidden_dim=5, num_layers=1, hard=ar.HardAttention())
+    X = random.uniform(0, 2, (2, 3, 9, 4)).astype(np.float32)
+    shapes = jax.eval_shape(hard.init, jax.random.key(0), X)["params"]
+    params = jax.tree.map(lambda s: random.normal(size=s.shape).astype(np.float32), shapes)
+    _, out = hard.apply({"params": params}, X)
+    found = evidence(hard, params, X, jnp.array([0, 2]))
+    assert ((np.asarray(found) != 0) <= (np.asarray(out["glimpse"]) == 1)).all() and np.abs(found).max() > 1e-3
+    told = evidence(hard.clone(hard=None), params, X, jnp.array([0, 2]), glimpse=out["glimpse"])
+    np.testing.assert_allclose(found, told, atol=1e-6)

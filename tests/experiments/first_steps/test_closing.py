@@ -11,6 +11,7 @@ from experiments.first_steps.closing import advise, closing_lines, summary
 from experiments.first_steps.estimate import COMPARED, Estimate, expectation, wilson_interval
 from experiments.first_steps.looking import Look
 from experiments.first_steps.settings import choose_settings
+from experiments.runs.calibration import Temperature
 
 
 def look(counts: dict, groups: int = 0, seconds: float = 2.0, has_test: bool = True) -> Look:
@@ -32,7 +33,9 @@ def found(taken: dict, low=0.6, mean=0.75, high=0.9) -> Estimate:
         for name, title, value in zip(COMPARED, ("soft attention", "pool", "floor"), (mean, 0.7, 0.4), strict=True)
     }
     models["soft_attention"] = type(models["soft_attention"])("soft attention", mean, low, high, 7)
-    return Estimate("accuracy", models, sum(tested.values()), sorted(tested), Counter(taken), tested, Path("fold"))
+    return Estimate(
+        "accuracy", models, sum(tested.values()), sorted(tested), Counter(taken), tested, Path("fold"), Temperature()
+    )
 
 
 TAKEN = {("a", "a"): 18, ("a", "b"): 2, ("b", "b"): 13, ("b", "a"): 7}
@@ -73,7 +76,7 @@ def test_the_five_lines():
     assert lines[4] == "What would help most: more clips of other people and places, first of b"
     text = summary(of, settings(of), estimate, "GoogLeNet", ["a note"], lines)
     assert "| soft attention | 75.0 | 60.0 to 90.0 | 7 |" in text
-    assert "| stride | 5 | a sixth of T; 200 blocks of training clips |" in text
+    assert "| stride | 10 | a third of T; 120 blocks of training clips |" in text
     assert "* a note\n" in text and all(f"* {line}\n" in text for line in lines)
 
 

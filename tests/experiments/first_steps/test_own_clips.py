@@ -78,6 +78,9 @@ def test_the_work_folder_is_a_run_that_other_programs_take(run, my_clips):
     model = trained.load(folder)
     assert len(model.class_names) == 4
     assert model.config.data.validation_fraction == 0 and model.config.data.folds == 0
+    # Every training clip was held out once.
+    assert model.temperature.num_videos == open_features(folder / "features.h5").splits.count("train")
+    assert model.temperature.value != 1
     scores, _, _ = evaluate(folder)
     assert scores["num_videos"] == sum(split == "test" for split in open_features(folder / "features.h5").splits)
     assert (folder / "report.html").stat().st_size > 10_000
@@ -172,6 +175,16 @@ def test_short_clips_and_a_class_of_one_are_said(folder_of, tmp_path):
     ]
     assert "7 short" in look.verdict and not look.has_test
     np.testing.assert_array_equal(look.num_frames, 9)
+
+
+def test_parts_of_videos_are_looked_at_through_their_videos(folder_of, tmp_path):
+    folder = folder_of([(f"{c}/{n}.mp4", c, "", "train") for c in "ab" for n in range(3)])
+    lines = [f"{c}/{n}.mp4,{c},{start},{end}" for c in "ab" for n in range(3) for start, end in ((0, 0.2), (0.2, ""))]
+    (folder / "index.csv").write_text("\n".join(["path,label,start,end", *lines]) + "\n")
+    look = look_at(folder, tmp_path)
+    assert len(look.clips) == 12 and look.num_frames.tolist() == [5, 4] * 6
+    assert look.verdict.startswith("6 clips: ")
+    assert len({clip.group for clip in look.clips}) == 6
 
 
 def test_a_look_is_kept_while_the_clips_are_the_same(folder_of, tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ def chosen(num_frames, fps=25.0, units=None, count=None):
 
 def test_a_few_dozen_clips_of_three_seconds():
     found = chosen(75, count=48, units=9)
-    assert (found.fps, found.num_steps, found.stride, found.folds) == (25, 30, 5, 5)
-    assert found.num_blocks == 48 * 10  # Begins at 0, 5, … 45.
-    assert (found.batch_size, found.epochs) == (32, 10)  # 384 blocks of a fold: 12 updates, 120 / 12.
+    assert (found.fps, found.num_steps, found.stride, found.folds) == (25, 30, 10, 5)
+    assert found.num_blocks == 48 * 5  # Begins at 0, 10, … 40.
+    assert (found.batch_size, found.epochs) == (16, 10)  # 192 blocks of a fold: 12 updates, 120 / 12.
     assert found.num_frames == 48 * 75
     assert found.reasons["fps"] == "25: every frame of clips at 25 per second"
     assert found.reasons["T"] == "30 frames: the paper's, 1.2 s; a longer clip has several blocks"
@@ -41,7 +41,7 @@ def test_clips_at_several_rates():
 
 def test_short_clips_have_short_blocks_which_three_quarters_of_them_fill():
     found = chosen([12] * 3 + [16] * 9)
-    assert (found.num_steps, found.stride) == (12, 2)
+    assert (found.num_steps, found.stride) == (12, 4)
     assert chosen([12] * 3 + [16] * 10).num_steps == 16
     assert chosen(7, count=12).num_steps == 7
     assert chosen(1, count=12).num_steps == 4
@@ -66,7 +66,7 @@ def test_few_blocks_have_small_batches_and_many_epochs():
 
 def test_a_clip_of_the_test_part_gives_no_block_but_goes_through_the_network():
     found = choose_settings([40] * 4, [25.0] * 4, [True, True, True, False], 3)
-    assert (found.num_blocks, found.num_frames) == (3 * 3, 160)
+    assert (found.num_blocks, found.num_frames) == (3 * 2, 160)
 
 
 def test_time_left_is_corrected_by_what_was_measured():

@@ -18,6 +18,7 @@ from experiments.onnx_export import check
 from experiments.onnx_export.export import WRITERS, export_onnx, onnx_model
 from experiments.runs import trained
 from experiments.runs.build import build_model
+from experiments.runs.calibration import Temperature
 from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
 from experiments.runs.exporting import results_of
 from experiments.runs.models import MODELS
@@ -50,6 +51,7 @@ def some_run(model="soft_attention", released=None, multi_label=False, **options
         recipe={"network": "fake", "random": True},
         feature_shape=[3, 3, 8],
         split_id="none",
+        temperature=Temperature(),
     )
 
 
@@ -112,6 +114,7 @@ def test_the_file_says_what_it_is(small_run, tmp_path):
     assert json.loads(metadata["class_names"]) == ["jump", "run", "wave"]
     assert (metadata["num_steps"], metadata["fps"], metadata["multi_label"]) == ("4", "10.0", "false")
     assert (metadata["model"], metadata["checkpoint"]) == ("soft_attention", "best")
+    assert float(metadata["temperature"]) == trained.load(small_run).temperature.value
     assert json.loads(metadata["recipe"]) == trained.load(small_run).recipe
     assert json.loads(metadata["input"]) == {"name": "features", "shape": ["B", 4, 9, 8], "dtype": "float32"}
     assert metadata.keys() == about.keys()
@@ -174,6 +177,20 @@ def test_a_model_without_a_graph_is_one_line(monkeypatch):
     monkeypatch.delitem(WRITERS, ar.SoftAttentionLSTM)
     with pytest.raises(InputError, match="model=soft_attention has no ONNX graph yet; export it with --format=jax"):
         onnx_model(some_run())
+
+
+def test_an_option_without_a_graph_is_one_line(monkeypatch):
+    class LooksElsewhere(ar.SoftAttentionLSTM):
+        elsewhere: bool = False
+
+    run = some_run()
+    monkeypatch.setitem(WRITERS, LooksElsewhere, WRITERS[ar.SoftAttentionLSTM])
+    build = "experiments.onnx_export.export.build_model"
+    monkeypatch.setattr(build, lambda *_: LooksElsewhere(3, hidden_dim=5, elsewhere=True))
+    with pytest.raises(InputError, match="model=soft_attention with elsewhere=True has no ONNX graph yet; export it"):
+        onnx_model(run)
+    monkeypatch.setattr(build, lambda *_: LooksElsewhere(3, hidden_dim=5))
+    assert onnx_model(run)
 
 
 # The table

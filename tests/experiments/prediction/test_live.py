@@ -51,7 +51,7 @@ class Predictor(ClipPredictor):
         super().__init__(model, network, **options)
         self.by_block = []
 
-    def blocks(self, features, frame_batch):
+    def blocks(self, starts, features, frame_batch):
         values = np.array(features).reshape(len(features), STEPS)
         self.by_block += values.tolist()
         share = values[:, -1] / 255

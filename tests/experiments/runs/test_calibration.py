@@ -8,6 +8,7 @@ import pytest
 
 from attention_ar import metrics
 from attention_ar.calibration import at_temperature, fit_temperature
+from attention_ar.errors import InputError
 from data_prep.loading.block_table import cut_blocks
 from data_prep.loading.feature_stores import OnDisk
 from experiments.runs import trained
@@ -90,13 +91,24 @@ def test_the_console_says_it_all(small_run, run_program, capsys):
     )
 
 
-def test_without_held_out_clips_there_is_no_temperature_and_that_is_said():
+def test_a_run_that_holds_nothing_out_has_the_temperature_that_cross_validation_has_found(tmp_path):
+    Temperature(1.75, 40).write(tmp_path)
+    assert Temperature.of_run(tmp_path, {"metrics": {"training_part": {}}}) == Temperature(1.75, 40)
+    held_out = {"metrics": {"held_out": {"temperature": 1.2, "num_videos": 8}}}
+    assert Temperature.of_run(tmp_path, held_out) == Temperature(1.2, 8)
+    for text in ("[1]", '{"temperature": 0, "num_videos": 3}', '{"temperature": NaN, "num_videos": 3}', "{"):
+        (tmp_path / "temperature.json").write_text(text)
+        with pytest.raises(InputError, match=r"temperature.json: (not a run's temperature|the temperature is)"):
+            Temperature.of_run(tmp_path, {})
+
+
+def test_without_held_out_clips_there_is_no_temperature_and_that_is_said(tmp_path):
     for metadata in (
         {},
         {"metrics": {"training_part": {"num_videos": 9}}},
         {"metrics": {"held_out": {"num_videos": 9}}},
     ):
-        temperature = Temperature.of_checkpoint(metadata)
+        temperature = Temperature.of_run(tmp_path, metadata)
         assert temperature == Temperature(1.0, 0)
         assert temperature(PREDICTIONS, PAPER, False) is PREDICTIONS
         assert temperature.describe() == "temperature 1: this checkpoint has no held-out clips to fit it on"

@@ -87,6 +87,16 @@ def test_rows_are_the_means_of_the_evaluations(seeds, boxes, clips, tmp_path):
         localisation_table([seeds[0], seeds[0]], boxes, tmp_path / "twice", data_dir=clips)
 
 
+@pytest.mark.slow
+def test_the_evidence_has_a_table_too(small_run, boxes, clips, tmp_path):
+    paths = localisation_table([small_run], boxes, tmp_path / "table", data_dir=clips, explain="evidence")
+    scores, _, _ = evaluate(small_run, boxes=boxes, data_dir=clips, output=tmp_path / "s.json", explain="evidence")
+    (row,) = csv.DictReader(io.StringIO(paths[1].read_text(encoding="utf-8")))
+    assert row["evidence in the box, %"] == f"{100 * scores['localisation']['mass']:.1f}"
+    assert json.loads(paths[2].read_text(encoding="utf-8"))["explain"] == "evidence"
+    assert "# Is the action what speaks for the class?" in paths[0].read_text(encoding="utf-8")
+
+
 def test_correlations_of_draws_are_pearsons():
     random = np.random.default_rng(0)
     values, right = random.normal(size=30), random.integers(0, 2, 30)

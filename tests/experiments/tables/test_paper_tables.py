@@ -9,6 +9,7 @@ import pytest
 
 from attention_ar.errors import InputError
 from data_prep.features.opening import open_features
+from experiments.runs import trained
 from experiments.runs.autosave import Stopped
 from experiments.runs.config import (
     DataConfig,
@@ -318,3 +319,57 @@ def test_a_fixed_split_seed_holds_the_same_clips_out_for_all_seeds(config, tiny_
 
     assert held_out() == [[6, 7, 8], [0, 1, 2], [9, 10, 11]]
     assert held_out(split_seed=1) == [[0, 1, 2]] * 3
+
+
+@pytest.mark.slow
+def test_on_test_folds_every_clip_is_tested_once_by_a_run_that_never_saw_its_group(config, tiny_features, tmp_path):
+    config = with_flags(config, test_folds=3, epochs=1)
+    paths = table1(tmp_path, config, 1, rows=("softmax_regression", "mean_feature"))
+    assert paths[0].name == "table1_test_folds_3.md"
+    file, tested = open_features(tiny_features), []
+    for fold in range(3):
+        folder = tmp_path / f"test_folds_3/softmax_regression/seed_0/fold_{fold}"
+        model = trained.load(folder)
+        splits = model.open_features().splits
+        seen = {file.groups[n] for n in range(18) if splits[n] != "test"}
+        names, _ = read_predictions(folder / "evaluation/test/predictions.csv")  # Other programs know the fold.
+        assert names == [file.names[n] for n in range(18) if splits[n] == "test"]
+        assert not seen & {file.groups[file.names.index(name)] for name in names}
+        assert splits.count("validation") == 3  # A quarter of the other folds, by group.
+        tested += names
+    assert sorted(tested) == sorted(file.names)
+    data = json.loads(paths[2].read_text(encoding="utf-8"))
+    row, names = (
+        data["rows"]["softmax_regression"],
+        read_predictions(tmp_path / "test_folds_3/softmax_regression/seed_0/cell_predictions.csv"),
+    )
+    right = np.argmax(names[1], axis=1) == [np.argmax(file.labels[file.names.index(name)]) for name in names[0]]
+    assert row["scores"] == [right.mean()] and row["by_fold"][0] == pytest.approx(right.reshape(3, 6).mean(axis=1))
+    assert row["best_epochs"] == [1, 1, 1]
+    (pair,) = data["pairs"]
+    assert (pair["row"], pair["minus"], pair["num_groups"]) == ("mean_feature", "softmax_regression", 6)
+    assert pair["mean"] == pytest.approx(data["rows"]["mean_feature"]["mean"] - row["mean"])
+    assert {part: counts["padded"] for part, counts in data["num_blocks"].items()} == dict.fromkeys(
+        ("train", "validation", "test"), 0
+    )
+
+
+def test_every_two_rows_are_compared_and_padded_blocks_counted(known, tmp_path):
+    num_frames = np.array([3] * 3 + [11] * 3 + [7] * 12)
+    comparison = known(num_frames=num_frames, first_row=np.cumsum(num_frames) - num_frames)
+    paths = write_table1(tmp_path / "table1", comparison, ("average_pool", "attention_0", "released"))
+    data = json.loads(paths[2].read_text(encoding="utf-8"))
+    found = {(pair["row"], pair["minus"]): pair for pair in data["pairs"]}
+    assert list(found) == [("attention_0", "average_pool"), ("released", "average_pool"), ("released", "attention_0")]
+    assert found["released", "attention_0"]["mean"] == pytest.approx(1 / 12)
+    for pair in found.values():
+        assert pair["p_value"] <= pair["p_value_holm"] <= min(1, 3 * pair["p_value"])
+    assert data["pairs_table"] == {  # Two groups are too few for anything bold.
+        "header": ["minus", "average_pool", "attention_0"],
+        "rows": [["attention_0", "+25.00", ""], ["released", "+33.33", "+8.33"]],
+    }
+    training, held_out = data["num_blocks"]["train"], data["num_blocks"]["validation"]
+    assert training["padded"] + held_out["padded"] == 3
+    assert training["all"] + held_out["all"] == 3 + 3 * 8 + 6 * 4
+    assert data["num_blocks"]["test"] == {"all": 24, "padded": 0}
+    assert "Padded, as their clip is shorter than a block: " in paths[0].read_text(encoding="utf-8")
