@@ -147,6 +147,8 @@ class ClipPredictor:
         self.stride = stride or data.stride
         self.protocol = Protocol(protocol or data.block_rule, model.config.released.last_n)
         self.rule = "released" if "released" in (protocol, data.block_rule) else "paper"
+        if explain == "evidence":
+            model.require_one_level("explain=evidence")
         self.explain, self.image_fps = explain, image_fps
         self.temperature = model.temperature if calibrate and self.protocol.name == "paper" else None
         self.reject_below, self.live = reject_below, live

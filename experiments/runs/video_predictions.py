@@ -10,6 +10,7 @@ from tqdm import tqdm
 from attention_ar.errors import InputError
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks
+from data_prep.loading.feature_stores import Levels
 from experiments.runs.explanations import as_maps, result_of
 from experiments.runs.predictor import SCORED, Predictor
 from experiments.runs.protocol import PAPER, Protocol
@@ -104,6 +105,8 @@ def predict_blocks(
       `attention_health` numbers and, if requested, `maps` `<float32>[num_blocks, T, K²]`, beside them `levels`
       `<float32>[num_blocks, T, V]` for a model of several, and `step_predictions` `<float32>[num_blocks, T, C]`.
     """
+    if explain == "evidence" and isinstance(store, Levels):
+        raise InputError(f"explain=evidence: is for models of one level; this one reads {', '.join(store.stores)}")
     keep = (*SCORED, *protocol.needs, *([result_of(explain), "levels"] if explain else []))
     dropped = {*protocol.needs, explain and result_of(explain)}
     collected = {}

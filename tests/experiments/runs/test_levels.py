@@ -18,7 +18,7 @@ from data_prep.features.record_export import export_records
 from data_prep.networks.network import Network
 from experiments.html_report.contents import report
 from experiments.prediction.predict_clips import predict
-from experiments.runs import matching_network, trained
+from experiments.runs import trained
 from experiments.runs.config import RunConfig, read_config, with_flags
 from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.exporting import export_predictor
@@ -218,7 +218,7 @@ def train_of_an_epoch(features, folder):
 def test_what_is_for_one_level_says_so(workdir, tmp_path):
     model = trained.load(workdir)
     with pytest.raises(
-        InputError, match="evidence is for models of one level: this one reads inception_5b, inception_4e"
+        InputError, match="evidence: is for models of one level; this one reads inception_5b, inception_4e$"
     ):
         watch(model, model.open_features(), [9], batch_size=2, explain="evidence")
     with pytest.raises(
@@ -265,7 +265,7 @@ def run_of_videos(network, clips, tmp_path_factory):
 
 def test_a_videos_prediction_is_that_of_its_features(run_of_videos, network, clips, capsys, monkeypatch):
     """From frames to ŷ in one pass, at both levels, with the run's σ."""
-    monkeypatch.setattr(matching_network, "load_again", lambda recipe, name, options: network)
+    monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: network)
     _, folder, _ = evaluate(run_of_videos)
     names, expected = read_predictions(folder / "predictions.csv")
     capsys.readouterr()
@@ -288,7 +288,7 @@ def test_m_t_is_kept_for_every_frame(run_of_videos):
 
 
 def test_filmstrip_report_and_overlay_of_videos(run_of_videos, network, clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(matching_network, "load_again", lambda recipe, name, options: network)
+    monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: network)
     (picture,) = visualize(run_of_videos, clips=["run/clip 5 (#1).avi"], output=tmp_path)
     with Image.open(picture) as image:
         height = image.height
