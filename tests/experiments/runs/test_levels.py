@@ -218,7 +218,7 @@ def train_of_an_epoch(features, folder):
 def test_what_is_for_one_level_says_so(workdir, tmp_path):
     model = trained.load(workdir)
     with pytest.raises(
-        InputError, match="evidence: is for models of one level; this one reads inception_5b, inception_4e$"
+        InputError, match=r"evidence: is for models of one level; this one reads inception_5b, inception_4e$"
     ):
         watch(model, model.open_features(), [9], batch_size=2, explain="evidence")
     with pytest.raises(
