@@ -91,7 +91,7 @@ def test_every_network_has_its_rivals():
     def names(network):
         return [contender.name for contender in extraction.contenders(Settings(network=network), "cpu")]
 
-    ours = ["decoding alone, one thread", "the network alone, batch 32", "the whole"]
+    ours = ["float32 matrix product", "decoding alone, one thread", "the network alone, batch 32", "the whole"]
     assert names("googlenet") == [*ours, "onnxruntime, batch 32", "torch, channels last, batch 32"]
     assert names("efficientnet_lite0") == [*ours, "Flax, batch 32"]
     assert names("timm") == ours

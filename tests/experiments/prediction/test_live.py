@@ -23,6 +23,7 @@ class Brightness:
     """A network whose one feature is the mean of each frame."""
 
     input_size = (32, 32)
+    feature_shape = (1, 1, 1)
     calls_in_flight = 1
 
     def __init__(self, before_call=lambda: None):

@@ -53,7 +53,7 @@ def test_a_grid_is_read_as_the_flags_are():
 @pytest.mark.parametrize(
     ("texts", "complaint"),
     [
-        (["layers=1"], "--grid=layers=1: must be name=value,value,… with one of attention_penalty, batch_size,"),
+        (["layers=1"], "--grid=layers=1: must be name=value,value,… with one of attention, attention_penalty,"),
         (["num_layers"], "--grid=num_layers: must be name=value"),
         (["features=a,b"], "must be name=value"),
         (["seed=1,2"], "must be name=value"),
