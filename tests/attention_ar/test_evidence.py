@@ -156,6 +156,7 @@ def test_an_evaluation_step_explains_what_each_block_is_taken_for(name):
     assert "evidence" not in everything
 
 
+@pytest.mark.slow
 def test_evidence_of_hard_attention_lies_where_it_looked():
     """One cell a step; and the sum over the cells is x_t · ∂ log p / ∂x_t, as for soft attention under that glimpse."""
     random = np.random.default_rng(0)

@@ -74,6 +74,7 @@ def oracle(p, x, levels):
 
 @pytest.mark.parametrize("loop", ["plain", "fast"])
 @pytest.mark.parametrize("levels", [("coarse", "fine"), ("coarse", "finest", "fine")])
+@pytest.mark.slow
 def test_every_equation_against_numpy(x64, levels, loop):
     model, x = model_of(*levels, time_loop=loop), cubes(*levels)
     params = draw(model, x)
@@ -100,6 +101,7 @@ def loss_and_gradient(model, params, x, **options):
     return jax.jit(jax.value_and_grad(loss))(params)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences_in_both_loops(x64):
     levels = ("coarse", "fine")
     x = cubes(*levels)
@@ -128,6 +130,7 @@ def soft(**options):
 
 
 @pytest.mark.parametrize("loop", ["plain", "fast"])
+@pytest.mark.slow
 def test_one_level_is_the_papers_model_to_the_bit(loop):
     x = cubes("coarse", dtype=np.float32)
     model, train = model_of("coarse", time_loop=loop), {"train": True, "rngs": {"dropout": jax.random.key(5)}}

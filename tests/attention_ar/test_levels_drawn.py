@@ -41,6 +41,7 @@ def seen_at(params, x, b, t, place):
 
 
 @pytest.mark.parametrize("loop", ["plain", "fast"])
+@pytest.mark.slow
 def test_one_location_of_all_levels_is_read(x64, loop):
     params, x = case()
     levels_drawn, draw = set(), np.random.default_rng(1).gumbel
@@ -76,6 +77,7 @@ def test_a_window_over_all_cells_is_soft_attention_within_the_drawn_level(x64):
         np.testing.assert_allclose(out["x"][b, t], seen, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_expectation_is_soft_attention_to_the_bit():
     params, x = jax.tree.map(np.float32, case())
     soft, _ = model_of(None).apply({"params": params}, x)

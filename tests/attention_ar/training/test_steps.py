@@ -122,6 +122,7 @@ def test_evaluation_has_no_dropout_and_returns_the_attention():
     assert found["entropy"].shape == (5,)
 
 
+@pytest.mark.slow
 def test_evaluation_without_labels_has_all_but_the_cross_entropy():
     _, state = compiled()
     data = batch(5)

@@ -74,6 +74,7 @@ def test_hollywood2_has_the_published_labels(miniature):
     assert found.class_names.index("SitDown") < found.class_names.index("SitUp")
 
 
+@pytest.mark.slow
 def test_groups(miniature):
     groups = {}
     for dataset in ("ucf11", "hmdb51", "ucf101"):

@@ -281,6 +281,7 @@ def test_the_miniatures_have_no_leaks(miniature, dataset, counts):
     assert find_dataset(dataset).official_split == (dataset != "ucf11")
 
 
+@pytest.mark.slow
 def test_what_validation_will_be(miniature):
     line = validation_line(list_clips("ucf101", miniature("ucf101"), allow_missing=True))
     assert line == "training will hold out 101 of the 202 train clips as validation (1 whole groups)"

@@ -150,6 +150,7 @@ def test_mistakes_are_caught_before_the_first_frame(mistaken, mistake):
     assert re.fullmatch(r"drawn picture [12] has mean .* through bvlc_googlenet instead of .*must be BGR.*", fault)
 
 
+@pytest.mark.slow
 def test_the_right_network_passes(mistaken):
     assert network_fault(mistaken(lambda frames: frames - MEAN), frame_batch=4) == ""
 

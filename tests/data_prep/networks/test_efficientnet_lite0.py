@@ -126,6 +126,7 @@ def test_every_stage_agrees_with_the_network_as_it_was_trained(tensors, params):
         assert relative_error(found, features) < 6e-4
 
 
+@pytest.mark.slow
 def test_a_cat_and_a_parrot(shared, params):
     folder = shared("weights/photos")
     pictures = [Image.open(folder / name).convert("RGB").resize((224, 224)) for name in ("cat.bmp", "parrot.jpg")]

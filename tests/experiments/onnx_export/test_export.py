@@ -87,6 +87,7 @@ def in_jax(run, x) -> dict:
         ("released", {"released": replace(ALL_OPTIONS, n_layers_att=2), "dropout": 0.0, "multi_label": True}),
     ],
 )
+@pytest.mark.slow
 def test_onnxruntime_gets_the_numbers_of_jax(model, options):
     run = some_run(model, **options)
     graph = onnx_model(run)
@@ -110,6 +111,7 @@ def test_every_model_is_there():
     assert {model.module for model in MODELS.values()} == WRITERS.keys()
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_is(small_run, tmp_path):
     path = tmp_path / "predictor.onnx"
     about, _ = export_onnx(small_run, path)

@@ -57,6 +57,7 @@ def test_no_two_clips_pictures_have_one_name():
     assert file_stem(names[0], reversed(names)) == stems[0] == "a_b_mp4_b0a066fc"
 
 
+@pytest.mark.slow
 def test_filmstrips_stand_side_by_side_with_the_clips_own_frames(small_run, clips, tmp_path, pixels, colours):
     names = ["wave/clip 4 (#1).avi", "jump/clip 5 (#1).avi", "run/clip 5 (#1).avi"]
     (path,), remarks = draw_figure("10", [small_run], data_dir=clips, clips=names, output=tmp_path)

@@ -206,6 +206,7 @@ def test_text_for_people(attention_run, network, clips, tmp_path, capsys):
     assert len(lines) == 8
 
 
+@pytest.mark.slow
 def test_a_long_video_takes_no_more_memory(predictor, tmp_path):
     """Its frames would take 60 MB, their features 32; each is let go once its last block is known."""
     path = write_clip(tmp_path / "long.mp4", 400)
@@ -393,6 +394,7 @@ def test_bad_names_of_files_are_refused_before_anything_is_done(tmp_path):
 
 
 @pytest.mark.parametrize("program", ["predict", "evaluate"])
+@pytest.mark.slow
 def test_a_threshold_is_a_probability(program):
     command = [sys.executable, "-m", f"experiments.{program}", "--workdir=run", "--reject_below=1.5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -447,6 +449,7 @@ def test_the_network_must_be_the_runs_own(attention_run, network, clips, load, c
         predict_clips.matching_network(converted)
 
 
+@pytest.mark.slow
 def test_overlay_of_a_whole_clip(attention_run, network, clips, tmp_path, capsys):
     network.network.recipe["random"] = False
     overlay = tmp_path / "new" / "overlay.mp4"
@@ -493,6 +496,7 @@ def test_a_random_network_is_said_everywhere(attention_run, load, network, clips
     assert [line["random_network"] for line in said(capsys)] == [True, True]
 
 
+@pytest.mark.slow
 def test_an_overlay_that_cannot_be_is_said_before_anything_is_done(attention_run, make_run, network, clips, tmp_path):
     a, c = str(clips / "run/a.mp4"), str(clips / "jump/c.mp4")
     with pytest.raises(InputError, match="one file for 2 clips; name a folder"):

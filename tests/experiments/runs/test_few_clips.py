@@ -68,6 +68,7 @@ def unequal(write_tiny, tiny_features):
     return write_tiny(features=file.features[rows], first_row=7 * np.arange(count), **some, **arrays)
 
 
+@pytest.mark.slow
 def test_a_run_with_balanced_weights_trains_and_says_so(unequal, tmp_path):
     plain = train(config(unequal, validation_fraction=0.0, epochs=1), tmp_path / "plain")
     weighted = train(config(unequal, validation_fraction=0.0, epochs=1, class_weights="balanced"), tmp_path / "run")
@@ -128,6 +129,7 @@ def test_with_nothing_held_out_all_mirrored_clips_are_trained_on(mirrored):
     assert len(training) == 24 and not len(held_out)
 
 
+@pytest.mark.slow
 def test_no_part_evaluates_a_mirrored_clip(mirrored, tiny_features, tmp_path, capsys):
     file = open_features(mirrored)
     assert [len(videos_of(file, split)) for split in ("train", "test")] == [12, 6]
@@ -198,6 +200,7 @@ def patient_run(tiny_features, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_ends_early_and_is_then_complete(tiny_features, patient_run, capsys):
     lines = read_metrics(patient_run / "metrics.jsonl")
     assert 2 <= len(lines) < 12
@@ -239,6 +242,7 @@ def test_more_patience_resumes_and_ends_with_the_same_bits(tiny_features, patien
             np.testing.assert_array_equal(run[name], whole[name])
 
 
+@pytest.mark.slow
 def test_patience_without_anything_held_out_is_said_and_has_no_effect(tiny_features, tmp_path, capsys):
     train(impatient(tiny_features, validation_fraction=0.0, patience=1), tmp_path / "run")
     assert "NOTE: nothing is held out, so patience has no effect" in capsys.readouterr().out

@@ -83,6 +83,7 @@ def params_of(workdir) -> dict:
         return dict(file)
 
 
+@pytest.mark.slow
 def test_sigma_is_the_root_mean_square_of_the_training_part_and_kept(features, workdir):
     file, model = open_features(features), trained.load(workdir)
     videos, held_out = choose_videos(file, config_of(features))
@@ -93,6 +94,7 @@ def test_sigma_is_the_root_mean_square_of_the_training_part_and_kept(features, w
     assert params_of(workdir)["levels/inception_4e/projection"].shape == (5, 8)
 
 
+@pytest.mark.slow
 def test_resumed_from_another_store_it_ends_with_the_same_bits(features, workdir, tmp_path):
     for store, epochs in (("host", 2), ("disk", 4)):
         train(config_of(features, epochs=epochs, features_on=store), tmp_path / "again")
@@ -103,6 +105,7 @@ def test_resumed_from_another_store_it_ends_with_the_same_bits(features, workdir
         train(config_of(features, levels="inception_5b"), tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_one_level_of_the_file_trains_as_if_there_were_no_other(features, tmp_path):
     made = contents()
     alone = dataclasses.replace(made, levels={}, recipe={k: v for k, v in made.recipe.items() if k != "levels"})
@@ -148,6 +151,7 @@ def test_hard_attention_and_the_released_model_have_levels_too(features, tmp_pat
     assert ("glimpse_rules" in scores) == ("attention" in flags)
 
 
+@pytest.mark.slow
 def test_evaluation_is_the_same_from_a_tfds_data_set(features, workdir, tmp_path, capsys):
     scores, folder, _ = evaluate(workdir, output=tmp_path / "scores.json")
     assert scores["num_cells"] == 9 and 0 <= scores["attention"]["entropy"] <= np.log(9) + 1e-6
@@ -188,6 +192,7 @@ def test_scales_that_cannot_be_are_one_line(features, tmp_path, scales):
         train(config_of(features, level_scales=scales), tmp_path / "refused")
 
 
+@pytest.mark.slow
 def test_given_scales_are_taken_as_they_are(features, tmp_path):
     train(config_of(features, level_scales="2.5", epochs=1), tmp_path / "run")
     assert read_config(tmp_path / "run").model.level_scales == "2.5"
@@ -201,6 +206,7 @@ def test_features_that_are_all_zero_have_no_scale(tmp_path):
         train(config_of(tmp_path / "zero.h5"), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_nan_at_a_further_level_names_its_clip(features, tmp_path):
     made = contents()
     made.levels["inception_4e"][FRAMES * 9 + 2, 0, 0, 0] = np.nan  # Of a test clip.
@@ -263,6 +269,7 @@ def run_of_videos(network, clips, tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_videos_prediction_is_that_of_its_features(run_of_videos, network, clips, capsys, monkeypatch):
     """From frames to ŷ in one pass, at both levels, with the run's σ."""
     monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: network)
@@ -287,6 +294,7 @@ def test_m_t_is_kept_for_every_frame(run_of_videos):
     assert glimpses.captions()[0] == f"inception_5b {percent[0]} %, inception_4e {percent[1]} %; {glimpses.caption()}"
 
 
+@pytest.mark.slow
 def test_filmstrip_report_and_overlay_of_videos(run_of_videos, network, clips, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: network)
     (picture,) = visualize(run_of_videos, clips=["run/clip 5 (#1).avi"], output=tmp_path)
