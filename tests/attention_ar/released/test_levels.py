@@ -67,7 +67,7 @@ def test_one_level_is_the_released_model_to_the_bit():
 
 @pytest.mark.slow
 def test_both_loops_have_the_same_gradients_also_of_what_is_drawn(x64):
-    for options in ({}, {"hard": ar.HardAttention(window=1)}, {"n_layers_att": 3, "selector": True}):
+    for options in ({"hard": ar.HardAttention(window=1)}, {"n_layers_att": 3, "selector": True}):
         params, x = case(model_of(**options))
 
         def loss(params, loop, options=options, x=x):

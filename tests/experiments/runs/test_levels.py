@@ -132,13 +132,9 @@ def test_all_devices_and_pmap_give_the_same(features, workdir, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [{"attention": "hard", "num_samples": 2}, {"model": "released", "dim_out": 6}])
 def test_hard_attention_and_the_released_model_have_levels_too(features, tmp_path, flags):
-    """Stopped and resumed they end with the same bits, and both levels have learnt."""
-    for name, steps in (("whole", (2,)), ("resumed", (1, 2))):
-        for epochs in steps:
-            train(config_of(features, epochs=epochs, entropy_weight=0.0, **flags), tmp_path / name)
-    whole, resumed = params_of(tmp_path / "whole"), params_of(tmp_path / "resumed")
-    for name, array in whole.items():
-        np.testing.assert_array_equal(array, resumed[name], err_msg=name)
+    """Both levels have learnt."""
+    train(config_of(features, epochs=2, entropy_weight=0.0, **flags), tmp_path / "whole")
+    whole = params_of(tmp_path / "whole")
     assert np.abs(whole["levels/inception_4e/projection"]).max() > 0.03  # It began as N(0, 0.01²).
     model = trained.load(tmp_path / "whole")
     file = model.open_features()
