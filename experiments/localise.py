@@ -4,7 +4,8 @@
     python -m experiments.localise --boxes=boxes.csv --output=localisation tables/cells/attention_*/seed_*
     python -m experiments.localise --boxes=boxes.csv --output=evidence --explain=evidence tables/cells/*/seed_*
 
-Runs that differ in the seed alone are one row (so are those of a seed's --test_folds). Leaves `localisation.md`,
+Runs that differ in the seed alone are one row (so are those of a seed's --test_folds, and those that began with runs of
+their own). A run that looks at drawn places has a row for each glimpse rule. Leaves `localisation.md`,
 `.csv`, `.json` and `.png`: the attention in the box, the pointing game and the entropy, overall, by class and over
 time, and the correlation of a clip's mass in the box with its being right. With --explain=evidence, the same of what
 speaks for the class that a block is taken for, which models without attention have too. Every run is evaluated as by

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
+from attention_ar.hard_attention import GLIMPSE_RULES
 from data_prep.common.files import markdown_table, write_table
 from data_prep.networks.registry import title_of
 from experiments.pictures import mass_and_area
@@ -17,7 +18,7 @@ from experiments.runs import trained
 from experiments.runs.config import RunConfig, as_flags, read_config, with_flags
 from experiments.runs.evaluation import evaluate
 from experiments.runs.localisation_scores import MEASURES, localisation_file
-from experiments.runs.models import MODELS
+from experiments.runs.models import MODELS, describe_looking, levels_of
 from experiments.runs.provenance import provenance
 from experiments.tables.bootstrap import correlations, draw_clips
 from experiments.tables.comparison import mean_and_deviation
@@ -99,7 +100,8 @@ def localisation_table(
     """Evaluates runs against boxes, and compares them.
 
     Args:
-      workdirs: of the runs; with attention, if that is compared.
+      workdirs: of the runs; with attention, if that is compared. A run whose places are drawn is compared under each
+        glimpse rule. Runs of several seeds are one row also where each began with a run of its own (`init_from`).
       boxes: see `data_prep.datasets.boxes`.
       output: path of the table without an ending; `.png` beside it is the picture.
       features, split, checkpoint, data_dir, explain: see `evaluate`.
@@ -114,18 +116,22 @@ def localisation_table(
     found: dict[str, list] = {}
     for workdir in workdirs:
         model = trained.load(workdir, checkpoint)
-        key = identity_of(as_flags(with_flags(model.config, seed=0, test_fold=0, split_seed=0)), model.recipe)
-        print(f"{workdir}", flush=True)
-        scores, folder, _ = evaluate(
-            workdir,
-            features=features,
-            split=split,
-            checkpoint=checkpoint,
-            boxes=boxes,
-            data_dir=data_dir,
-            explain=explain,
-        )
-        found.setdefault(repr(key), []).append((Path(workdir), model.recipe, scores, read_clips(folder, explain)))
+        same = {"seed": 0, "test_fold": 0, "split_seed": 0, "init_from": str(bool(model.config.attention.init_from))}
+        key = identity_of(as_flags(with_flags(model.config, **same)), model.recipe)
+        for rule in GLIMPSE_RULES if describe_looking(model.config) else (None,):
+            print(workdir, rule or "", flush=True)
+            scores, folder, _ = evaluate(
+                workdir,
+                features=features,
+                split=split,
+                checkpoint=checkpoint,
+                boxes=boxes,
+                data_dir=data_dir,
+                explain=explain,
+                glimpse_rule=rule,
+            )
+            run = (Path(workdir), model.recipe, scores, read_clips(folder, explain))
+            found.setdefault(repr((key, rule)), []).append(run)
     rows = [looks(runs, split, explain) for runs in found.values()]
     return write_localisation(Path(output), rows, explain)
 
@@ -155,10 +161,9 @@ def looks(runs: Sequence[tuple], split: str, explain: str) -> Looks:
     names = sorted(set(first).intersection(*others))
     if explain == "attention" and any(sorted(other) != names for other in by_seed.values()):
         raise InputError(f"{workdir}: its seeds were evaluated on different clips; evaluate all on the same ones")
-    model, penalty = MODELS[config.model.model], config.objective.attention_penalty
     steps = list(zip(*(scores["localisation"]["by_step"] for _, _, scores, _ in runs), strict=False))
     return Looks(
-        title=f"{model.title}, λ = {penalty:g}" if penalty or model.name == "soft_attention" else model.title,
+        title=title_of_look(config, scores.get("glimpse_rule")),
         config=config,
         network=title_of(recipe),
         split=split if not config.data.test_folds else f"{config.data.test_folds} test folds",
@@ -170,6 +175,18 @@ def looks(runs: Sequence[tuple], split: str, explain: str) -> Looks:
         right=np.array([[s[n]["correct"] == "1" for n in names] for s in by_seed.values()]),
         by_step=[{name: float(np.mean([one[name] for one in step])) for name in step[0]} for step in steps],
     )
+
+
+def title_of_look(config: RunConfig, glimpse_rule: str | None) -> str:
+    """Returns for example "hard attention, λ = 0, sample"."""
+    model, looking, penalty = MODELS[config.model.model], config.attention, config.objective.attention_penalty
+    paper, drawn = model.name == "soft_attention", describe_looking(config)
+    parts = [f"{looking.attention} attention" if paper else model.title]
+    parts += [f"λ = {penalty:g}"] if penalty or paper else []
+    parts += [looking.attention] if drawn and not paper else []
+    parts += [f"r = {looking.window}"] if drawn and looking.attention == "window" else []
+    parts += [f"{len(levels_of(config))} levels"] if levels_of(config) else []
+    return ", ".join([*parts, *([glimpse_rule] if drawn else [])])
 
 
 def write_localisation(stem: Path, rows: Sequence[Looks], explain: str = "attention") -> list[Path]:
@@ -258,6 +275,7 @@ def distinct_titles(rows: Sequence[Looks]) -> list[str]:
         lambda row: f"{row.config.model.num_layers} layers",
         lambda row: f"T = {row.config.data.num_steps}",
         lambda row: f"{row.config.data.fps:g} fps",
+        lambda row: f"rate {row.config.training.learning_rate:g}",
     )
     for part in parts:
         if len(set(titles)) < len(titles) and len({part(row) for row in rows}) > 1:

@@ -88,6 +88,27 @@ def test_rows_are_the_means_of_the_evaluations(seeds, boxes, clips, tmp_path):
 
 
 @pytest.mark.slow
+def test_drawn_places_are_compared_under_each_rule_and_seeds_that_began_with_other_runs_are_one_row(
+    small_run, boxes, clips, tmp_path
+):
+    for seed in (0, 1):
+        shutil.copytree(small_run, tmp_path / f"hard_{seed}")
+        path = tmp_path / f"hard_{seed}" / "config.json"
+        config = json.loads(path.read_text())
+        config["training"]["seed"] = seed
+        config["attention"] |= {"attention": "hard", "init_from": f"soft_{seed}"}
+        write_json(path, config)
+    workdirs = [tmp_path / "hard_0", tmp_path / "hard_1", small_run]
+    paths = localisation_table(workdirs, boxes, tmp_path / "table", data_dir=clips)
+    rows = list(csv.DictReader(io.StringIO(paths[1].read_text(encoding="utf-8"))))
+    titles = [f"hard attention, λ = 0, {rule}" for rule in ("argmax", "sample", "expectation")]
+    assert [row["model"] for row in rows] == [*titles, "soft attention, λ = 0"]
+    assert [row["seeds"] for row in rows] == ["2", "2", "2", "1"]
+    argmax, sample, expectation, soft = (row["attention in the box, %"].split()[0] for row in rows)
+    assert expectation == soft and len({argmax, sample, soft}) == 3
+
+
+@pytest.mark.slow
 def test_the_evidence_has_a_table_too(small_run, boxes, clips, tmp_path):
     paths = localisation_table([small_run], boxes, tmp_path / "table", data_dir=clips, explain="evidence")
     scores, _, _ = evaluate(small_run, boxes=boxes, data_dir=clips, output=tmp_path / "s.json", explain="evidence")
