@@ -133,7 +133,7 @@ def test_all_devices_and_pmap_give_the_same(features, workdir, tmp_path):
 @pytest.mark.parametrize("flags", [{"attention": "hard", "num_samples": 2}, {"model": "released", "dim_out": 6}])
 def test_hard_attention_and_the_released_model_have_levels_too(features, tmp_path, flags):
     """Both levels have learnt."""
-    train(config_of(features, epochs=2, entropy_weight=0.0, **flags), tmp_path / "whole")
+    train(config_of(features, entropy_weight=0.0, validation_fraction=0.0, **flags), tmp_path / "whole")
     whole = params_of(tmp_path / "whole")
     assert np.abs(whole["levels/inception_4e/projection"]).max() > 0.03  # It began as N(0, 0.01²).
     model = trained.load(tmp_path / "whole")
@@ -143,8 +143,6 @@ def test_hard_attention_and_the_released_model_have_levels_too(features, tmp_pat
     np.testing.assert_allclose(seen.levels.sum(axis=1), 1, atol=1e-6)
     if "attention" in flags:
         assert set(np.unique(seen.attention)) == {0, 1}  # One location of one level.
-    scores, _, _ = evaluate(tmp_path / "whole")
-    assert ("glimpse_rules" in scores) == ("attention" in flags)
 
 
 @pytest.mark.slow
