@@ -3,14 +3,9 @@
 import logging
 
 import numpy as np
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    precision_recall_curve,
-    precision_recall_fscore_support,
-    roc_auc_score,
-    roc_curve,
-)
+
+# scikit-learn is imported where it is used: that takes as long as the rest of a program's imports, and training and
+# accuracy do without it.
 
 
 def video_predictions(block_predictions, block_video, num_videos):
@@ -41,6 +36,8 @@ def accuracy(predictions, labels) -> float:
 
 def confusion(predictions, labels) -> np.ndarray:
     """Counts the videos of class i that are predicted as class j, `<int64>[C, C]`. See `accuracy`."""
+    from sklearn.metrics import confusion_matrix
+
     return confusion_matrix(
         np.argmax(labels, axis=1), np.argmax(predictions, axis=1), labels=np.arange(labels.shape[1])
     )
@@ -69,6 +66,8 @@ def precision_recall_f1(predictions, labels, multi_label: bool = False) -> dict[
     Returns:
       `num_videos` `<int64>[C]`, and `precision`, `recall` and `f1`, each `<float64>[C]`.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if multi_label:
         truth, said = labels > 0, predictions >= 0.5
@@ -99,6 +98,8 @@ def threshold_curves(scores, labels) -> dict[str, np.ndarray]:
       `threshold`, falling, and, where all videos with at least that score are taken for the class,
       `false_positive_rate`, `recall` (the true positive rate) and `precision`, each `<float64>[n]`.
     """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
     false_positive_rate, recall, threshold = roc_curve(labels, scores, drop_intermediate=False)
     precision, _, _ = precision_recall_curve(labels, scores)
     # The one curve begins with no video at all, the other, by rising thresholds, ends with it.
@@ -113,6 +114,8 @@ def threshold_curves(scores, labels) -> dict[str, np.ndarray]:
 def roc_areas(scores, labels) -> np.ndarray:
     """The area under each class's ROC curve, `<float64>[C]`: how often a video of the class has a higher score than one
     that is not of it. NaN where there are no two such videos. See `average_precisions`."""
+    from sklearn.metrics import roc_auc_score
+
     labels = np.asarray(labels)
     return np.array(
         [
@@ -132,6 +135,8 @@ def average_precisions(scores, labels) -> np.ndarray:
       scores: `<float>[num_videos, C]`.
       labels: 0 or 1, `[num_videos, C]`.
     """
+    from sklearn.metrics import average_precision_score
+
     return np.array(
         [
             average_precision_score(labels[:, c], scores[:, c]) if np.any(labels[:, c]) else np.nan

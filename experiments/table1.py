@@ -21,16 +21,23 @@ from absl import flags
 
 from attention_ar.errors import InputError
 from data_prep.common.command_line import run
-from experiments.tables import comparison, paper_tables, table_flags
+from experiments.tables import table_flags
 
 
 def define_flags():
     table_flags.define_flags()
-    flags.DEFINE_list("rows", list(comparison.ROWS), "Rows of the table, separated by commas.")
+    flags.DEFINE_list(
+        "rows",
+        None,
+        "Rows of the table, separated by commas; by default all: softmax_regression, average_pool, max_pool, "
+        "attention_0, attention_1, attention_10, released, mean_feature.",
+    )
 
 
 def main():
-    rows = tuple(dict.fromkeys(flags.FLAGS.rows))
+    from experiments.tables import comparison, paper_tables
+
+    rows = tuple(dict.fromkeys(comparison.ROWS if flags.FLAGS.rows is None else flags.FLAGS.rows))
     if unknown := [row for row in rows if row not in comparison.ROWS] or (not rows and ["nothing"]):
         raise InputError(f"rows={','.join(unknown)}: no such row; there are {', '.join(comparison.ROWS)}")
     table_flags.make(functools.partial(paper_tables.table1, rows=rows), rows)

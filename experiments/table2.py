@@ -9,12 +9,14 @@ Killed at any moment, the same command resumes; what is done is not done again, 
 """
 
 from data_prep.common.command_line import run
-from experiments.tables import comparison, paper_tables, table_flags
+from experiments.tables import table_flags
 
 define_flags = table_flags.define_flags
 
 
 def main():
+    from experiments.tables import comparison, paper_tables
+
     table_flags.make(paper_tables.table2, comparison.ATTENTION)
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +18,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # The processes that run the tests 
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     # Small programs that run a few times: a third of the suite's time would go into making them fast.
     os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
-    if jaxlib.version.__version_info__ < (0, 11):  # An older code generator takes 60 % of the time; later it is gone.
+    if jaxlib.version.__version_info__ < (0, 11) and "AS_USERS_COMPILE" not in os.environ:
+        # An older code generator, which takes 60 % of the time to compile; later versions do not have it.
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
     # What one test has compiled, no other compiles again, in whatever process.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
@@ -31,6 +33,22 @@ from absl import flags
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Runs a test that is marked `as_users_compile` in a process of its own, with the code generator that users have:
+    whether two programs round alike is up to it."""
+    if pyfuncitem.get_closest_marker("as_users_compile") is None or "AS_USERS_COMPILE" in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-n", "0", pyfuncitem.nodeid, f"--rootdir={pyfuncitem.config.rootpath}"]
+    environment = {key: value for key, value in os.environ.items() if key not in ("XLA_FLAGS", "PYTEST_XDIST_WORKER")}
+    environment |= {"AS_USERS_COMPILE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        command, env=environment, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+    return True
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from attention_ar.errors import InputError
 from data_prep.common.files import write_whole
-from experiments.prediction.clip_stream import ClipPrediction, ClipPredictor, ClipStream
+from experiments.prediction.clip_predictor import ClipPredictor
+from experiments.prediction.clip_stream import ClipPrediction, ClipStream
 from experiments.prediction.output import Report
 
 _WRITE_SECONDS = 5.0  # The whole file is written, so not after every clip of thousands.

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from attention_ar.errors import printable
-from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipPredictor, ClipStream
+from experiments.prediction.clip_predictor import ClipPredictor
+from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipStream
 
 
 def describe(predictor: ClipPredictor, probabilities, count: int) -> str:

@@ -14,7 +14,8 @@ from data_prep.common.progress import Progress
 from data_prep.video.clip_files import TAKEN, find_clips
 from data_prep.video.image_folder import DEFAULT_FPS, check_image_fps
 from data_prep.video.sources import may_be_live
-from experiments.prediction.clip_stream import BlockPrediction, ClipPredictor, ClipStream
+from experiments.prediction.clip_predictor import ClipPredictor
+from experiments.prediction.clip_stream import BlockPrediction, ClipStream
 from experiments.prediction.file_reports import PredictionsFile, check_predictions_path
 from experiments.prediction.output import JsonReport, Report, TextReport, describe
 from experiments.prediction.overlay_movie import OverlayMovie, overlay_size

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError, printable
-from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipPredictor, ClipStream
+from experiments.prediction.clip_predictor import ClipPredictor
+from experiments.prediction.clip_stream import BlockPrediction, ClipPrediction, ClipStream
 from experiments.prediction.file_reports import FileReport, as_csv, as_json
 from experiments.runs.calibration import NONE_OF_THESE
 

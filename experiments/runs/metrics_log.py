@@ -11,6 +11,17 @@ from data_prep.common.files import write_whole
 from experiments.runs.tensorboard_log import TensorBoardLog
 
 
+def is_main() -> bool:
+    """Returns whether this process is the one that prints and writes for all."""
+    return jax.process_index() == 0
+
+
+def say(text: str):
+    """Prints, once for all processes."""
+    if is_main():
+        print(text, flush=True)
+
+
 class MetricsLog:
     """`metrics.jsonl` of a run. Of several processes only the first writes it, as all of them share the folder.
 
@@ -23,7 +34,7 @@ class MetricsLog:
 
     def __init__(self, path, resume_after: int, tensorboard: bool = False):
         self.path = Path(path)
-        self._is_main = jax.process_index() == 0
+        self._is_main = is_main()
         if not self._is_main:
             return
         kept = [line for line in read_metrics(path) if line["epoch"] <= resume_after] if self.path.exists() else []

@@ -19,7 +19,6 @@ from attention_ar.training.parallel import check_batch_size, choose
 from attention_ar.training.steps import create_train_state
 from data_prep.common.files import write_json
 from data_prep.features.opening import absolute_path, open_features
-from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.features.statistics import root_mean_square
 from data_prep.loading.batches import load_batches
 from data_prep.loading.block_table import Blocks, cut_blocks, epoch_order
@@ -35,24 +34,24 @@ from experiments.runs.build import (
     feature_dtype,
     features_of_a_block,
 )
-from experiments.runs.config import (
-    ModelConfig,
-    RunConfig,
-    RuntimeConfig,
-    TrainingConfig,
-    as_flags,
-    read_config,
-    with_flags,
-)
+from experiments.runs.config import ModelConfig, RunConfig, read_config, with_flags
 from experiments.runs.data_notes import notes_on
-from experiments.runs.flag_effects import without_effect
-from experiments.runs.metrics_log import MetricsLog, describe_epoch
+from experiments.runs.metrics_log import MetricsLog, describe_epoch, is_main, say
 from experiments.runs.models import MODELS, levels_of
 from experiments.runs.predictor import Predictor
+from experiments.runs.resumption import (
+    Best,
+    begin_or_resume,
+    best_so_far,
+    is_over,
+    params_of_run,
+    require_same_flags,
+    run_metadata,
+)
 from experiments.runs.split import choose_videos
 from experiments.runs.tensorboard_log import require_tensorboard
 from experiments.runs.train_epoch import Position, StepNotFiniteError, train_epoch
-from experiments.runs.trained import feature_metadata, level_shapes
+from experiments.runs.trained import level_shapes
 from experiments.runs.video_predictions import NotFiniteError, predict_videos
 from experiments.runs.work_folder import work_folder
 
@@ -266,150 +265,6 @@ def num_values(features) -> int:
     return sum(int(np.prod(of_level.shape)) for of_level in jax.tree.leaves(features))
 
 
-@dataclasses.dataclass(frozen=True, order=True)
-class Best:
-    """The epoch of the best held-out score. Greater is better, as checkpoints are ranked; of equals, the latest is.
-
-    Attributes:
-      score: that was held out.
-      minus_cross_entropy: of the held-out part, negative.
-      epoch: from 1.
-    """
-
-    score: float
-    minus_cross_entropy: float
-    epoch: int
-
-    @classmethod
-    def of(cls, line: dict) -> "Best":
-        """Returns an epoch as its line of `metrics.jsonl` describes it."""
-        scores = line["held_out"]
-        score = scores[scores["score_name"]]
-        return cls(score if np.isfinite(score) else -np.inf, -scores["cross_entropy"], line["epoch"])
-
-
-def best_so_far(checkpoints: Checkpoints) -> Best | None:
-    """Returns the best epoch of a run that held something out, from its checkpoints; None before the first one ends."""
-    line = {} if checkpoints.step() is None else checkpoints.metadata("best").get("metrics", {})
-    return Best.of(line) if "held_out" in line else None
-
-
-def begin_or_resume(
-    checkpoints: Checkpoints,
-    init,
-    features,
-    parallel,
-    metadata: dict,
-    training: TrainingConfig,
-    best: Best | None = None,
-    begin_with=None,
-):
-    """Returns the TrainState and the Position from which training continues, and whether it is over.
-
-    Args:
-      checkpoints: of the run.
-      init: a function of a key and features that makes the first TrainState.
-      features: the shapes of those of one block, see `features_of_a_block`.
-      parallel: on which devices, see `choose`.
-      metadata: see `run_metadata`.
-      training: of the run.
-      best: see `is_over`.
-      begin_with: a function of the initial weights that returns others of the same shapes; None keeps them.
-
-    Raises:
-      InputError: where the checkpoint is of another run.
-    """
-    if checkpoints.step() is None:
-        zeros = jax.tree.map(lambda of_level: np.zeros(of_level.shape, of_level.dtype), features)
-        state = jax.jit(init)(jax.random.key(training.seed), zeros)
-        if begin_with is not None:
-            state = state.replace(params=begin_with(state.params))
-        return parallel.replicate(state), Position(1), False
-    saved = checkpoints.metadata()
-    require_same_run(saved, metadata, checkpoints.directory)
-    example = jax.eval_shape(init, jax.random.key(0), features)
-    state, position = checkpoints.state(parallel.abstract(example)), where_to_resume(saved)
-    over = is_over(position.epoch - 1, saved.get("metrics", {}), training, best)
-    workdir = os.path.dirname(checkpoints.directory)
-    say(f"{workdir}: {'already complete' if over else 'resuming'} after {describe_position(saved)}")
-    return state, position, over
-
-
-def params_of_run(workdir, file, held_out_videos, like) -> dict:
-    """Returns the best parameters of another run, to begin with.
-
-    Args:
-      workdir: of that run.
-      file: the features of this one.
-      held_out_videos: of this one, indices in the file.
-      like: parameters of this one's model.
-
-    Raises:
-      InputError: where there is no such run, or it has another model, other features or other classes, or was trained
-        on clips that are tested or held out here.
-    """
-    what = f"init_from={workdir}"
-    try:
-        other = read_config(workdir)
-        with Checkpoints(Path(workdir) / "checkpoints", create=False) as checkpoints:
-            saved = checkpoints.metadata("best")
-            require_same_recipe(saved["recipe"], file.recipe)
-            for name in ("class_names", "split_id"):
-                if saved[name] != feature_metadata(file)[name]:
-                    raise InputError(f"its {name} is {saved[name]}, here it is {feature_metadata(file)[name]}")
-            seen = np.intersect1d(choose_videos(file, other)[0], held_out_videos)
-            if len(seen):
-                raise InputError(
-                    f"it was trained on {len(seen)} of the {len(held_out_videos)} clips that are held out here; give "
-                    "both runs the same --split_seed, --validation_fraction and --folds"
-                )
-            return checkpoints.params(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like), "best")
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from None
-
-
-def is_main() -> bool:
-    """Returns whether this process is the one that prints and writes for all."""
-    return jax.process_index() == 0
-
-
-def say(text: str):
-    """Prints, once for all processes."""
-    if is_main():
-        print(text, flush=True)
-
-
-def require_same_flags(workdir: Path, config: RunConfig):
-    """Refuses a work folder that holds another run.
-
-    `epochs`, `patience`, the path of the features, the runtime and flags without effect may differ.
-    """
-    if (workdir / "config.json").exists():
-        old, new = as_flags(read_config(workdir)), as_flags(config)
-        free = {
-            "features",
-            "epochs",
-            "patience",
-            *(f.name for f in dataclasses.fields(RuntimeConfig)),
-            *without_effect(config),
-        }
-        fixed = [name for name in old if name not in free]
-        differing = [f"{name}={old[name]} (now {new[name]})" for name in fixed if old[name] != new[name]]
-        if differing:
-            raise InputError(f"{workdir}: holds a run with {', '.join(differing)}; name another --workdir")
-
-
-def run_metadata(file, blocks: Blocks, config: RunConfig) -> dict:
-    """Returns the metadata of every checkpoint, without the position in training."""
-    return {
-        **feature_metadata(file),
-        "recipe_sha256": recipe_hash(file.recipe),
-        "num_blocks": len(blocks),
-        "flags": as_flags(config),
-        "random": {"seed": config.training.seed, "generator": str(jax.random.key_impl(jax.random.key(0)))},
-    }
-
-
 def require_agreement(facts: dict):
     """Refuses to train where the processes see different files: they would wait for each other forever.
 
@@ -427,43 +282,6 @@ def require_agreement(facts: dict):
             f"the processes disagree about {', '.join(differing)}; --workdir must be one folder that all share, and "
             "--features the same file"
         )
-
-
-def require_same_run(saved: dict, metadata: dict, where):
-    """Refuses to resume from a checkpoint of other classes, videos or blocks, or features of another recipe."""
-    require_same_recipe(saved["recipe"], metadata["recipe"])
-    for name in ("class_names", "multi_label", "split_id", "feature_shape", "videos_sha256", "num_blocks", "random"):
-        if name in saved and saved[name] != metadata[name]:
-            raise InputError(
-                f"{where}: was trained with {name} {saved[name]}, the features file has {metadata[name]}; "
-                "name the features it was trained on, or another --workdir"
-            )
-
-
-def is_over(epoch: int, line: dict, training: TrainingConfig, best: Best | None = None) -> bool:
-    """Returns whether training ends after an epoch.
-
-    Args:
-      epoch: its number.
-      line: of `metrics.jsonl` about it, if it is known.
-      training: of the run.
-      best: the best epoch so far, by the held-out score; None where nothing is held out.
-    """
-    reached = training.stop_at_cost > 0 and line.get("loss", np.inf) <= training.stop_at_cost
-    in_vain = best is not None and training.patience > 0 and epoch - best.epoch >= training.patience
-    return epoch >= training.epochs or bool(reached) or in_vain
-
-
-def where_to_resume(saved: dict) -> Position:
-    """Returns the position after a checkpoint: in the middle of its epoch, or where the next one begins."""
-    if "metrics" in saved:
-        return Position(saved["epoch"] + 1)
-    return Position(**{f.name: saved[f.name] for f in dataclasses.fields(Position)})
-
-
-def describe_position(saved: dict) -> str:
-    """Returns for example "epoch 3", or "epoch 3, batch 120"."""
-    return f"epoch {saved['epoch']}" + ("" if "metrics" in saved else f", batch {saved['batches']}")
 
 
 def not_finite(step: int, cause: str, checkpoints) -> InputError:

@@ -4,9 +4,6 @@ from absl import flags
 
 from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_flags
 from experiments.runs.flag_effects import given, refuse_without_effect
-from experiments.runs.work_folder import work_folder
-from experiments.tables.comparison import ROWS
-from experiments.tables.mean_feature import DATA_FLAGS
 
 flags.disclaim_key_flags()
 
@@ -31,6 +28,10 @@ def make(table, rows):
       table: the function of `paper_tables`.
       rows: names of its rows. A flag that has no effect on any of them is refused.
     """
+    from experiments.runs.work_folder import work_folder
+    from experiments.tables.comparison import ROWS
+    from experiments.tables.mean_feature import DATA_FLAGS
+
     values, config = flags.FLAGS, from_flags(RunConfig)
     set_by = dict.fromkeys(("model", "attention_penalty"), "has no effect: every row of the table has its own")
     set_by["seed"] = "has no effect: the table's seeds are 0, 1, 2 and so on, see --seeds"

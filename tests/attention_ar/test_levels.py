@@ -129,7 +129,7 @@ def soft(**options):
     return ar.SoftAttentionLSTM(C, hidden_dim=d, num_layers=2, **options)
 
 
-@pytest.mark.parametrize("loop", ["plain", "fast"])
+@pytest.mark.parametrize("loop", ["plain", pytest.param("fast", marks=pytest.mark.as_users_compile)])
 @pytest.mark.slow
 def test_one_level_is_the_papers_model_to_the_bit(loop):
     x = cubes("coarse", dtype=np.float32)

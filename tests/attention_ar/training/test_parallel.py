@@ -10,10 +10,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from attention_ar.errors import InputError
 from attention_ar.training import parallel as ways
+from attention_ar.training.steps import TrainState, create_train_state, train_step
 
 SCRIPT = Path(__file__).with_name("twenty_steps.py")
 SPEC = importlib.util.spec_from_file_location("twenty_steps", SCRIPT)
@@ -130,17 +132,28 @@ def test_several_processes_do_what_one_does(tmp_path, num_processes, devices_eac
 
 
 @pytest.mark.slow
-def test_a_mesh_of_one_device_has_the_bits_of_plain_jit(tmp_path):
-    """In a process that compiles as a user's does: other code generators round a mesh's sums differently."""
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    subprocess.run([sys.executable, SCRIPT, tmp_path / "found.npz"], env=environment, check=True, timeout=240)
-    with np.load(tmp_path / "found.npz", allow_pickle=False) as arrays:
-        found = dict(arrays)
-    plain = {name.removeprefix("plain"): array for name, array in found.items() if name.startswith("plain")}
-    assert len(plain) > 20
-    for name, array in plain.items():
-        for store in ("host", "device"):
-            np.testing.assert_array_equal(found[store + name], array, err_msg=f"{store}{name}")
+@pytest.mark.as_users_compile
+def test_a_mesh_of_one_device_has_the_bits_of_plain_jit():
+    """Twenty steps with `jax.jit` and nothing else, on the first device, features from the host and from a table."""
+    model, objective = twenty_steps.PAPER
+    found = on_one_device(np.float32)
+    optimizer = optax.sgd(0.05)
+    step = jax.jit(functools.partial(train_step, model=model, objective=objective, optimizer=optimizer, seed=3))
+    table = np.random.default_rng(0).uniform(0, 2, (101, twenty_steps.K2, twenty_steps.D)).astype(np.float16)
+    x = jax.ShapeDtypeStruct((1, twenty_steps.T, *table.shape[1:]), np.float32)
+    shapes = jax.eval_shape(functools.partial(create_train_state, model, optimizer), jax.random.key(0), x)
+    random = np.random.default_rng(2)
+    params = jax.tree.map(lambda leaf: 0.3 * random.standard_normal(leaf.shape).astype(leaf.dtype), shapes.params)
+    state = TrainState(np.zeros((), np.int32), params, optimizer.init(params))
+    for batch in twenty_steps.batches(table):
+        batch |= {name: batch[name].astype(np.float32) for name in ("labels", "weight")}
+        batch["features"] = table[batch.pop("rows")].astype(np.float32)
+        state, metrics = step(state, batch)
+    for a, b in zip(*map(jax.tree.leaves, ({"params": state.params, "metrics": metrics}, found)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    from_table = twenty_steps.after_twenty_steps("jit", "device", np.float32)
+    for a, b in zip(*map(jax.tree.leaves, ((state.params, metrics), from_table)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_batch_that_cannot_be_sharded_evenly_is_refused():

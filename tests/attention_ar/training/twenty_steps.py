@@ -1,7 +1,6 @@
 """Twenty steps of gradient descent on the same batches, on whatever devices and processes there are.
 
-python twenty_steps.py OUTPUT.npz COORDINATOR NUM_PROCESSES PROCESS_ID CASE…
-python twenty_steps.py OUTPUT.npz    # one device: with `jax.jit` alone, features from the host, and from a table
+python twenty_steps.py OUTPUT.npz [COORDINATOR NUM_PROCESSES PROCESS_ID]
 """
 
 import functools
@@ -16,7 +15,7 @@ from attention_ar.loss import PaperObjective
 from attention_ar.released.objective import ReleasedObjective
 from attention_ar.training import parallel as ways
 from attention_ar.training.sampling import Sampling, first_baseline
-from attention_ar.training.steps import TrainState, create_train_state, train_step
+from attention_ar.training.steps import TrainState, create_train_state
 
 B, T, K2, D, C = 16, 4, 9, 5, 3
 PAPER = ar.SoftAttentionLSTM(num_classes=C, hidden_dim=6, num_layers=2), PaperObjective(1.0, 1e-3)
@@ -44,26 +43,24 @@ def after_twenty_steps(way: str, store: str, dtype, model=PAPER):
     """Returns the parameters and the last step's metrics.
 
     Args:
-      way: jit, pmap or auto; plain is `jax.jit` and nothing else.
+      way: jit, pmap or auto.
       store: of the features: "host", or "device", a table on every device.
       dtype: of everything.
       model: and its objective, and of hard attention its sampling.
     """
     table = np.random.default_rng(0).uniform(0, 2, (101, K2, D)).astype(np.float16)
-    parallel, optimizer = ways.choose("jit" if way == "plain" else way), optax.sgd(0.003 if model is RELEASED else 0.05)
+    parallel, optimizer = ways.choose(way), optax.sgd(0.003 if model is RELEASED else 0.05)
     model, objective, sampling = (*model, None)[:3]
     baseline = sampling and first_baseline(objective, T, C).astype(dtype)
-    options = {"model": model, "objective": objective, "optimizer": optimizer, "seed": 3, "sampling": sampling}
-    if way == "plain":
-        step, put, replicate = jax.jit(functools.partial(train_step, **options)), lambda x: x, lambda x: x
-    else:
-        step, put, replicate = parallel.compile_train_step(dtype, **options), parallel.put, parallel.replicate
+    step = parallel.compile_train_step(
+        dtype, model=model, objective=objective, optimizer=optimizer, seed=3, sampling=sampling
+    )
     init = functools.partial(create_train_state, model, optimizer)
     shapes = jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct((1, T, K2, D), dtype))
     random = np.random.default_rng(2)
     params = jax.tree.map(lambda leaf: 0.3 * random.standard_normal(leaf.shape).astype(leaf.dtype), shapes.params)
-    state = replicate(TrainState(np.zeros((), np.int32), params, optimizer.init(params), baseline))
-    replicated = replicate(table)
+    state = parallel.replicate(TrainState(np.zeros((), np.int32), params, optimizer.init(params), baseline))
+    replicated = parallel.replicate(table)
     for batch in batches(table):
         batch = {name: array[parallel.local_shard(B)] for name, array in batch.items()}
         batch |= {name: batch[name].astype(dtype) for name in ("labels", "weight")}
@@ -71,32 +68,22 @@ def after_twenty_steps(way: str, store: str, dtype, model=PAPER):
             batch["features"] = table[batch.pop("rows")].astype(dtype)
         else:
             batch["table"] = replicated
-        state, metrics = step(state, put(batch))
+        state, metrics = step(state, parallel.put(batch))
     if sampling:
         metrics = {**metrics, "baseline": state.baseline}
     return jax.device_get(state.params), jax.device_get(metrics)
 
 
-def add(found: dict, case: str, after):
-    """Puts parameters and metrics into a dictionary, under the case's name and theirs."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(zip(("params", "metrics"), after, strict=True))):
-        found[case + jax.tree_util.keystr(path)] = leaf
-
-
-def main(output, *arguments):
+def main(output, coordinator, num_processes, process_id, *cases):
     """Runs each case among several processes; process 0 writes what came out."""
+    jax.distributed.initialize(coordinator, int(num_processes), int(process_id), heartbeat_timeout_seconds=20)
     found = {}
-    if not arguments:
-        add(found, "plain", after_twenty_steps("plain", "host", np.float32))
-        for store in ("host", "device"):
-            add(found, store, after_twenty_steps("jit", store, np.float32))
-    else:
-        coordinator, num_processes, process_id, *cases = arguments
-        jax.distributed.initialize(coordinator, int(num_processes), int(process_id), heartbeat_timeout_seconds=20)
-        for case in cases:
-            way, store, dtype = case.split(",")
-            with jax.enable_x64(dtype == "float64"):
-                add(found, case, after_twenty_steps(way, store, np.dtype(dtype).type))
+    for case in cases:
+        way, store, dtype = case.split(",")
+        with jax.enable_x64(dtype == "float64"):
+            params, metrics = after_twenty_steps(way, store, np.dtype(dtype).type)
+        for path, leaf in jax.tree_util.tree_leaves_with_path({"params": params, "metrics": metrics}):
+            found[case + jax.tree_util.keystr(path)] = leaf
     if jax.process_index() == 0:
         np.savez(output, **found)
 

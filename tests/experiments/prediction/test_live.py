@@ -12,7 +12,8 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.video.frames import read_frames
 from data_prep.video.sources import Camera, Pipe, is_live
-from experiments.prediction.clip_stream import ClipPredictor, ClipStream
+from experiments.prediction.clip_predictor import ClipPredictor
+from experiments.prediction.clip_stream import ClipStream
 from experiments.prediction.predict_clips import predict
 from experiments.runs.calibration import Temperature
 

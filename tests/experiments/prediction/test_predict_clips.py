@@ -33,7 +33,8 @@ from data_prep.networks.network import Network
 from data_prep.video.frames import frame_times, read_frames
 from experiments.pictures.mp4 import Mp4
 from experiments.prediction import predict_clips
-from experiments.prediction.clip_stream import ClipPredictor, ClipStream
+from experiments.prediction.clip_predictor import ClipPredictor
+from experiments.prediction.clip_stream import ClipStream
 from experiments.prediction.predict_clips import list_clips, overlay_paths, predict
 from experiments.prediction.segments import SegmentRule
 from experiments.runs import trained

@@ -22,8 +22,9 @@ from experiments.runs.config import (
 )
 from experiments.runs.evaluation import evaluate
 from experiments.runs.metrics_log import read_metrics
+from experiments.runs.resumption import Best, is_over
 from experiments.runs.split import UNUSED, choose_videos, split_of_run
-from experiments.runs.training import Best, is_over, train
+from experiments.runs.training import train
 from experiments.runs.video_predictions import videos_of
 from experiments.runs.visualization import original_frames
 

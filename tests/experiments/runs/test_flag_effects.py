@@ -7,7 +7,7 @@ from attention_ar.errors import InputError
 from data_prep.common.files import write_json
 from experiments.runs.config import RunConfig, as_flags, define_run_flags, from_flags, with_flags
 from experiments.runs.flag_effects import given, refuse_without_effect
-from experiments.runs.training import require_same_flags
+from experiments.runs.resumption import require_same_flags
 from experiments.tables.comparison import ATTENTION, ROWS
 from experiments.tables.grid import parse_grid, refuse_flags_without_effect
 

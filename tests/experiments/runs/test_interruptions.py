@@ -248,7 +248,7 @@ def test_a_run_goes_on_on_another_number_of_devices(tiny_features, tmp_path, uni
     require_same_result(tmp_path / "run", uninterrupted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("store", ["device", "disk"])
+@pytest.mark.parametrize("store", [pytest.param("device", marks=pytest.mark.as_users_compile), "disk"])
 def test_where_the_features_are_changes_no_bit(tiny_features, tmp_path, uninterrupted, store):
     """The uninterrupted run has them in the host's memory."""
     train(config(tiny_features, save_seconds=1e6, features_on=store), tmp_path / "run")
