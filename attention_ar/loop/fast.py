@@ -180,21 +180,22 @@ class LoopInput(np.lib.mixins.NDArrayOperatorsMixin):
         return getattr(self.__jax_array__(), name)
 
 
+@jax.jit  # So that its many lines are traced once, and not wherever a program has them.
+def _row_by_row(v, X, t):
+    dtype, v, total = v.dtype, v.astype(accumulator(v.dtype)), 0
+    for i in range(X.shape[1]):
+        row = jax.lax.dynamic_slice(X, (t, i, 0), (1, 1, X.shape[2])).reshape(-1)
+        total += v[i] * row.astype(dtype).astype(v.dtype)
+    return total
+
+
 @jax.custom_vjp
 def _multiply_input(v, X, t):
-    def row_by_row(v, X, t):
-        v, total = v.astype(accumulator(v.dtype)), 0
-        for i in range(X.shape[1]):
-            row = jax.lax.dynamic_slice(X, (t, i, 0), (1, 1, X.shape[2])).reshape(-1)
-            total += v[i] * row.astype(dtype).astype(v.dtype)
-        return total
-
     def whole(v, X, t):
-        return multiply(v, jax.lax.dynamic_index_in_dim(X, t, keepdims=False).astype(dtype))
+        return multiply(v, jax.lax.dynamic_index_in_dim(X, t, keepdims=False).astype(v.dtype))
 
-    dtype = v.dtype
     # On a CPU this is bound by reading the matrix. As a batched product it takes twice as long, as XLA copies it first.
-    return jax.lax.platform_dependent(v, X, t, cpu=row_by_row, default=whole)
+    return jax.lax.platform_dependent(v, X, t, cpu=_row_by_row, default=whole)
 
 
 def _multiply_input_forward(v, X, t):
