@@ -1,5 +1,6 @@
 """Layers, shapes and checks shared by all files of trained GoogLeNets."""
 
+import functools
 from collections.abc import Mapping
 
 import flax
@@ -10,6 +11,7 @@ from attention_ar.errors import InputError
 from attention_ar.googlenet import GoogLeNet
 
 
+@functools.cache
 def layer_shapes(variant: str) -> dict[str, tuple[int, ...]]:
     """Returns the shape of every layer's weights, under Caffe's names, in the order of axes that files keep.
 
