@@ -41,7 +41,7 @@ def compare(
     session = open_session(Path(path).read_bytes())
     names, (given,) = [output.name for output in session.get_outputs()], session.get_inputs()
     compiled = jax.jit(results_of(run.config, len(run.class_names), run.multi_label))
-    params = jax.tree.map(np.asarray, run.params)
+    params = jax.device_put(jax.tree.map(np.asarray, run.params))
 
     def ours():
         features = x
