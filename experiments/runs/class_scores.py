@@ -47,7 +47,8 @@ def describe_classes(classes: dict[str, dict]) -> str:
     sides = [str.ljust, *[str.rjust] * (len(widths) - 1)]
     lines = ["  ".join(put(*cell) for put, *cell in zip(sides, row, widths, strict=True)) for row in rows]
     rest = len(names) - _MOST_LINES
-    return "\n".join(lines + ([f"and {rest} classes with a higher F1"] if rest > 0 else []))
+    noun = "class" if rest == 1 else "classes"
+    return "\n".join(lines + ([f"and {rest} {noun} with a higher F1"] if rest > 0 else []))
 
 
 def _percent(share: float | None) -> str:

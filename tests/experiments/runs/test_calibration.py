@@ -176,3 +176,5 @@ def test_of_many_classes_the_worst_are_shown():
     lines = describe_classes(classes).splitlines()
     assert len(lines) == 22 and lines[-1] == "and 10 classes with a higher F1"
     assert lines[1].split() == ["c29", "29", "–", "50.0", "%", "71.0", "%"]
+    some = {name: classes[name] for name in list(classes)[:21]}
+    assert describe_classes(some).splitlines()[-1] == "and 1 class with a higher F1"
