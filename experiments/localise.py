@@ -2,6 +2,7 @@
 
     python -m experiments.localise --boxes=boxes.csv --output=localisation run
     python -m experiments.localise --boxes=boxes.csv --output=localisation tables/cells/attention_*/seed_*
+    python -m experiments.localise --boxes=boxes.csv --clip=golf/01.mp4 soft hard two_levels  # and its filmstrips
     python -m experiments.localise --boxes=boxes.csv --output=evidence --explain=evidence tables/cells/*/seed_*
 
 Runs that differ in the seed alone are one row (so are those of a seed's --test_folds, and those that began with runs of
@@ -24,6 +25,7 @@ def define_flags():
     trained_run_flags.define("checkpoint", "features", "data_dir", "split", "explain")
     flags.DEFINE_string("boxes", None, "CSV file of boxes, path,frame,x0,y0,x1,y1.", required=True)
     flags.DEFINE_string("output", "localisation", "Path of the table, without an ending.")
+    flags.DEFINE_string("clip", None, "A clip to draw under the first run of every row, as OUTPUT_clip.png.")
 
 
 def main(workdirs):
@@ -32,7 +34,9 @@ def main(workdirs):
     from experiments.tables.localisation_table import localisation_table
 
     paths = localisation_table(
-        workdirs, flags.FLAGS.boxes, **values_of("output", "features", "split", "checkpoint", "data_dir", "explain")
+        workdirs,
+        flags.FLAGS.boxes,
+        **values_of("output", "features", "split", "checkpoint", "data_dir", "explain", "clip"),
     )
     print(paths[0].read_text(encoding="utf-8"))
     print(f"table: {', '.join(map(str, paths))}")

@@ -20,8 +20,10 @@ from experiments.runs.evaluation import evaluate
 from experiments.runs.localisation_scores import MEASURES, localisation_file
 from experiments.runs.models import MODELS, describe_looking, levels_of
 from experiments.runs.provenance import provenance
+from experiments.runs.visualization import find_clips
 from experiments.tables.bootstrap import correlations, draw_clips
 from experiments.tables.comparison import mean_and_deviation
+from experiments.tables.localisation_clip import draw_clip
 from experiments.tables.trials import identity_of
 
 PROTOCOL = ("network", "split", "clips", "d", "layers", "T", "fps", "stride", "box, % of the frame", "random cell, %")
@@ -35,6 +37,8 @@ class Looks:
 
     Attributes:
       title: of the model.
+      workdir: of the first run.
+      glimpse_rule: by which it looks; None where nothing is drawn.
       config: of the first run.
       network: that made the features.
       split: names the clips' part.
@@ -48,6 +52,8 @@ class Looks:
     """
 
     title: str
+    workdir: Path
+    glimpse_rule: str | None
     config: RunConfig
     network: str
     split: str
@@ -96,6 +102,7 @@ def localisation_table(
     checkpoint="best",
     data_dir=None,
     explain="attention",
+    clip=None,
 ) -> list[Path]:
     """Evaluates runs against boxes, and compares them.
 
@@ -105,9 +112,10 @@ def localisation_table(
       boxes: see `data_prep.datasets.boxes`.
       output: path of the table without an ending; `.png` beside it is the picture.
       features, split, checkpoint, data_dir, explain: see `evaluate`.
+      clip: the name of a clip whose filmstrips under the first run of each row are drawn, too.
 
     Returns:
-      The paths of `.md`, `.csv`, `.json` and `.png`.
+      The paths of `.md`, `.csv`, `.json` and `.png`, and of the filmstrips.
 
     Raises:
       InputError: where two runs have the same configuration, seed and clips, or of one configuration different clips;
@@ -116,6 +124,8 @@ def localisation_table(
     found: dict[str, list] = {}
     for workdir in workdirs:
         model = trained.load(workdir, checkpoint)
+        if clip:
+            find_clips(model.open_features(features).names, [clip])  # Before the work.
         same = {"seed": 0, "test_fold": 0, "split_seed": 0, "init_from": str(bool(model.config.attention.init_from))}
         key = identity_of(as_flags(with_flags(model.config, **same)), model.recipe)
         for rule in GLIMPSE_RULES if describe_looking(model.config) else (None,):
@@ -133,7 +143,13 @@ def localisation_table(
             run = (Path(workdir), model.recipe, scores, read_clips(folder, explain))
             found.setdefault(repr((key, rule)), []).append(run)
     rows = [looks(runs, split, explain) for runs in found.values()]
-    return write_localisation(Path(output), rows, explain)
+    paths = write_localisation(Path(output), rows, explain)
+    if clip:
+        shown = [(title, row.workdir, row.glimpse_rule) for title, row in zip(distinct_titles(rows), rows, strict=True)]
+        options = {"features": features, "checkpoint": checkpoint, "data_dir": data_dir, "explain": explain}
+        paths.append(Path(output).with_name(f"{Path(output).name}_clip.png"))
+        draw_clip(paths[-1], clip, shown, **options)
+    return paths
 
 
 def read_clips(folder: Path, explain: str) -> dict[str, dict]:
@@ -164,6 +180,8 @@ def looks(runs: Sequence[tuple], split: str, explain: str) -> Looks:
     steps = list(zip(*(scores["localisation"]["by_step"] for _, _, scores, _ in runs), strict=False))
     return Looks(
         title=title_of_look(config, scores.get("glimpse_rule")),
+        workdir=workdir,
+        glimpse_rule=scores.get("glimpse_rule"),
         config=config,
         network=title_of(recipe),
         split=split if not config.data.test_folds else f"{config.data.test_folds} test folds",

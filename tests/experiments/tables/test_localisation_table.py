@@ -99,12 +99,17 @@ def test_drawn_places_are_compared_under_each_rule_and_seeds_that_began_with_oth
         config["attention"] |= {"attention": "hard", "init_from": f"soft_{seed}"}
         write_json(path, config)
     workdirs = [tmp_path / "hard_0", tmp_path / "hard_1", small_run]
-    paths = localisation_table(workdirs, boxes, tmp_path / "table", data_dir=clips)
+    paths = localisation_table(workdirs, boxes, tmp_path / "table", data_dir=clips, clip="wave/clip 5 (#1).avi")
+    assert paths[-1].name == "table_clip.png"
+    with Image.open(paths[-1]) as strips:
+        assert strips.height > 5 * 100 and strips.width > 5 * 100  # The frames, and four rows of the table.
     rows = list(csv.DictReader(io.StringIO(paths[1].read_text(encoding="utf-8"))))
     titles = [f"hard attention, λ = 0, {rule}" for rule in ("argmax", "sample", "expectation")]
     assert [row["model"] for row in rows] == [*titles, "soft attention, λ = 0"]
     assert [row["seeds"] for row in rows] == ["2", "2", "2", "1"]
     argmax, sample, expectation, soft = (row["attention in the box, %"].split()[0] for row in rows)
+    with pytest.raises(InputError, match=r"nothing\.avi: no clip of that name"):
+        localisation_table([small_run], boxes, tmp_path / "none", data_dir=clips, clip="nothing.avi")
     assert expectation == soft and len({argmax, sample, soft}) == 3
 
 
