@@ -17,11 +17,12 @@ Example, a model that has not been trained, on one block of T = 3 frames of 7×7
     [1.0, 1.0, 1.0]
 """
 
+from attention_ar.baselines import PooledLSTM, SoftmaxRegression
 from attention_ar.efficientnet_lite0 import EfficientNetLite0
 from attention_ar.errors import InputError
 from attention_ar.googlenet import GoogLeNet
 from attention_ar.hard_attention import HardAttention, Samples
-from attention_ar.models import MultiLevelAttentionLSTM, PooledLSTM, SoftAttentionLSTM, SoftmaxRegression
+from attention_ar.models import MultiLevelAttentionLSTM, SoftAttentionLSTM
 from attention_ar.released import ReleasedAttentionLSTM
 
 __all__ = [

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_ar.baselines import POOLS, PooledLSTM
 from attention_ar.errors import InputError
-from attention_ar.models import POOLS, PooledLSTM, recurrent_blocks
+from attention_ar.models import recurrent_blocks
 from attention_ar.products import accumulator
 
 

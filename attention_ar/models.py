@@ -1,4 +1,4 @@
-"""The paper's model and its recurrent baselines (sections 3.2 and 4.2.1) as Flax modules.
+"""The paper's model (section 3.2), and its form for several resolutions, as Flax modules.
 
 The mathematics is written for one block, so that no line has an index that the paper lacks. `jax.vmap`, and
 `loop.time_loop` over the steps, run it for a batch of blocks.
@@ -20,9 +20,6 @@ from attention_ar.levels import attend_levels, check_levels, check_scales, looki
 from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
-
-POOLS = {"mean": jnp.mean, "max": jnp.max}
-"""What a pooled baseline takes over the locations."""
 
 
 def classify(params, h, masks=None):
@@ -149,13 +146,7 @@ def multi_level_blocks(
     return logits, on_first_level(out, X)
 
 
-def pooled_blocks(params, X, pool, masks=None, loop="auto"):
-    """A baseline of section 4.2.1 over a batch of blocks: x_t is the `pool` (jnp.mean, jnp.max) over the locations."""
-    pooled = pool(X.astype(accumulator(X.dtype)), axis=2)
-    return recurrent_blocks(params, X, pooled, lambda weights, top_h, x_t: (x_t, {}), masks, loop)
-
-
-class _RecurrentClassifier(nn.Module):
+class RecurrentClassifier(nn.Module):
     """Base of the attention model and the pooled baselines: parameters, dropout and batching.
 
     Attributes:
@@ -255,7 +246,7 @@ class _RecurrentClassifier(nn.Module):
         }
 
 
-class SoftAttentionLSTM(_RecurrentClassifier):
+class SoftAttentionLSTM(RecurrentClassifier):
     """The model of the paper, equations 1 to 6: a stacked LSTM that chooses at every step where to look.
 
     x_t is the expectation of the frame's feature slices under the location softmax, which the top layer's state of the
@@ -377,74 +368,3 @@ class MultiLevelAttentionLSTM(SoftAttentionLSTM):
         scales = dict(zip(self.levels[1:], self.level_scales, strict=True))
         hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
         return multi_level_blocks(params, X, scales, masks, glimpse, self.time_loop, hard, samples)
-
-
-class PooledLSTM(_RecurrentClassifier):
-    """The baselines of section 4.2.1: the same model, but x_t is the mean or the maximum over the locations.
-
-    Example:
-
-        >>> import jax, jax.numpy as jnp
-        >>> from attention_ar import PooledLSTM
-        >>> model, x = PooledLSTM(num_classes=3, hidden_dim=4, pool="max"), jnp.ones((2, 5, 49, 16))
-        >>> logits, out = model.apply(model.init(jax.random.key(0), x), x)
-        >>> logits.shape, sorted(out)
-        ((2, 5, 3), ['c', 'h', 'x'])
-
-    Attributes:
-      pool: "mean" or "max".
-    """
-
-    pool: str = "mean"
-
-    def blocks(self, params, X, masks, glimpse, samples):
-        if glimpse is not None or samples is not None:
-            raise InputError(f"a glimpse for a model of pool={self.pool!r}: it pools and has no attention")
-        if self.pool not in POOLS:
-            raise InputError(f"pool={self.pool!r}: must be 'mean' or 'max'")
-        return pooled_blocks(params, X, POOLS[self.pool], masks, self.time_loop)
-
-
-class SoftmaxRegression(nn.Module):
-    """The baseline of section 4.2.1 that sees the complete feature cube of each frame and has no memory and no dropout.
-
-    Example:
-
-        >>> import jax, jax.numpy as jnp
-        >>> from attention_ar import SoftmaxRegression
-        >>> model, x = SoftmaxRegression(num_classes=3), jnp.ones((2, 5, 49, 16))
-        >>> variables = model.init(jax.random.key(0), x)
-        >>> variables["params"]["regression"]["kernel"].shape, model.apply(variables, x)[0].shape
-        ((784, 3), (2, 5, 3))
-
-    Attributes:
-      num_classes: C.
-      compute_dtype: see `SoftAttentionLSTM`.
-    """
-
-    per_frame: ClassVar[bool] = True
-
-    num_classes: int
-    compute_dtype: str | None = None
-
-    @nn.compact
-    def __call__(self, x, train: bool = False, example_index=None):
-        """Predicts the class at every step from its K²·D features.
-
-        Args:
-          x: feature cubes, `<float>[B, T, K², D]`.
-          train, example_index: have no effect; they are there so that all models are called alike.
-
-        Returns:
-          Logits, `<float>[B, T, C]`, and an empty dict.
-
-        Raises:
-          InputError: where x has another rank.
-        """
-        if x.ndim != 4:
-            raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
-        batch_size, num_steps, num_cells, input_dim = x.shape
-        sizes = num_cells * input_dim, self.num_classes
-        params = self.param("regression", initializers.affine, *sizes, accumulator(x.dtype))
-        params = in_compute_dtype(params, self.compute_dtype)
-        return product(params["kernel"], x.reshape(batch_size, num_steps, -1)) + params["bias"][None, None], {}
