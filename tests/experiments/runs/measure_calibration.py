@@ -29,7 +29,7 @@ def main(argv):
         "after",
         "temperature",
     ]
-    header += [f"answered with reject_below={REJECT_BELOW}, %", "of these right, %"]
+    header += ["temperature", f"answered with reject_below={REJECT_BELOW}, %", "of these right, %"]
     rows = []
     for argument in argv[1:]:
         name, _, runs = argument.partition("=")
