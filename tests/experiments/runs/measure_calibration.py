@@ -15,20 +15,11 @@ from data_prep.common.files import markdown_table, write_json
 from experiments.runs.provenance import provenance
 
 OUTPUT = flags.DEFINE_string("output", "calibration.json", "JSON file of the table.")
-REJECT_BELOW = 0.5
+REJECT_BELOW = 0.6
 
 
 def main(argv):
-    header = [
-        "runs",
-        "seeds",
-        "accuracy, %",
-        "calibration error before, %",
-        "after, %",
-        "−log p before",
-        "after",
-        "temperature",
-    ]
+    header = ["runs", "seeds", "accuracy, %", "calibration error before, %", "after, %", "−log p before", "after"]
     header += ["temperature", f"answered with reject_below={REJECT_BELOW}, %", "of these right, %"]
     rows = []
     for argument in argv[1:]:

@@ -37,7 +37,7 @@ def main(argv):
     found: dict[str, dict[str, np.ndarray]] = {}
     commands = {}
     for argument in argv[1:]:
-        name, _, path = argument.partition("=")
+        name, _, path = argument.rpartition("=")
         data_set, _, variant = name.partition("/")
         table = json.loads(Path(path).read_text(encoding="utf-8"))
         found.setdefault(data_set, {})[variant] = 100 * np.array(table["rows"][ROW.value]["scores"])
