@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 
-# scikit-learn is imported where it is used: that takes as long as the rest of a program's imports, and training and
-# accuracy do without it.
+# scikit-learn is imported where it is used: that takes as long as the rest of a program's imports, and a program's
+# first lines and its --help need not wait for it.
 
 
 def video_predictions(block_predictions, block_video, num_videos):

@@ -266,7 +266,7 @@ def _choose_groups(per_class: np.ndarray, sizes: np.ndarray, fraction: float, rn
     target = fraction * int(sizes.sum())
     total = per_class.sum(axis=0)
     best_score, best = None, np.zeros(num_groups, bool)
-    counts, absent = sizes.tolist(), total == 0  # Python's numbers: four times as fast here as NumPy's.
+    counts, absent = sizes.tolist(), total == 0  # Python's numbers are faster here than NumPy's.
     for _ in range(max(8, _TRIALS // num_groups)):
         held = np.zeros(num_groups, bool)
         size, left = 0, total.copy()

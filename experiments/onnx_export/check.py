@@ -43,7 +43,7 @@ def compare(
     compiled = jax.jit(results_of(run.config, len(run.class_names), run.multi_label))
     params = jax.device_put(jax.tree.map(np.asarray, run.params))
 
-    placed = None if network else jax.device_put(x)  # Each takes features where they are, without a copy.
+    placed = None if network else jax.device_put(x)  # As training's batches are; onnxruntime reads x itself.
 
     def ours():
         features = placed

@@ -25,7 +25,7 @@ class ClipPredictor:
       network: the network.
       stride: frames from the start of one block to that of the next; None is the run's.
       protocol: "paper" or "released", see `Protocol`; None is what the run's blocks were cut by.
-      frame_batch: frames per call of the network; None is `FRAME_BATCH`, and 1 for live sources.
+      frame_batch: frames per call of the network; None is `clip_stream.FRAME_BATCH`, and 1 for live sources.
       image_fps: how many pictures are a second, where a clip is a folder of pictures.
       calibrate: whether `calibrated` applies the run's temperature.
       reject_below: see `rejects`.

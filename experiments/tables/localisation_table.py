@@ -126,7 +126,12 @@ def localisation_table(
         model = trained.load(workdir, checkpoint)
         if clip:
             find_clips(model.open_features(features).names, [clip])  # Before the work.
-        same = {"seed": 0, "test_fold": 0, "split_seed": 0, "init_from": str(bool(model.config.attention.init_from))}
+        same = {
+            "seed": 0,
+            "test_fold": 0,
+            "split_seed": 0,
+            "init_from": "a run" * bool(model.config.attention.init_from),
+        }
         key = identity_of(as_flags(with_flags(model.config, **same)), model.recipe)
         for rule in GLIMPSE_RULES if describe_looking(model.config) else (None,):
             print(workdir, rule or "", flush=True)

@@ -2,10 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from attention_ar.errors import InputError
+from experiments.tables.comparison import ROWS
 
 SMALL = ["--num_steps=4", "--fps=10", "--batch_size=8", "--epochs=1", "--parallel=jit"]
 CLIP = "wave/clip 4 (#1).avi"
@@ -41,6 +44,13 @@ def test_tables(run_program, program, rows, flags, tiny_features, tmp_path):
     found = json.loads((tmp_path / f"{program}.json").read_text())["rows"]
     assert list(found) == rows
     assert [len(row["scores"]) for row in found.values()] == [1] * len(rows)
+
+
+def test_help_names_the_rows_that_there_are():
+    found = subprocess.run(
+        [sys.executable, "-m", "experiments.table1", "--help"], capture_output=True, text=True, check=False
+    )
+    assert f"by default all: {', '.join(ROWS)}." in " ".join(found.stdout.split())
 
 
 @pytest.mark.slow

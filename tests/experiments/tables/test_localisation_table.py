@@ -102,7 +102,7 @@ def test_drawn_places_are_compared_under_each_rule_and_seeds_that_began_with_oth
     paths = localisation_table(workdirs, boxes, tmp_path / "table", data_dir=clips, clip="wave/clip 5 (#1).avi")
     assert paths[-1].name == "table_clip.png"
     with Image.open(paths[-1]) as strips:
-        assert strips.height > 5 * 100 and strips.width > 5 * 100  # The frames, and four rows of the table.
+        assert strips.height > 5 * 120 and strips.width > 5 * 100  # The frames, and four rows of the table.
     rows = list(csv.DictReader(io.StringIO(paths[1].read_text(encoding="utf-8"))))
     titles = [f"hard attention, λ = 0, {rule}" for rule in ("argmax", "sample", "expectation")]
     assert [row["model"] for row in rows] == [*titles, "soft attention, λ = 0"]
