@@ -135,15 +135,17 @@ def train_step(state, batch, *, model, objective, optimizer, seed, axis_name=Non
 def predict_at_test(model, params, batch, multi_label: bool):
     """As `predict`, under a model's glimpse rule.
 
-    Where that is "sample", ŷ_t, l_t and `glimpse` are means over `evaluation_samples`: the logits are those of this
-    mean, and the dict has `attention`, `glimpse` and `health`, the means of the `attention_health` numbers.
+    Where that is "sample", ŷ_t, l_t, `glimpse` and m_t are means over `evaluation_samples`: the logits are those of
+    this mean, and the dict has `attention`, `glimpse`, `levels` (of a model that has several) and `health`, the means
+    of the `attention_health` numbers.
     """
     hard = getattr(model, "hard", None)
     if hard is None or hard.glimpse_rule != "sample" or "glimpse" in batch:
         return predict(model, params, batch)
     samples = evaluation_samples(batch, features_shape(batch))
     logits, out = jax.vmap(lambda noise: predict(model, params, batch, samples=Samples(noise)))(samples.noise)
-    means = {"attention": out["attention"], "glimpse": out["glimpse"], "health": attention_health(out["attention"])}
+    means = {name: out[name] for name in ("attention", "glimpse", "levels") if name in out}
+    means["health"] = attention_health(out["attention"])
     return mean_prediction(logits, multi_label), jax.tree.map(lambda values: jnp.mean(values, axis=0), means)
 
 

@@ -161,7 +161,11 @@ class AttentionConfig:
         "cell; places that are drawn, the mean of ten predictions; or everywhere, softly.",
         choices=list(GLIMPSE_RULES),
     )
-    init_from: str = option("", "Folder of a run whose best parameters are the initial weights; by default random.")
+    init_from: str = option(
+        "",
+        "Folder of a run whose best parameters are the initial weights; by default random. {seed}, {fold}, {test_fold} "
+        "and {attention_penalty} in it stand for those of the run that begins.",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from data_prep.loading.block_table import Blocks
 from experiments.runs.config import RunConfig, RuntimeConfig, TrainingConfig, as_flags, read_config
 from experiments.runs.flag_effects import without_effect
 from experiments.runs.metrics_log import say
-from experiments.runs.split import choose_videos
+from experiments.runs.split import choose_videos, split_of_run
 from experiments.runs.train_epoch import Position
 from experiments.runs.trained import feature_metadata
 
@@ -88,19 +88,31 @@ def begin_or_resume(
     return state, position, over
 
 
-def params_of_run(workdir, file, held_out_videos, like) -> dict:
-    """Returns the best parameters of another run, to begin with.
+def run_to_begin_with(config: RunConfig) -> str:
+    """Returns the absolute path that `--init_from` names, "" without one.
+
+    `{seed}`, `{fold}`, `{test_fold}` and `{attention_penalty}` in it are this run's own, so that the many runs of a
+    table or of a sweep each begin with a run that was trained on the same clips.
+    """
+    path, flags = config.attention.init_from, as_flags(config)
+    for name in ("seed", "fold", "test_fold", "attention_penalty"):
+        path = path.replace(f"{{{name}}}", f"{flags[name]:g}")
+    return path and os.path.abspath(path)
+
+
+def params_of_run(config: RunConfig, file, like) -> dict:
+    """Returns the best parameters of the run that `--init_from` names.
 
     Args:
-      workdir: of that run.
-      file: the features of this one.
-      held_out_videos: of this one, indices in the file.
-      like: parameters of this one's model.
+      config: of the run that begins with it.
+      file: its features.
+      like: parameters of its model.
 
     Raises:
       InputError: where there is no such run, or it has another model, other features or other classes, or was trained
         on clips that are tested or held out here.
     """
+    workdir = config.attention.init_from
     what = f"init_from={workdir}"
     try:
         other = read_config(workdir)
@@ -110,12 +122,14 @@ def params_of_run(workdir, file, held_out_videos, like) -> dict:
             for name in ("class_names", "split_id"):
                 if saved[name] != feature_metadata(file)[name]:
                     raise InputError(f"its {name} is {saved[name]}, here it is {feature_metadata(file)[name]}")
-            seen = np.intersect1d(choose_videos(file, other)[0], held_out_videos)
-            if len(seen):
-                raise InputError(
-                    f"it was trained on {len(seen)} of the {len(held_out_videos)} clips that are held out here; give "
-                    "both runs the same --split_seed, --validation_fraction and --folds"
-                )
+            trained_on, parts = choose_videos(file, other)[0], np.array(split_of_run(file, config))
+            for part, which in (("validation", "held out"), ("test", "tested")):
+                seen = np.count_nonzero(parts[trained_on] == part)
+                if seen:
+                    raise InputError(
+                        f"it was trained on {seen} of the {np.count_nonzero(parts == part)} clips that are {which} "
+                        "here; give both runs the same --split_seed, --validation_fraction, --folds and --test_folds"
+                    )
             return checkpoints.params(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like), "best")
     except InputError as error:
         raise InputError(f"{what}: {error}") from None

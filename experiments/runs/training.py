@@ -47,6 +47,7 @@ from experiments.runs.resumption import (
     params_of_run,
     require_same_flags,
     run_metadata,
+    run_to_begin_with,
 )
 from experiments.runs.split import choose_videos
 from experiments.runs.tensorboard_log import require_tensorboard
@@ -88,7 +89,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
     file = open_features(config.data.features)
     config = with_flags(config, features=absolute_path(config.data.features))
     if config.attention.init_from:
-        config = with_flags(config, init_from=os.path.abspath(config.attention.init_from))
+        config = with_flags(config, init_from=run_to_begin_with(config))
     training_videos, held_out_videos = choose_videos(file, config)
     data = config.data
     blocks, held_out = (
@@ -132,9 +133,7 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
             for note in notes_on(file, training_videos, held_out_videos):
                 say(f"NOTE: {note}")
         best = best_so_far(checkpoints) if held_out else None  # Without anything held out, there is no patience.
-        begin_with = config.attention.init_from and functools.partial(
-            params_of_run, config.attention.init_from, file, held_out_videos
-        )
+        begin_with = config.attention.init_from and functools.partial(params_of_run, config, file)
         state, position, over = begin_or_resume(
             checkpoints, init, features, parallel, metadata, config.training, best, begin_with or None
         )

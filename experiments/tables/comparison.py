@@ -51,6 +51,8 @@ class Row:
         """Returns the configuration of this row with this seed."""
         if self.model is None:
             return with_flags(config, seed=seed)
+        if not MODELS[self.model].has_attention:
+            config = with_flags(config, init_from="")  # It is for the rows that look.
         return with_flags(config, model=self.model, attention_penalty=self.attention_penalty, seed=seed)
 
 

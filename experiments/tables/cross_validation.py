@@ -16,7 +16,9 @@ from data_prep.loading.block_table import cut_blocks
 from experiments.runs.build import build_model
 from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.metrics_log import read_metrics
+from experiments.runs.models import levels_of
 from experiments.runs.split import choose_videos
+from experiments.runs.training import require_levels
 from experiments.tables.grid import SET_BY_SWEEP, point_name, points
 from experiments.tables.trials import Trial, run_trial
 
@@ -165,7 +167,9 @@ def cross_validate(
     config = with_flags(config, features=absolute_path(config.data.features), folds=folds)
     configs = [with_flags(config, **point) for point in points(grid)]
     for each in configs:  # An error in one of them is raised before any training.
-        build_model(each, len(file.class_names), file.multi_label)
+        require_levels(each, file)
+        scales = each.model.level_scales or ",".join("1" for _ in levels_of(each)[1:])  # Training measures them.
+        build_model(with_flags(each, level_scales=scales), len(file.class_names), file.multi_label)
         data = each.data
         for videos in choose_videos(file, each):
             cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)

@@ -11,9 +11,9 @@ import attention_ar as ar
 from attention_ar.errors import InputError
 from attention_ar.hard_attention import draw_location, draw_noise, neighbourhoods, straight_through, window_weights
 from attention_ar.loss import PaperObjective
-from attention_ar.training.sampling import sampled_loss
+from attention_ar.training.sampling import Sampling, draw_samples, sampled_loss
 
-B, T, K2, D, C = 3, 4, 9, 5, 3
+B, T, K2, D, C = 3, 4, 16, 5, 3  # A window of r = 1 is smaller than 4 × 4 cells, and its cells are read alone.
 SIZES = {"num_classes": C, "hidden_dim": 6}
 KINDS = {"paper": ar.SoftAttentionLSTM, "released": ar.ReleasedAttentionLSTM}
 OWN = {"paper": {"num_layers": 2}, "released": {"dim_out": 4, "selector": True, "ctx2out": True}}
@@ -65,6 +65,18 @@ def test_places_are_drawn_as_often_as_their_probability_says():
     for axis in range(3):
         pairs = np.mean(np.delete(first, 0, axis) * np.delete(first, -1, axis))
         assert pairs == pytest.approx(0.25, abs=0.01)
+
+
+def test_blocks_take_the_expectation_as_often_as_asked_whatever_the_batch():
+    x = jax.ShapeDtypeStruct((4000, 2, 3, 5), jnp.float32)
+    _, expect = draw_samples(jax.random.key(5), jnp.arange(4000), x, Sampling(num_samples=2, soft_probability=0.2))
+    assert expect.shape == (4000,)
+    assert float(expect.mean()) == pytest.approx(0.2, abs=4 * (0.2 * 0.8 / 4000) ** 0.5)
+    some = jnp.array([7, 3999, 12])
+    _, alone = draw_samples(jax.random.key(5), some, x, Sampling(num_samples=1, soft_probability=0.2))
+    np.testing.assert_array_equal(alone, expect[some])
+    _, all_soft = draw_samples(jax.random.key(5), some, x, Sampling(soft_probability=1.0))
+    assert all_soft.all()
 
 
 def test_the_cells_of_a_window():
@@ -160,7 +172,7 @@ def test_both_ends_of_the_window(x64, kind):
     """
     params, X, noise = case(kind)
     noise = np.stack([noise, case(kind, seed=1)[2]])
-    whole, soft = gradients(build(kind, ar.HardAttention(window=2)))
+    whole, soft = gradients(build(kind, ar.HardAttention(window=3)))
     gradient, (loss, parts, logits) = whole(params, X, noise, None)
     expected, soft_parts = soft(params, X)
     require_close(gradient, expected, 1e-11)
@@ -249,7 +261,7 @@ def test_wrong_options_and_samples_are_refused():
         params, X, noise = jax.tree.map(lambda a: np.asarray(a, np.float32), case(kind))
         for hard, samples, message in (
             (None, ar.Samples(noise), "samples for a model of soft attention: it draws nothing"),
-            (ar.HardAttention(), ar.Samples(noise[:, :2]), r"noise of shape \(3, 2, 9\): must be \[B, T, K²\], here"),
+            (ar.HardAttention(), ar.Samples(noise[:, :2]), r"noise of shape \(3, 2, 16\): must be \[B, T, K²\], here"),
             (ar.HardAttention(glimpse_rule="sample"), None, "glimpse_rule='sample': needs samples"),
         ):
             with pytest.raises(InputError, match=message):

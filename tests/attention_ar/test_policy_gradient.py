@@ -1,4 +1,7 @@
-"""The gradient of hard attention, against the exact one: all places of a tiny case (K² = 3, T = 3), enumerated."""
+"""The gradient of hard attention, against the exact one: all places of a tiny case, enumerated.
+
+T = 3 and K² = 3; of the window T = 2 and K² = 9, of which one with r = 1 has 4 to 9.
+"""
 
 import functools
 import itertools
@@ -27,8 +30,18 @@ CASES = {
         ar.ReleasedAttentionLSTM(num_classes=C, hidden_dim=4, dim_out=4, hard=HARD, use_dropout=False),
         ReleasedObjective(attention_penalty=0.7, weight_decay=1e-2),
     ),
+    "window": (
+        ar.SoftAttentionLSTM(num_classes=C, hidden_dim=4, num_layers=1, hard=ar.HardAttention(window=1)),
+        PaperObjective(attention_penalty=0.7, weight_decay=1e-2),
+    ),
 }
-PLACES = np.array(list(itertools.product(range(K2), repeat=T)))  # [27, T]
+
+
+@functools.cache
+def places(name):
+    """All places of all steps, `<int>[K²^T, T]`: 27 or, of the window, 81."""
+    num_steps, num_cells = (2, 9) if name == "window" else (T, K2)
+    return np.array(list(itertools.product(range(num_cells), repeat=num_steps)))
 
 
 @functools.cache
@@ -36,15 +49,15 @@ def case(name):
     """Parameters so large that places matter, the features of one block, and its label."""
     model, _ = CASES[name]
     random = np.random.default_rng(5)
-    X = random.normal(size=(1, T, K2, D))
+    X = random.normal(size=(1, places(name).shape[1], places(name).max() + 1, D))
     shapes = jax.eval_shape(model.init, jax.random.key(0), X)["params"]
     params = jax.tree.map(lambda s: 1.2 * random.normal(size=s.shape), shapes)
     return params, X, np.eye(C)[:1]
 
 
-def forced(places):
+def forced(s):
     """Noise under which these places are drawn, whatever l is: `<int>[..., T]` to `<float>[..., T, K²]`."""
-    return 1e6 * np.eye(K2)[places]
+    return 1e6 * np.eye(s.max() + 1)[s]
 
 
 def run(name, params, X, noise):
@@ -56,13 +69,13 @@ def run(name, params, X, noise):
 
 @functools.cache
 def exact(name):
-    """J and ∇J by enumeration, and the probabilities of all places `<float>[27]`."""
+    """J and ∇J by enumeration, and the probabilities of all `places`."""
     _, objective = CASES[name]
 
     def J(params, X, labels):
-        logits, out = run(name, params, X, forced(PLACES))
+        logits, out = run(name, params, X, forced(places(name)))
         p = jnp.exp(jnp.sum(out["log_probability"], axis=1))
-        labels = jnp.broadcast_to(labels, (len(PLACES), C))
+        labels = jnp.broadcast_to(labels, (len(p), C))
         # For a loss that is a mean over the blocks or a sum: with these weights, of which the sum is 1, both are E_s.
         value, _ = objective(params, logits, out, labels, p)
         return value, p
@@ -76,12 +89,12 @@ def expected_gradient(name, num_samples, baseline=None):
     """The mean of the estimator over all outcomes of N samples, each with its probability, through `sampled_loss`."""
     _, objective = CASES[name]
     _, _, p = exact(name)
-    outcomes = np.array(list(itertools.product(range(len(PLACES)), repeat=num_samples))).T  # [N, 27^N]
+    outcomes = np.array(list(itertools.product(range(len(p)), repeat=num_samples))).T  # [N, 27^N]
     weight = np.prod(p[outcomes], axis=0)
 
     def surrogate(params, X, labels):
         batch = {"labels": jnp.broadcast_to(labels, (len(weight), C)), "weight": weight}
-        logits, out = jax.vmap(lambda noise: run(name, params, X, noise))(forced(PLACES[outcomes]))
+        logits, out = jax.vmap(lambda noise: run(name, params, X, noise))(forced(places(name)[outcomes]))
         value, loss, _, _ = sampled_loss(
             objective, params, logits, out, batch, None, baseline, jnp.zeros(()), "reinforce"
         )
@@ -104,7 +117,7 @@ def test_the_estimators_mean_is_the_exact_gradient(x64, name):
     value, gradient, _ = exact(name)
     for loss, found in (
         expected_gradient(name, 2),
-        expected_gradient(name, 1, jnp.array([3.0, -1.0, 0.5])),
+        expected_gradient(name, 1, jnp.array([3.0, -1.0, 0.5])[: places(name).shape[1]]),
     ):
         assert loss == pytest.approx(value, rel=1e-10)
         assert difference(found, gradient) < 1e-9

@@ -13,6 +13,7 @@ from attention_ar.loss import PaperObjective
 from attention_ar.training.checkpoints import Checkpoints
 from attention_ar.training.named_params import export_params
 from attention_ar.training.optimizers import adam
+from attention_ar.training.sampling import evaluation_samples, features_shape
 from attention_ar.training.steps import TrainState, create_train_state, eval_step, predict, train_step
 
 MODEL = ar.SoftAttentionLSTM(num_classes=3, hidden_dim=6, num_layers=2)
@@ -120,6 +121,38 @@ def test_evaluation_has_no_dropout_and_returns_the_attention():
     np.testing.assert_allclose(found["predictions"], jax.nn.softmax(logits), atol=1e-6)
     np.testing.assert_allclose(found["attention"], out["attention"], atol=1e-6)
     assert found["entropy"].shape == (5,)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.slow
+def test_the_rule_sample_is_the_mean_prediction_of_ten_draws(multi_label):
+    """By their noise, which follows from where a block begins in its clip, draw after draw; also of several levels."""
+    random = np.random.default_rng(0)
+    fine = random.uniform(0, 2, (2, 4, 36, 3)).astype(np.float32)
+    own = {"coarse": batch(2)["features"], "fine": fine}
+    levels = {"levels": ("coarse", "fine"), "level_scales": (1.5,)}
+    model = ar.MultiLevelAttentionLSTM(
+        3, hidden_dim=6, num_layers=1, hard=ar.HardAttention(1, "reinforce", "sample"), **levels
+    )
+    params = model.clone(hard=None).init(jax.random.key(0), own)["params"]
+    params = jax.tree.map(lambda a: 2 * jnp.asarray(random.normal(size=a.shape), a.dtype), params)
+    data = {"features": own, "start": np.array([3, 0], np.int32)}
+    objective = PaperObjective(multi_label=multi_label)
+    found = jax.jit(functools.partial(eval_step, model=model, objective=objective))(params, data)
+    noise = evaluation_samples(data, features_shape(data)).noise
+    assert noise.shape == (10, 2, 4, 9 + 36)
+    of_zero = evaluation_samples({"start": jnp.zeros(1, jnp.int32)}, jax.ShapeDtypeStruct((1, 4, 45, 5), jnp.float32))
+    np.testing.assert_array_equal(noise[:, 1:], of_zero.noise)
+    apply = jax.jit(lambda noise: model.apply({"params": params}, own, samples=ar.Samples(noise)))
+    draws = [apply(one) for one in noise]
+    probabilities = jax.nn.sigmoid if multi_label else jax.nn.softmax
+    means = {
+        "predictions": np.mean([probabilities(logits) for logits, _ in draws], axis=0),
+        **{name: np.mean([out[name] for _, out in draws], axis=0) for name in ("attention", "glimpse", "levels")},
+    }
+    for name, expected in means.items():
+        np.testing.assert_allclose(found[name], expected, atol=2e-6, err_msg=name)
+    assert np.abs(means["predictions"] - probabilities(draws[0][0])).max() > 0.01
 
 
 @pytest.mark.slow

@@ -155,6 +155,8 @@ def test_hard_attention_stands_beside_soft_and_says_what_it_reads():
     ]
     for name, slices in (
         ("training, hard, N = 1, batch 2, float32", "4 of 4"),
+        ("evaluation, window, batch 2, float32", "4 of 4"),
+        ("evaluation, two levels, batch 2, float32", "20 of 20"),
         ("evaluation, hard, batch 2, float32", "1 of 4"),
     ):
         workload = found[name].build()

@@ -82,6 +82,16 @@ def blocks_of(model, videos, batch_size=5):
     return predict_blocks(model.predictor, model.params, store, blocks, batch_size, explain="attention")
 
 
+def test_the_best_epoch_is_chosen_under_its_glimpse_rule(hard_run):
+    scores, *_ = evaluate(hard_run, split="validation")
+    with Checkpoints(hard_run / "checkpoints", create=False) as checkpoints:
+        best = checkpoints.metadata("best")["epoch"]
+    held_out = read_metrics(hard_run / "metrics.jsonl")[best - 1]["held_out"]
+    found = {rule: one["cross_entropy"] for rule, one in scores["glimpse_rules"].items()}
+    assert found["sample"] == pytest.approx(held_out["cross_entropy"], rel=1e-5)
+    assert all(abs(found[rule] - found["sample"]) > 1e-3 for rule in ("argmax", "expectation"))
+
+
 def test_what_is_drawn_for_a_clip_does_not_depend_on_the_other_clips_or_the_batch(hard_run):
     model = trained.load(hard_run)
     together, alone = blocks_of(model, [12, 13, 14], 12), blocks_of(model, [13], 3)
@@ -164,6 +174,7 @@ def test_a_run_that_begins_with_another(tiny_features, write_tiny, small_run, tm
         ({"model": "released"}, "decoder_U is missing"),
         ({"init_from": str(tmp_path / "absent")}, "absent/config.json: No such file or directory"),
         ({"split_seed": 3}, "it was trained on 3 of the 3 clips that are held out here; give both runs the same"),
+        ({"test_folds": 3, "validation_fraction": 0.0}, r"it was trained on \d of the \d clips that are tested here; "),
         ({"features": str(write_tiny(split_id="another"))}, "its split_id is tiny, here it is another"),
     ):
         flags = with_flags(config(tiny_features, init_from=str(small_run)), **changes)

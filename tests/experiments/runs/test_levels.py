@@ -1,7 +1,9 @@
 """Runs of a model that attends to two levels: from a features file to scores, pictures, a report and predictions."""
 
+import base64
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -25,6 +27,7 @@ from experiments.runs.exporting import export_predictor
 from experiments.runs.split import choose_videos
 from experiments.runs.training import train
 from experiments.runs.visualization import glimpse_clip, visualize, watch
+from experiments.tables.cross_validation import cross_validate
 
 LEVELS = ["inception_5b", "inception_4e"]
 COARSE, FINE = (3, 3, 8), (6, 6, 5)
@@ -227,6 +230,18 @@ def test_what_is_for_one_level_says_so(workdir, tmp_path):
         export_predictor(workdir, tmp_path / "predictor.jaxexport")
 
 
+@pytest.mark.slow
+def test_each_run_of_a_sweep_over_levels_begins_with_the_soft_run_of_its_fold(features, tmp_path):
+    (found,) = cross_validate(tmp_path / "soft", config_of(features, epochs=1), {}, folds=2, num_seeds=1)
+    of_fold = found.results[0].trials[0][0].folder.parent.parent / "fold_{fold}/seed_{seed}"
+    drawn = config_of(features, epochs=1, init_from=str(of_fold), num_samples=2)
+    list(cross_validate(tmp_path / "drawn", drawn, {"attention": ["hard"]}, folds=2, num_seeds=1))
+    for fold in (0, 1):
+        config = read_config(tmp_path / f"drawn/points/attention=hard/fold_{fold}/seed_0")
+        assert config.attention.init_from == str(of_fold).format(fold=fold, seed=0)
+        assert config.model.level_scales == read_config(config.attention.init_from).model.level_scales
+
+
 # --- From videos ------------------------------------------------------------------------------------------------------
 
 
@@ -249,7 +264,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def run_of_videos(network, clips, tmp_path_factory):
-    """Trained on features of the clips' videos; a clip is of one colour, which is its class."""
+    """Trained on features of the clips' videos; a clip is of one colour, which is its class. Places are drawn."""
     folder = tmp_path_factory.mktemp("videos")
     names = sorted(str(path.relative_to(clips)) for path in clips.rglob("*.avi"))
     listed = tuple(
@@ -259,13 +274,14 @@ def run_of_videos(network, clips, tmp_path_factory):
     extract(
         ClipList("folder", str(clips), listed, ("jump", "run", "wave"), False, "x"), network, folder / "features.h5"
     )
-    train(config_of(folder / "features.h5", validation_fraction=0.0, epochs=1), folder / "run")
+    drawn = {"attention": "hard", "glimpse_rule": "sample", "num_samples": 2}
+    train(config_of(folder / "features.h5", validation_fraction=0.0, epochs=1, **drawn), folder / "run")
     return folder / "run"
 
 
 @pytest.mark.slow
 def test_a_videos_prediction_is_that_of_its_features(run_of_videos, network, clips, capsys, monkeypatch):
-    """From frames to ŷ in one pass, at both levels, with the run's σ."""
+    """From frames to ŷ in one pass, at both levels, with the run's σ; block by block, the same places are drawn."""
     monkeypatch.setattr("experiments.runs.matching_network.load_again", lambda recipe, name, options: network)
     _, folder, _ = evaluate(run_of_videos)
     names, expected = read_predictions(folder / "predictions.csv")
@@ -298,7 +314,12 @@ def test_filmstrip_report_and_overlay_of_videos(run_of_videos, network, clips, t
     path, missing = report(run_of_videos, output=tmp_path / "report.html")
     text = path.read_text(encoding="utf-8")
     assert missing == []
-    for shown in (LEVELS, "fake, 3 × 3 × 8 and 6 × 6 × 5"):
-        assert json.dumps(shown, separators=(",", ":")).strip('"[]') in text
+    assert json.dumps("fake, 3 × 3 × 8 and 6 × 6 × 5").strip('"') in text
+    clip = json.loads(re.search(r'id="contents">(.*?)</script>', text)[1])["clips"][0]
+    model = trained.load(run_of_videos)
+    file = model.open_features()
+    (seen,) = watch(model, file, [file.names.index(clip["name"])], batch_size=2)
+    shares = np.frombuffer(base64.b64decode(clip["levels"]), np.uint8).reshape(-1, 2)
+    np.testing.assert_allclose(shares / 255, seen.levels, atol=0.51 / 255)
     assert predict(run_of_videos, [str(clips / "run/clip 5 (#1).avi")], overlay=str(tmp_path / "overlay.mp4")) == 0
     assert (tmp_path / "overlay.mp4").stat().st_size > 1000

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from experiments.runs.config import (
 )
 from experiments.runs.evaluation import evaluate, read_predictions
 from experiments.runs.metrics_log import read_metrics
+from experiments.runs.resumption import run_to_begin_with
 from experiments.runs.split import choose_videos
 from experiments.tables import trials
 from experiments.tables.comparison import ATTENTION, ROWS, Comparison
@@ -373,3 +375,11 @@ def test_every_two_rows_are_compared_and_padded_blocks_counted(known, tmp_path):
     assert training["all"] + held_out["all"] == 3 + 3 * 8 + 6 * 4
     assert data["num_blocks"]["test"] == {"all": 24, "padded": 0}
     assert "Padded, as their clip is shorter than a block: " in paths[0].read_text(encoding="utf-8")
+
+
+def test_only_rows_that_look_begin_with_another_run(config):
+    config = with_flags(config, attention="hard", init_from="soft/cells/attention_{attention_penalty}/seed_{seed}")
+    begins_with = {
+        name: run_to_begin_with(ROWS[name].configure(config, 2)) for name in ("attention_10", "average_pool")
+    }
+    assert begins_with == {"attention_10": os.path.abspath("soft/cells/attention_10/seed_2"), "average_pool": ""}
