@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_ar.errors import InputError
+from experiments.pictures.level_shares import describe
 from experiments.pictures.sheet import Panel, Row, evenly_spaced, write_sheet
 from experiments.runs import trained
 from experiments.runs.video_predictions import label_of
@@ -42,7 +43,10 @@ def draw_clip(
             raise InputError(f"{workdir}: sees other frames of {file.names[video]} than {shown[0][1]}; leave it out")
         best = int(np.argmax(seen.prediction))
         said = f"“{file.class_names[best]}” ({seen.prediction[best]:.2f})"
-        rows.append(Row(frames, seen.attention[np.searchsorted(seen.frames, wanted)], beside=[title, said]))
+        beside = [title, said]
+        if seen.levels is not None:
+            beside.append(describe(model.levels, seen.levels.mean(axis=0)))
+        rows.append(Row(frames, seen.attention[np.searchsorted(seen.frames, wanted)], beside=beside))
     under = [f"{frame / file.fps[video]:.2f} s" for frame in wanted]
     rows[-1] = Row(frames, rows[-1].attention, under, rows[-1].beside)
     write_sheet([Panel(file.names[video], rows)], path, note="White is where the model looks, and the whiter the more.")
