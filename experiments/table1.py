@@ -8,7 +8,8 @@ authors' released model; and below them the simplest baseline, a logistic regres
 data set is one of the paper's, its numbers stand beside ours. With --test_folds=5, all clips are cut into five folds by
 group, and each is tested by runs on the others. All flags of
 experiments.train hold for all rows, so `--flagfile=experiments/configs/ucf11.cfg` may be given; --model,
---attention_penalty and --seed are set by the table. Each seed holds another share of the training part out, or with
+--attention_penalty and --seed are set by the table. --init_from is for the rows with attention; {row} in it is the
+row's name. Each seed holds another share of the training part out, or with
 --split_seed all the same one. Every run behind it is a folder in `cells/`, as experiments.train
 makes them: evaluate, visualize, figures and report take it.
 

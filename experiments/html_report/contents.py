@@ -149,7 +149,8 @@ def about_run(model: trained.TrainedModel, file, features, split: str, checkpoin
         "split": split,
         "random_network": file.recipe["random"],
         "facts": list(facts.items()),
-        "flags": as_flags(c) | {"features": Path(c.data.features).name, "init_from": Path(c.attention.init_from).name},
+        "flags": as_flags(c)
+        | {"features": Path(c.data.features).name, "init_from": "/".join(Path(c.attention.init_from).parts[1:][-2:])},
         "recipe": file.recipe,
         "classes": model.class_names,
         "multi_label": model.multi_label,

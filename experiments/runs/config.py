@@ -163,8 +163,8 @@ class AttentionConfig:
     )
     init_from: str = option(
         "",
-        "Folder of a run whose best parameters are the initial weights; by default random. {seed}, {fold}, {test_fold} "
-        "and {attention_penalty} in it stand for those of the run that begins.",
+        "Folder of a run whose best parameters are the initial weights; by default random. {seed}, {fold} and "
+        "{test_fold} in it stand for those of the run that begins.",
     )
 
 

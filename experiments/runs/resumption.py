@@ -89,15 +89,33 @@ def begin_or_resume(
 
 
 def run_to_begin_with(config: RunConfig) -> str:
-    """Returns the absolute path that `--init_from` names, "" without one.
+    """Returns the absolute path of the run that `--init_from` names, "" without one.
 
-    `{seed}`, `{fold}`, `{test_fold}` and `{attention_penalty}` in it are this run's own, so that the many runs of a
-    table or of a sweep each begin with a run that was trained on the same clips.
+    `{seed}`, `{fold}` and `{test_fold}` in it are this run's own, so that each of the many runs of a table or of a
+    sweep begins with one that was trained on the same clips.
+
+    Raises:
+      InputError: for the number of a fold where there are no folds.
     """
     path, flags = config.attention.init_from, as_flags(config)
-    for name in ("seed", "fold", "test_fold", "attention_penalty"):
-        path = path.replace(f"{{{name}}}", f"{flags[name]:g}")
+    for name in ("fold", "test_fold"):
+        if f"{{{name}}}" in path and not flags[f"{name}s"]:
+            raise InputError(f"init_from={path}: has {{{name}}}, which a run without --{name}s does not have")
+    for name in ("seed", "fold", "test_fold"):
+        path = path.replace(f"{{{name}}}", str(flags[name]))
     return path and os.path.abspath(path)
+
+
+def require_run_to_begin_with(config: RunConfig):
+    """Raises `InputError` where `--init_from` names no run of the same model that is trained to its end."""
+    workdir = run_to_begin_with(config)
+    if not workdir:
+        return
+    if not ((Path(workdir) / "params.npz").exists() and (Path(workdir) / "checkpoints").is_dir()):
+        raise InputError(f"init_from={workdir}: is no run that is trained to its end and has its checkpoints")
+    model = read_config(workdir).model.model
+    if model != config.model.model:
+        raise InputError(f"init_from={workdir}: is a run of {model}, and not of {config.model.model}")
 
 
 def params_of_run(config: RunConfig, file, like) -> dict:
@@ -109,9 +127,10 @@ def params_of_run(config: RunConfig, file, like) -> dict:
       like: parameters of its model.
 
     Raises:
-      InputError: where there is no such run, or it has another model, other features or other classes, or was trained
-        on clips that are tested or held out here.
+      InputError: where there is no such run, or it has another model or shapes, other features or other classes, or
+        was trained on clips that are tested or held out here.
     """
+    require_run_to_begin_with(config)
     workdir = config.attention.init_from
     what = f"init_from={workdir}"
     try:
@@ -128,11 +147,20 @@ def params_of_run(config: RunConfig, file, like) -> dict:
                 if seen:
                     raise InputError(
                         f"it was trained on {seen} of the {np.count_nonzero(parts == part)} clips that are {which} "
-                        "here; give both runs the same --split_seed, --validation_fraction, --folds and --test_folds"
+                        f"here; give both runs the same {different_split(other, config)}"
                     )
             return checkpoints.params(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like), "best")
     except InputError as error:
         raise InputError(f"{what}: {error}") from None
+
+
+def different_split(one: RunConfig, other: RunConfig) -> str:
+    """Returns the flags by which two runs divide the clips differently, for example "--folds, --fold"."""
+    names = ["validation_fraction", "split_seed", "folds", "fold", "test_folds", "test_fold"]
+    if one.data.split_seed < 0:
+        names.append("seed")  # It draws what is held out.
+    one, other = as_flags(one), as_flags(other)
+    return ", ".join(f"--{name}" for name in names if one[name] != other[name])
 
 
 def run_metadata(file, blocks: Blocks, config: RunConfig) -> dict:

@@ -247,6 +247,7 @@ def require_levels(config: RunConfig, file):
     """Raises `InputError` where a features file has not the levels that the model is to read."""
     if not MODELS[config.model.model].multi_level:
         return
+    levels_of(config)  # Refuses names that are empty or twice there.
     text, names = config.model.levels, config.model.levels.split(",")
     known = file.level_names or [ModelConfig().levels]  # The only level of a file needs no name.
     for name in names:

@@ -15,6 +15,7 @@ from data_prep.features.opening import absolute_path, open_features
 from data_prep.loading.block_table import cut_blocks
 from experiments.runs.config import RunConfig, with_flags
 from experiments.runs.models import MODELS
+from experiments.runs.resumption import require_run_to_begin_with
 from experiments.runs.split import split_of_run
 from experiments.tables.bootstrap import (
     Difference,
@@ -48,11 +49,12 @@ class Row:
     attention_penalty: float = 0.0
 
     def configure(self, config: RunConfig, seed: int) -> RunConfig:
-        """Returns the configuration of this row with this seed."""
+        """Returns the configuration of this row with this seed. Only rows that look begin with another run."""
+        looks = self.model is not None and MODELS[self.model].has_attention
+        init_from = config.attention.init_from.replace("{row}", self.name) if looks else ""
+        config = with_flags(config, init_from=init_from)
         if self.model is None:
             return with_flags(config, seed=seed)
-        if not MODELS[self.model].has_attention:
-            config = with_flags(config, init_from="")  # It is for the rows that look.
         return with_flags(config, model=self.model, attention_penalty=self.attention_penalty, seed=seed)
 
 
@@ -200,6 +202,8 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
     if not folds and "test" not in file.splits:
         raise InputError(f"{config.data.features}: no video in its test part; a table needs one, see index.csv")
     config = with_flags(config, features=absolute_path(config.data.features))
+    for row, seed, k in itertools.product(rows, range(num_seeds), range(folds or 1)):
+        require_run_to_begin_with(with_flags(ROWS[row].configure(config, seed), test_fold=k))
     comparison, mean_feature = Comparison(config, file, num_seeds), MeanFeatureBaseline(file)
 
     def run_row(row: str, run: RunConfig, folder: Path) -> Trial:

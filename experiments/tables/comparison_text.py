@@ -163,7 +163,11 @@ def warnings(comparison: Comparison) -> list[str]:
     """Returns warnings about the numbers."""
     random = ["**The features are of a RANDOM network.**"] if comparison.file.recipe["random"] else []
     hard = describe_looking(with_flags(comparison.config, model="soft_attention"))
-    return random + ([f"**The rows with attention have --attention: {hard}.**"] if hard else []) + comparison.remarks
+    start = comparison.config.attention.init_from
+    about = [f"**The rows with attention have --attention: {hard}.**"] if hard else []
+    if start:
+        about.append(f"**The rows with attention begin with {start}, whose epochs and seconds are not counted here.**")
+    return random + about + comparison.remarks
 
 
 def row_data(comparison: Comparison, row: str) -> dict:

@@ -1,6 +1,7 @@
 """Cross-validation inside the training part: every point of a grid, trained and scored on every fold; without test."""
 
 import functools
+import itertools
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from experiments.runs.build import build_model
 from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.metrics_log import read_metrics
 from experiments.runs.models import levels_of
+from experiments.runs.resumption import require_run_to_begin_with
 from experiments.runs.split import choose_videos
 from experiments.runs.training import require_levels
 from experiments.tables.grid import SET_BY_SWEEP, point_name, points
@@ -173,6 +175,8 @@ def cross_validate(
         data = each.data
         for videos in choose_videos(file, each):
             cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
+        for fold, seed in itertools.product(range(folds), range(num_seeds)):
+            require_run_to_begin_with(with_flags(each, fold=fold, seed=seed))
     sizes = [len(choose_videos(file, with_flags(configs[0], fold=fold))[1]) for fold in range(folds)]
     cut = np.concatenate(choose_videos(file, configs[0]))
     groups = {file.groups[video] for video in cut if file.groups[video]}

@@ -130,6 +130,7 @@ def localisation_table(
             "seed": 0,
             "test_fold": 0,
             "split_seed": 0,
+            "level_scales": "",  # Measured on each run's own training part.
             "init_from": "a run" * bool(model.config.attention.init_from),
         }
         key = identity_of(as_flags(with_flags(model.config, **same)), model.recipe)

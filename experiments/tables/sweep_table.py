@@ -8,6 +8,7 @@ from data_prep.common.files import write_table
 from data_prep.features.recipe import recipe_hash
 from experiments.runs.config import RunConfig, as_flags, with_flags
 from experiments.runs.provenance import provenance
+from experiments.runs.resumption import run_to_begin_with
 from experiments.tables.cross_validation import PointResult, Sweep, cross_validate, t_interval
 from experiments.tables.grid import SET_BY_SWEEP, point_name, points, value_text
 from experiments.tables.retraining import Retraining, retrain
@@ -34,6 +35,8 @@ def sweep(
       The paths of the table's files, and the models that were trained again.
     """
     retrained = []
+    if retrain_to_cost:
+        run_to_begin_with(with_flags(config, folds=0))  # Refused now, and not when all points are done.
     for found in cross_validate(workdir, config, grid, folds, num_seeds, keep_checkpoints):
         paths = write_sweep(workdir, found, retrained)
     if retrain_to_cost:

@@ -41,6 +41,8 @@ def make(table, rows):
         without = "has no effect: the only row is mean_feature, which trains no model"
         set_by |= {name: without for name in as_flags(config) if name not in (*DATA_FLAGS, *set_by)}
         configs = [config]
+    if not any(one.attention.init_from for one in configs):
+        set_by["init_from"] = "has no effect: only rows with attention begin with another run"
     refuse_without_effect(config, configs, given(as_flags(config)), set_by)
     with work_folder(values.workdir):
         paths = table(values.workdir, config, values.seeds, values.retrain_to_cost)

@@ -1,6 +1,6 @@
 """The gradient of hard attention, against the exact one: all places of a tiny case, enumerated.
 
-T = 3 and K² = 3; of the window T = 2 and K² = 9, of which one with r = 1 has 4 to 9.
+T = 3 and K² = 3; of the window T = 2 and K² = 9, where r = 1 covers 4 to 9 cells.
 """
 
 import functools
@@ -89,7 +89,7 @@ def expected_gradient(name, num_samples, baseline=None):
     """The mean of the estimator over all outcomes of N samples, each with its probability, through `sampled_loss`."""
     _, objective = CASES[name]
     _, _, p = exact(name)
-    outcomes = np.array(list(itertools.product(range(len(p)), repeat=num_samples))).T  # [N, 27^N]
+    outcomes = np.array(list(itertools.product(range(len(p)), repeat=num_samples))).T  # [N, len(p)^N]
     weight = np.prod(p[outcomes], axis=0)
 
     def surrogate(params, X, labels):

@@ -147,17 +147,17 @@ def test_the_other_steps_run_at_toy_size(benchmark):
 
 @pytest.mark.slow
 def test_hard_attention_stands_beside_soft_and_says_what_it_reads():
-    settings = Settings(batch_sizes="2", **SIZES)
+    settings = Settings(batch_sizes="2", **{**SIZES, "num_cells": 16})
     found = {c.name: c for c in framework.load("attention").contenders(settings, "cpu")}
     assert [name for name, c in found.items() if c.compare_to is None] == [
         "training, soft, batch 2, float32",
         "evaluation, soft, batch 2, float32",
     ]
     for name, slices in (
-        ("training, hard, N = 1, batch 2, float32", "4 of 4"),
-        ("evaluation, window, batch 2, float32", "4 of 4"),
-        ("evaluation, two levels, batch 2, float32", "20 of 20"),
-        ("evaluation, hard, batch 2, float32", "1 of 4"),
+        ("training, hard, N = 1, batch 2, float32", "16 of 16"),
+        ("evaluation, window, batch 2, float32", "9 of 16"),
+        ("evaluation, two levels, batch 2, float32", "80 of 80"),
+        ("evaluation, hard, batch 2, float32", "1 of 16"),
     ):
         workload = found[name].build()
         workload.run()

@@ -171,10 +171,20 @@ def test_other_ways_to_train_it(tiny_features, tmp_path, changes):
 def test_a_run_that_begins_with_another(tiny_features, write_tiny, small_run, tmp_path):
     for changes, message in (
         ({"hidden_dim": 6}, "does not fit the model: .*classifier_hidden/bias is \\[8\\], must be \\[6\\]"),
-        ({"model": "released"}, "decoder_U is missing"),
-        ({"init_from": str(tmp_path / "absent")}, "absent/config.json: No such file or directory"),
-        ({"split_seed": 3}, "it was trained on 3 of the 3 clips that are held out here; give both runs the same"),
-        ({"test_folds": 3, "validation_fraction": 0.0}, r"it was trained on \d of the \d clips that are tested here; "),
+        ({"model": "released"}, "is a run of soft_attention, and not of released$"),
+        (
+            {"init_from": str(tmp_path / "absent")},
+            "absent: is no run that is trained to its end and has its checkpoints$",
+        ),
+        (
+            {"split_seed": 3},
+            "it was trained on 3 of the 3 clips that are held out here; give both runs the same --split_seed$",
+        ),
+        (
+            {"test_folds": 3, "validation_fraction": 0.0},
+            r"it was trained on \d of the \d clips that are tested here; give both runs the same "
+            "--validation_fraction, --test_folds$",
+        ),
         ({"features": str(write_tiny(split_id="another"))}, "its split_id is tiny, here it is another"),
     ):
         flags = with_flags(config(tiny_features, init_from=str(small_run)), **changes)

@@ -28,6 +28,8 @@ from experiments.runs.split import choose_videos
 from experiments.runs.training import train
 from experiments.runs.visualization import glimpse_clip, visualize, watch
 from experiments.tables.cross_validation import cross_validate
+from experiments.tables.localisation_clip import draw_clip
+from experiments.tables.sweep_table import sweep
 
 LEVELS = ["inception_5b", "inception_4e"]
 COARSE, FINE = (3, 3, 8), (6, 6, 5)
@@ -232,14 +234,24 @@ def test_what_is_for_one_level_says_so(workdir, tmp_path):
 
 @pytest.mark.slow
 def test_each_run_of_a_sweep_over_levels_begins_with_the_soft_run_of_its_fold(features, tmp_path):
-    (found,) = cross_validate(tmp_path / "soft", config_of(features, epochs=1), {}, folds=2, num_seeds=1)
+    soft = config_of(features, epochs=1, level_scales="2.5")
+    (found,) = cross_validate(tmp_path / "soft", soft, {}, folds=2, num_seeds=1)
     of_fold = found.results[0].trials[0][0].folder.parent.parent / "fold_{fold}/seed_{seed}"
     drawn = config_of(features, epochs=1, init_from=str(of_fold), num_samples=2)
     list(cross_validate(tmp_path / "drawn", drawn, {"attention": ["hard"]}, folds=2, num_seeds=1))
     for fold in (0, 1):
         config = read_config(tmp_path / f"drawn/points/attention=hard/fold_{fold}/seed_0")
         assert config.attention.init_from == str(of_fold).format(fold=fold, seed=0)
-        assert config.model.level_scales == read_config(config.attention.init_from).model.level_scales
+        assert config.model.level_scales == "2.5"
+    with pytest.raises(
+        InputError, match=r"fold_0/seed_1: is no run that is trained to its end and has its checkpoints$"
+    ):
+        next(cross_validate(tmp_path / "more", drawn, {"attention": ["hard"]}, folds=2, num_seeds=2))
+    with pytest.raises(InputError, match=r"has \{fold\}, which a run without --folds does not have$"):
+        sweep(tmp_path / "again", drawn, {"attention": ["hard"]}, 2, 1, retrain_to_cost=True)
+    with pytest.raises(InputError, match="has inception_5b, inception_4e, and not inception_3b"):
+        next(cross_validate(tmp_path / "absent", drawn, {"levels": ["inception_5b,inception_3b"]}, 2, 1))
+    assert not (tmp_path / "more").exists() and not (tmp_path / "again").exists() and not (tmp_path / "absent").exists()
 
 
 # --- From videos ------------------------------------------------------------------------------------------------------
@@ -321,5 +333,8 @@ def test_filmstrip_report_and_overlay_of_videos(run_of_videos, network, clips, t
     (seen,) = watch(model, file, [file.names.index(clip["name"])], batch_size=2)
     shares = np.frombuffer(base64.b64decode(clip["levels"]), np.uint8).reshape(-1, 2)
     np.testing.assert_allclose(shares / 255, seen.levels, atol=0.51 / 255)
+    draw_clip(tmp_path / "clip.png", clip["name"], [("drawn", run_of_videos, "argmax")])
+    with Image.open(tmp_path / "clip.png") as image:
+        assert image.width > 300
     assert predict(run_of_videos, [str(clips / "run/clip 5 (#1).avi")], overlay=str(tmp_path / "overlay.mp4")) == 0
     assert (tmp_path / "overlay.mp4").stat().st_size > 1000

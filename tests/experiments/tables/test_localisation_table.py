@@ -40,6 +40,7 @@ def seeds(small_run, tmp_path_factory):
         shutil.copytree(small_run, folder / name)
         config = json.loads((folder / name / "config.json").read_text())
         config[part][flag] = value
+        config["model"]["level_scales"] = name  # Measured on each run's own clips, and without effect on one level.
         write_json(folder / name / "config.json", config)
     return [small_run, folder / "seed_1", folder / "other"]
 

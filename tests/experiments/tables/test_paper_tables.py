@@ -26,7 +26,7 @@ from experiments.runs.metrics_log import read_metrics
 from experiments.runs.resumption import run_to_begin_with
 from experiments.runs.split import choose_videos
 from experiments.tables import trials
-from experiments.tables.comparison import ATTENTION, ROWS, Comparison
+from experiments.tables.comparison import ATTENTION, ROWS, Comparison, compare
 from experiments.tables.paper_tables import table1, table2, write_table1, write_table2
 from experiments.tables.published import TABLE_1, TABLE_2, dataset_of
 from experiments.tables.trials import Trial
@@ -378,8 +378,11 @@ def test_every_two_rows_are_compared_and_padded_blocks_counted(known, tmp_path):
 
 
 def test_only_rows_that_look_begin_with_another_run(config):
-    config = with_flags(config, attention="hard", init_from="soft/cells/attention_{attention_penalty}/seed_{seed}")
-    begins_with = {
-        name: run_to_begin_with(ROWS[name].configure(config, 2)) for name in ("attention_10", "average_pool")
+    config = with_flags(config, attention="hard", init_from="soft/cells/{row}/seed_{seed}")
+    begins_with = {name: run_to_begin_with(row.configure(config, 10**6)) for name, row in ROWS.items()}
+    look = ("attention_0", "attention_1", "attention_10", "released")
+    assert begins_with == {
+        name: os.path.abspath(f"soft/cells/{name}/seed_1000000") if name in look else "" for name in ROWS
     }
-    assert begins_with == {"attention_10": os.path.abspath("soft/cells/attention_10/seed_2"), "average_pool": ""}
+    with pytest.raises(InputError, match="cells/attention_0/seed_0: is no run that is trained to its end"):
+        next(compare("nowhere", config, ("average_pool", "attention_0"), 1))
