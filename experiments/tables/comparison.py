@@ -15,6 +15,7 @@ from data_prep.features.opening import absolute_path, open_features
 from data_prep.loading.block_table import cut_blocks
 from experiments.runs.config import RunConfig, with_flags
 from experiments.runs.models import MODELS
+from experiments.runs.protocol import PAPER
 from experiments.runs.resumption import require_run_to_begin_with
 from experiments.runs.split import split_of_run
 from experiments.tables.bootstrap import (
@@ -101,6 +102,16 @@ class Comparison:
     def test_scores(self, row: str) -> list[float]:
         """Returns the scores on test, one a seed."""
         return [trial.scores[trial.scores["score_name"]] for trial in self.trials.get(row, [])]
+
+    def score_together(self, row: str) -> float | None:
+        """Returns the score on test of the mean over the seeds of a clip's probabilities: of all seeds as one model.
+        None where a seed is missing, or there is only one."""
+        if self.num_seeds < 2 or not self.is_complete(row):
+            return None
+        (_, labels, _), _ = self._draws
+        together = np.mean([trial.predictions()[1] for trial in self.trials[row]], axis=0)
+        scores = PAPER.scores(together, labels, self.file.multi_label)
+        return scores[scores["score_name"]]
 
     def held_out_scores(self, row: str) -> list[float]:
         """Returns the best epochs' scores on what was held out of training; none where nothing was."""

@@ -16,7 +16,14 @@ COLUMNS = 5
 
 
 def draw_clip(
-    path: Path, clip: str, shown: Sequence[tuple], *, features=None, checkpoint="best", data_dir=None, explain="attention"
+    path: Path,
+    clip: str,
+    shown: Sequence[tuple],
+    *,
+    features=None,
+    checkpoint="best",
+    data_dir=None,
+    explain="attention",
 ):
     """Draws a clip's filmstrips.
 

@@ -58,17 +58,22 @@ def table1(workdir, config: RunConfig, num_seeds: int, retrain: bool = False, ro
 def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> list[Path]:
     """Writes the table as far as its trials are done."""
     published = TABLE_1.get(dataset_of(comparison.split_id))
-    header = ["model", score_title(comparison), *(["paper"] if published else []), "mean F1, %"]
+    several = comparison.num_seeds > 1
+    header = ["model", score_title(comparison), *(["seeds together, %"] if several else [])]
+    header += [*(["paper"] if published else []), "mean F1, %"]
     header += [f"minus {ROWS[BASELINE].title}", "best epoch", "training", *PROTOCOL]
     texts, data = [], {}
     for row in rows:
         difference = comparison.difference(row, BASELINE) if row != BASELINE else None
         paper = [f"{published[row]:.2f}" if row in published else "–"] if published else []
-        texts.append([ROWS[row].title, score_text(comparison.test_scores(row)), *paper])
+        together = comparison.score_together(row)
+        texts.append([ROWS[row].title, score_text(comparison.test_scores(row))])
+        texts[-1] += [*(["" if together is None else f"{100 * together:.2f}"] if several else []), *paper]
         texts[-1] += [score_text(f1_scores(comparison, row), single=False), difference_text(difference)]
         texts[-1] += [epochs_text(comparison, row), seconds_text(comparison, row), *protocol(comparison, row)]
         data[row] = {
             **row_data(comparison, row),
+            "together": together,
             "paper": published and published.get(row),
             "difference": difference and dataclasses.asdict(difference),
         }
@@ -81,6 +86,8 @@ def write_table1(stem, comparison: Comparison, rows, retrain: bool = False) -> l
         f"{FEW_GROUPS} groups it says little.",
         *padding_text(comparison),
     ]
+    if several:
+        notes.append("Seeds together: the score of the mean over the seeds of a clip's probabilities, as of one model.")
     if "released" in rows:
         notes.append(
             "`released` is the model and the cost of the authors' public program; blocks, optimiser and evaluation are "
