@@ -106,10 +106,13 @@ def run_to_begin_with(config: RunConfig) -> str:
     return path and os.path.abspath(path)
 
 
-def require_run_to_begin_with(config: RunConfig):
-    """Raises `InputError` where `--init_from` names no run of the same model that is trained to its end."""
+def require_run_to_begin_with(config: RunConfig, folder: Path | None = None):
+    """Raises `InputError` where `--init_from` names no run of the same model that is trained to its end.
+
+    A run that has begun, in `folder`, does not need it any more.
+    """
     workdir = run_to_begin_with(config)
-    if not workdir:
+    if not workdir or (folder and (folder / "config.json").exists()):
         return
     if not ((Path(workdir) / "params.npz").exists() and (Path(workdir) / "checkpoints").is_dir()):
         raise InputError(f"init_from={workdir}: is no run that is trained to its end and has its checkpoints")

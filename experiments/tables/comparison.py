@@ -213,8 +213,13 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
     if not folds and "test" not in file.splits:
         raise InputError(f"{config.data.features}: no video in its test part; a table needs one, see index.csv")
     config = with_flags(config, features=absolute_path(config.data.features))
+
+    def folder_of(row: str, seed: int) -> Path:
+        return Path(workdir) / (f"test_folds_{folds}" if folds else "cells") / row / f"seed_{seed}"
+
     for row, seed, k in itertools.product(rows, range(num_seeds), range(folds or 1)):
-        require_run_to_begin_with(with_flags(ROWS[row].configure(config, seed), test_fold=k))
+        folder = folder_of(row, seed) / (f"fold_{k}" if folds else "")
+        require_run_to_begin_with(with_flags(ROWS[row].configure(config, seed), test_fold=k), folder)
     comparison, mean_feature = Comparison(config, file, num_seeds), MeanFeatureBaseline(file)
 
     def run_row(row: str, run: RunConfig, folder: Path) -> Trial:
@@ -230,7 +235,7 @@ def compare(workdir, config: RunConfig, rows: list[str], num_seeds: int, retrain
 
     for seed in range(num_seeds):
         for row in rows:
-            folder = Path(workdir) / (f"test_folds_{folds}" if folds else "cells") / row / f"seed_{seed}"
+            folder = folder_of(row, seed)
             print(f"{ROWS[row].title}, seed {seed} ({seed + 1} of {num_seeds}): {folder}", flush=True)
             run = ROWS[row].configure(config, seed)
             if folds:

@@ -168,7 +168,13 @@ def cross_validate(
     config = with_flags(config, **{name: default[name] for name in SET_BY_SWEEP})
     config = with_flags(config, features=absolute_path(config.data.features), folds=folds)
     configs = [with_flags(config, **point) for point in points(grid)]
-    for each in configs:  # An error in one of them is raised before any training.
+
+    def name_of(point: dict, fold: int, seed: int) -> str:
+        return f"{point_name(point)}/fold_{fold}/seed_{seed}"
+
+    for point, each in zip(
+        points(grid), configs, strict=True
+    ):  # An error in one of them is raised before any training.
         require_levels(each, file)
         scales = each.model.level_scales or ",".join("1" for _ in levels_of(each)[1:])  # Training measures them.
         build_model(with_flags(each, level_scales=scales), len(file.class_names), file.multi_label)
@@ -176,7 +182,8 @@ def cross_validate(
         for videos in choose_videos(file, each):
             cut_blocks(file, videos, data.num_steps, data.fps, data.stride, data.block_rule)
         for fold, seed in itertools.product(range(folds), range(num_seeds)):
-            require_run_to_begin_with(with_flags(each, fold=fold, seed=seed))
+            begun = Path(workdir) / "points" / name_of(point, fold, seed)
+            require_run_to_begin_with(with_flags(each, fold=fold, seed=seed), begun)
     sizes = [len(choose_videos(file, with_flags(configs[0], fold=fold))[1]) for fold in range(folds)]
     cut = np.concatenate(choose_videos(file, configs[0]))
     groups = {file.groups[video] for video in cut if file.groups[video]}
@@ -186,7 +193,7 @@ def cross_validate(
         for fold in range(folds):
             trials.append([])
             for seed in range(num_seeds):
-                name = f"{point_name(point)}/fold_{fold}/seed_{seed}"
+                name = name_of(point, fold, seed)
                 before_run(name)
                 print(f"point {number} of {len(configs)}: {name}", flush=True)
                 run = with_flags(each, fold=fold, seed=seed)

@@ -251,6 +251,9 @@ def test_each_run_of_a_sweep_over_levels_begins_with_the_soft_run_of_its_fold(fe
         sweep(tmp_path / "again", drawn, {"attention": ["hard"]}, 2, 1, retrain_to_cost=True)
     with pytest.raises(InputError, match="has inception_5b, inception_4e, and not inception_3b"):
         next(cross_validate(tmp_path / "absent", drawn, {"levels": ["inception_5b,inception_3b"]}, 2, 1))
+    shutil.move(tmp_path / "soft", tmp_path / "elsewhere")  # Runs that have begun do not need it any more.
+    (again,) = cross_validate(tmp_path / "drawn", drawn, {"attention": ["hard"]}, folds=2, num_seeds=1)
+    assert len(again.results[0].trials) == 2
     assert not (tmp_path / "more").exists() and not (tmp_path / "again").exists() and not (tmp_path / "absent").exists()
 
 
