@@ -9,6 +9,7 @@ from attention_ar import initializers
 from attention_ar.errors import InputError
 from attention_ar.models import RecurrentClassifier, recurrent_blocks
 from attention_ar.products import accumulator, in_compute_dtype, product
+from attention_ar.shared_frames import of_each_frame, whole
 
 POOLS = {"mean": jnp.mean, "max": jnp.max}
 """What a pooled baseline takes over the locations."""
@@ -16,7 +17,7 @@ POOLS = {"mean": jnp.mean, "max": jnp.max}
 
 def pooled_blocks(params, X, pool, masks=None, loop="auto"):
     """A baseline of section 4.2.1 over a batch of blocks: x_t is the `pool` (jnp.mean, jnp.max) over the locations."""
-    pooled = pool(X.astype(accumulator(X.dtype)), axis=2)
+    pooled = of_each_frame(lambda cubes: pool(cubes.astype(accumulator(cubes.dtype)), axis=-2), X)
     return recurrent_blocks(params, X, pooled, lambda weights, top_h, x_t: (x_t, {}), masks, loop)
 
 
@@ -35,6 +36,8 @@ class PooledLSTM(RecurrentClassifier):
     Attributes:
       pool: "mean" or "max".
     """
+
+    shares_frames: ClassVar[bool] = True
 
     pool: str = "mean"
 
@@ -64,6 +67,7 @@ class SoftmaxRegression(nn.Module):
     """
 
     per_frame: ClassVar[bool] = True
+    shares_frames: ClassVar[bool] = True
 
     num_classes: int
     compute_dtype: str | None = None
@@ -73,7 +77,7 @@ class SoftmaxRegression(nn.Module):
         """Predicts the class at every step from its K²·D features.
 
         Args:
-          x: feature cubes, `<float>[B, T, K², D]`.
+          x: feature cubes, `<float>[B, T, K², D]`, or `SharedFrames` of them.
           train, example_index: have no effect; they are there so that all models are called alike.
 
         Returns:
@@ -84,8 +88,13 @@ class SoftmaxRegression(nn.Module):
         """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
-        batch_size, num_steps, num_cells, input_dim = x.shape
+        *_, num_cells, input_dim = x.shape
         sizes = num_cells * input_dim, self.num_classes
         params = self.param("regression", initializers.affine, *sizes, accumulator(x.dtype))
         params = in_compute_dtype(params, self.compute_dtype)
-        return product(params["kernel"], x.reshape(batch_size, num_steps, -1)) + params["bias"][None, None], {}
+
+        def logits(cubes):
+            scores = product(params["kernel"], cubes.reshape(*cubes.shape[:-2], -1))
+            return scores + jnp.broadcast_to(params["bias"], scores.shape)
+
+        return whole(of_each_frame(logits, x)), {}

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from attention_ar.dropout import drop
-from attention_ar.products import accumulator, product
+from attention_ar.products import product
+from attention_ar.shared_frames import mean_slice
 
 
 def perceptron(layers, v, masks=None):
@@ -42,13 +43,13 @@ def first_state(f_init, X, masks=None):
 
     Args:
       f_init: one pair (f_init,c, f_init,h) a layer, each the parameters of a `perceptron`.
-      X: the block's feature cubes, `<float>[T, K², D]`.
+      X: the block's feature cubes, `<float>[T, K², D]`, or `SharedFrames` of them.
       masks: one pair a layer of what `perceptron` takes, or None.
 
     Returns:
       One pair (c_0, h_0) a layer, each `<float>[d]`.
     """
-    mean = jnp.mean(X, axis=(0, 1), dtype=accumulator(X.dtype))
+    mean = mean_slice(X)
     masks = masks or [(None, None)] * len(f_init)
     return tuple(
         (perceptron(f_c, mean, m[0]), perceptron(f_h, mean, m[1]))  # [Eq. 6]

@@ -20,6 +20,7 @@ from attention_ar.levels import attend_levels, check_levels, check_scales, looki
 from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
+from attention_ar.shared_frames import over_blocks, whole
 
 
 def classify(params, h, masks=None):
@@ -46,7 +47,7 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
     Args:
       params: `f_init`, `lstm`, `classifier_hidden`, `classifier_output`, and `location_softmax` and `levels` if `look`
         needs them.
-      X: the blocks' feature cubes, `<float>[B, T, K², D]`, for the first state.
+      X: the blocks' feature cubes, `<float>[B, T, K², D]` or `SharedFrames` of them, for the first state.
       inputs: the input of `look` at each step, a tree of arrays `[B, T, ...]`.
       look: a function, for one block, of the parameters, of h_{t-1} of the top layer and of the block's inputs at t.
         It returns x_t and a dict of further outputs.
@@ -66,7 +67,8 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
         c, h = zip(*states, strict=True)
         return states, {"x": x, "c": c, "h": h, **kept}
 
-    states = jax.vmap(first_state, in_axes=(None, 0, 0))(params["f_init"], X, masks and masks["first_state"])
+    axes = None, over_blocks(X), 0
+    states = jax.vmap(first_state, in_axes=axes)(params["f_init"], X, masks and masks["first_state"])
     weights = {name: params[name] for name in ("lstm", "location_softmax", "levels") if name in params}
     out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]), loop)
     logits = classify(params, out["h"][-1], masks)
@@ -163,6 +165,8 @@ class RecurrentClassifier(nn.Module):
 
     per_frame: ClassVar[bool] = False
     """Whether the prediction at a step depends on that step's frame alone."""
+    shares_frames: ClassVar[bool] = False
+    """Whether `blocks` takes `SharedFrames`, too. Other models get arrays always."""
 
     num_classes: int
     hidden_dim: int = 512
@@ -193,7 +197,8 @@ class RecurrentClassifier(nn.Module):
         """Predicts the class at every step of every block.
 
         Args:
-          x: feature cubes, `<float>[B, T, K², D]`, of any float type.
+          x: feature cubes, `<float>[B, T, K², D]`, of any float type; or `SharedFrames` of them, for a model that
+            `shares_frames`.
           train: whether dropout acts; it needs `rngs={"dropout": key}`.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks follow;
             by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.
@@ -266,6 +271,8 @@ class SoftAttentionLSTM(RecurrentClassifier):
       hard: what takes the place of Eq. 5, see `attention_ar.hard_attention`; None is Eq. 5, soft attention.
     """
 
+    shares_frames: ClassVar[bool] = True
+
     hard: HardAttention | None = None
 
     def location_params(self, key, num_cells, input_dim, dtype):
@@ -298,7 +305,8 @@ class SoftAttentionLSTM(RecurrentClassifier):
         return location_softmax(params["kernel"], h)
 
     def blocks(self, params, X, masks, glimpse, samples):
-        visible = self.visible(params["location_softmax"], X) if glimpse is None else None
+        # A subclass may mix frames there. Where nothing uses it, as in Eq. 4, XLA does not make it.
+        visible = self.visible(params["location_softmax"], whole(X)) if glimpse is None else None
         hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
         return soft_attention_blocks(params, X, self.attend, visible, masks, glimpse, self.time_loop, hard, samples)
 

@@ -9,7 +9,7 @@ import jax
 from attention_ar.errors import InputError
 from attention_ar.loop.fast import fast_loop
 from attention_ar.loop.plain import plain_loop
-from attention_ar.loop.shared import InPlace
+from attention_ar.loop.shared import InPlace, looked_up_in_step
 
 __all__ = ["InPlace", "loop_for", "require_loop", "time_loop"]
 
@@ -38,7 +38,7 @@ def time_loop(step, weights, states, inputs, loop: str = "auto"):
         with each matrix at most once a step.
       weights: a tree of arrays; those of two axes are matrices.
       states: a tree of the blocks' first states, `<float>[B, d]`.
-      inputs: a tree of arrays `[B, T, ...]`, some of which may be marked as `InPlace`.
+      inputs: a tree of arrays `[B, T, ...]` or `SharedFrames` of them, some of which may be marked as `InPlace`.
       loop: "plain", "fast" or "auto", see `loop_for`.
 
     Returns:
@@ -50,6 +50,7 @@ def time_loop(step, weights, states, inputs, loop: str = "auto"):
     """
     require_loop(loop)
     name = loop_for(jax.default_backend()) if loop == "auto" else loop
+    step, inputs = looked_up_in_step(step, inputs)
     return LOOPS[name](step, weights, states, inputs)
 
 

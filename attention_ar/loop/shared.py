@@ -1,8 +1,10 @@
-"""What both time loops use: the mark on inputs, and which results of a step are saved for the backward pass."""
+"""What both time loops use: inputs that are not copied, and which results of a step are saved for the backward pass."""
 
 from dataclasses import dataclass
 
 import jax
+
+from attention_ar.shared_frames import is_shared
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,27 @@ class InPlace:
 def is_marked(node) -> bool:
     """Whether a node of the tree of inputs is marked."""
     return isinstance(node, InPlace)
+
+
+def looked_up_in_step(step, inputs):
+    """Returns a step and its inputs, in which `SharedFrames` are no more than the numbers of the frames.
+
+    The step looks the frames up, so that no array of all blocks' frames is made.
+    """
+    nodes, structure = jax.tree.flatten(inputs, is_leaf=lambda node: is_marked(node) or is_shared(node))
+    nodes = [node.array if is_marked(node) and is_shared(node.array) else node for node in nodes]
+    shared = [node.frames if is_shared(node) else None for node in nodes]
+    if all(frames is None for frames in shared):
+        return step, inputs
+
+    def looking_up(weights, states, inputs_t):
+        found = [
+            node if frames is None else frames[node]
+            for node, frames in zip(structure.flatten_up_to(inputs_t), shared, strict=True)
+        ]
+        return step(weights, states, structure.unflatten(found))
+
+    return looking_up, structure.unflatten([node.where if is_shared(node) else node for node in nodes])
 
 
 def saved_for_backward(primitive, *arrays, **_) -> bool:

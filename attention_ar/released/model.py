@@ -13,6 +13,7 @@ With several levels (`attention_ar.levels`), e^v_{t,i} of each level v is as abo
 of X^v_{t,i} / σ_v; m_t, l_t and the sum in x_t are as there. The authors' program has no such thing.
 """
 
+import functools
 import itertools
 
 import jax
@@ -22,6 +23,7 @@ from attention_ar.hard_attention import looking
 from attention_ar.levels import locations, looking_at_levels, on_first_level
 from attention_ar.loop import InPlace, time_loop
 from attention_ar.products import accumulator, product
+from attention_ar.shared_frames import mean_slice, of_each_frame, over_blocks
 
 _OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", *_OF_LOOKING, "decoder_W_sel", "decoder_b_sel")
@@ -53,13 +55,13 @@ def first_state(params, X, masks):
 
     Args:
       params: see the module.
-      X: feature cubes, `<float>[T, K², D]`.
+      X: feature cubes, `<float>[T, K², D]`, or `SharedFrames` of them.
       masks: dropout's factors on each ReLU layer, see `dropout_masks`.
 
     Returns:
       c_0 and h_0, each `<float>[d]`, within (−1, 1).
     """
-    v = jnp.mean(X, axis=(0, 1), dtype=accumulator(X.dtype))
+    v = mean_slice(X)
     for n, mask in enumerate(masks["first_state"], start=1):
         v = scale(jax.nn.relu(affine(params, f"ff_init_{n}", v)), mask)
     return jnp.tanh(affine(params, "ff_memory", v)), jnp.tanh(affine(params, "ff_state", v))
@@ -167,7 +169,7 @@ def run_blocks(
 
     Args:
       params: see the module.
-      X: feature cubes, `<float>[B, T, K², D]`, or a dict of them by level, the first level first.
+      X: feature cubes, `<float>[B, T, K², D]` or `SharedFrames` of them, or a dict by level, the first level first.
       frame_mask: 1, or 0 at the steps that leave c and h as they are, `<float>[B, T]`.
       masks: see `dropout_masks`.
       masks_axis: 0 where they have a leading B; None where all blocks have the same.
@@ -214,12 +216,13 @@ def run_blocks(
         c, h = jnp.where(seen != 0, new_c, c), jnp.where(seen != 0, new_h, h)
         return (c, h), out | {"x": x, "c": c, "h": h}
 
-    first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, cubes[first], masks)
+    axes = None, over_blocks(cubes[first]), masks_axis
+    first_c, first_h = jax.vmap(first_state, in_axes=axes)(params, cubes[first], masks)
     weights = {name: params[name] for name in _OF_A_STEP if name in params}
     if glimpse is None:
         weights = with_vector(weights)
         # For all blocks at once, so that the weights' gradient is one product, too.
-        where = project_cells(params, cubes[first])
+        where = of_each_frame(functools.partial(project_cells, params), cubes[first])
         if several:
             where = {first: where}
             weights["levels"] = {"kernel": params["levels"]["kernel"]}
@@ -227,7 +230,7 @@ def run_blocks(
                 own = params["levels"][level]
                 # A of X / σ.
                 scaled = own | {"decoder_Wc_att": own["decoder_Wc_att"] / scales[level]}
-                where[level] = project_cells(scaled, X[level])
+                where[level] = of_each_frame(functools.partial(project_cells, scaled), X[level])
                 weights["levels"][level] = with_vector({name: own[name] for name in (*_OF_LOOKING, "projection")})
     else:
         weights = {name: weight for name, weight in weights.items() if name not in _OF_LOOKING}

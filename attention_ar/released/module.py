@@ -52,6 +52,7 @@ class ReleasedAttentionLSTM(nn.Module):
     """
 
     per_frame: ClassVar[bool] = False
+    shares_frames: ClassVar[bool] = True
 
     num_classes: int
     hidden_dim: int = 512
@@ -95,7 +96,7 @@ class ReleasedAttentionLSTM(nn.Module):
         """Predicts the class at every step of every block.
 
         Args:
-          x: feature cubes, `<float>[B, T, K², D]`.
+          x: feature cubes, `<float>[B, T, K², D]`, or `SharedFrames` of them.
           train: whether dropout drops; it needs `rngs={"dropout": key}` unless `dropout_masks` are given.
           example_index: the examples' indices in the global batch, `<int>[B]`, from which their dropout masks
             follow; by default 0 … B − 1. So a batch that is sharded over several devices keeps its masks.

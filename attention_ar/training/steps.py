@@ -8,6 +8,7 @@ import optax
 from attention_ar.attention_health import attention_health
 from attention_ar.evidence import evidence
 from attention_ar.hard_attention import Samples
+from attention_ar.shared_frames import SharedFrames, wholes
 from attention_ar.training.sampling import (
     Sampling,
     draw_samples,
@@ -55,8 +56,8 @@ def predict(model, params, batch, **options):
       model: a Flax module of this package.
       params: its parameters.
       batch: a dict that has `features` `<float>[B, T, K², D]`; or `frames` `<float>[F, K², D]` and `where`
-        `<int>[B, T]`, the frames of each block among them, for blocks that share many. A model that is `per_frame` sees
-        each of these frames once. For a model of several levels, `features` and `frames` are dicts of such arrays by
+        `<int>[B, T]`, the frames of each block among them, for blocks that share many: a model that `shares_frames`
+        gets them as `SharedFrames`. For a model of several levels, `features` and `frames` are dicts of such arrays by
         level. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks. What else may be there:
         `start` `<int>[B]`, see `sampling.evaluation_samples`.
       options: of the model's call.
@@ -68,11 +69,9 @@ def predict(model, params, batch, **options):
         options["glimpse"] = batch["glimpse"]
     if "frames" not in batch:
         return model.apply({"params": params}, batch["features"], **options)
-    if not model.per_frame:
-        features = jax.tree.map(lambda frames: frames[batch["where"]], batch["frames"])
-        return model.apply({"params": params}, features, **options)
-    logits, out = model.apply({"params": params}, batch["frames"][None], **options)
-    return logits[0][batch["where"]], out
+    shared = jax.tree.map(lambda frames: SharedFrames(frames, batch["where"]), batch["frames"])
+    x = shared if getattr(model, "shares_frames", False) else wholes(shared)
+    return model.apply({"params": params}, x, **options)
 
 
 def train_step(state, batch, *, model, objective, optimizer, seed, axis_name=None, sampling: Sampling | None = None):
