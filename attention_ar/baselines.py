@@ -9,7 +9,7 @@ from attention_ar import initializers
 from attention_ar.errors import InputError
 from attention_ar.models import RecurrentClassifier, recurrent_blocks
 from attention_ar.products import accumulator, in_compute_dtype, product
-from attention_ar.shared_frames import of_each_frame, whole
+from attention_ar.shared_frames import of_each_frame
 
 POOLS = {"mean": jnp.mean, "max": jnp.max}
 """What a pooled baseline takes over the locations."""
@@ -67,7 +67,6 @@ class SoftmaxRegression(nn.Module):
     """
 
     per_frame: ClassVar[bool] = True
-    shares_frames: ClassVar[bool] = True
 
     num_classes: int
     compute_dtype: str | None = None
@@ -77,7 +76,7 @@ class SoftmaxRegression(nn.Module):
         """Predicts the class at every step from its K²·D features.
 
         Args:
-          x: feature cubes, `<float>[B, T, K², D]`, or `SharedFrames` of them.
+          x: feature cubes, `<float>[B, T, K², D]`.
           train, example_index: have no effect; they are there so that all models are called alike.
 
         Returns:
@@ -88,13 +87,8 @@ class SoftmaxRegression(nn.Module):
         """
         if x.ndim != 4:
             raise InputError(f"features of shape {x.shape}: must be [B, T, K², D]")
-        *_, num_cells, input_dim = x.shape
+        batch_size, num_steps, num_cells, input_dim = x.shape
         sizes = num_cells * input_dim, self.num_classes
         params = self.param("regression", initializers.affine, *sizes, accumulator(x.dtype))
         params = in_compute_dtype(params, self.compute_dtype)
-
-        def logits(cubes):
-            scores = product(params["kernel"], cubes.reshape(*cubes.shape[:-2], -1))
-            return scores + jnp.broadcast_to(params["bias"], scores.shape)
-
-        return whole(of_each_frame(logits, x)), {}
+        return product(params["kernel"], x.reshape(batch_size, num_steps, -1)) + params["bias"][None, None], {}

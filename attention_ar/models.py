@@ -14,13 +14,13 @@ from attention_ar import initializers
 from attention_ar.attention import checked_glimpse, location_softmax
 from attention_ar.dropout import drop, example_keys, recurrent_masks
 from attention_ar.errors import InputError
-from attention_ar.first_state import first_state
+from attention_ar.first_state import first_state, frame_mean
 from attention_ar.hard_attention import HardAttention, Samples, looking
 from attention_ar.levels import attend_levels, check_levels, check_scales, looking_at_levels, on_first_level
 from attention_ar.loop import InPlace, require_loop, time_loop
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.products import accumulator, in_compute_dtype, product
-from attention_ar.shared_frames import over_blocks, whole
+from attention_ar.shared_frames import of_each_frame, whole
 
 
 def classify(params, h, masks=None):
@@ -67,8 +67,8 @@ def recurrent_blocks(params, X, inputs, look, masks=None, loop="auto"):
         c, h = zip(*states, strict=True)
         return states, {"x": x, "c": c, "h": h, **kept}
 
-    axes = None, over_blocks(X), 0
-    states = jax.vmap(first_state, in_axes=axes)(params["f_init"], X, masks and masks["first_state"])
+    frame_means = whole(of_each_frame(frame_mean, X))
+    states = jax.vmap(first_state, in_axes=(None, 0, 0))(params["f_init"], frame_means, masks and masks["first_state"])
     weights = {name: params[name] for name in ("lstm", "location_softmax", "levels") if name in params}
     out = time_loop(step, weights, states, (inputs, masks and masks["inputs"]), loop)
     logits = classify(params, out["h"][-1], masks)
@@ -164,9 +164,11 @@ class RecurrentClassifier(nn.Module):
     """
 
     per_frame: ClassVar[bool] = False
-    """Whether the prediction at a step depends on that step's frame alone."""
+    """Whether the prediction at a step depends on that step's frame alone. It is then made once for blocks that share
+    the frame, in training, too."""
     shares_frames: ClassVar[bool] = False
-    """Whether `blocks` takes `SharedFrames`, too. Other models get arrays always."""
+    """Whether it takes `SharedFrames` where it is evaluated. A subclass with `blocks` of its own must say so again, and
+    gets arrays otherwise."""
 
     num_classes: int
     hidden_dim: int = 512
@@ -175,6 +177,11 @@ class RecurrentClassifier(nn.Module):
     init_layers: int = 1
     compute_dtype: str | None = None
     time_loop: str = "auto"
+
+    def __init_subclass__(cls, **options):
+        if "blocks" in vars(cls) and "shares_frames" not in vars(cls):
+            cls.shares_frames = False
+        super().__init_subclass__(**options)
 
     def __post_init__(self):
         require_loop(self.time_loop)
@@ -305,7 +312,7 @@ class SoftAttentionLSTM(RecurrentClassifier):
         return location_softmax(params["kernel"], h)
 
     def blocks(self, params, X, masks, glimpse, samples):
-        # A subclass may mix frames there. Where nothing uses it, as in Eq. 4, XLA does not make it.
+        # A subclass may mix frames there. Where nothing uses it, as in Eq. 4, XLA does not compute it.
         visible = self.visible(params["location_softmax"], whole(X)) if glimpse is None else None
         hard, samples = (None, None) if self.is_initializing() else (self.hard, samples)  # Parameters are the same.
         return soft_attention_blocks(params, X, self.attend, visible, masks, glimpse, self.time_loop, hard, samples)
@@ -338,6 +345,8 @@ class MultiLevelAttentionLSTM(SoftAttentionLSTM):
       levels: names of the levels, the coarsest first.
       level_scales: σ_v of each level but the first.
     """
+
+    shares_frames: ClassVar[bool] = True
 
     levels: tuple[str, ...] = ("inception_5b",)
     level_scales: tuple[float, ...] = ()

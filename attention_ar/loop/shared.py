@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 
-from attention_ar.shared_frames import is_shared
+from attention_ar.shared_frames import SharedFrames, is_shared
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class InPlace:
     array is needed, they get an array.
     """
 
-    array: jax.Array
+    array: jax.Array | SharedFrames
 
 
 def is_marked(node) -> bool:
@@ -25,13 +26,13 @@ def is_marked(node) -> bool:
 
 
 def looked_up_in_step(step, inputs):
-    """Returns a step and its inputs, in which `SharedFrames` are no more than the numbers of the frames.
+    """Returns a step and its inputs, with the numbers of frames in the place of `SharedFrames`; the step looks them up.
 
-    The step looks the frames up, so that no array of all blocks' frames is made.
+    In the fast loop, what the frames are computed from then has no gradient, and asking for one is an error.
     """
     nodes, structure = jax.tree.flatten(inputs, is_leaf=lambda node: is_marked(node) or is_shared(node))
     nodes = [node.array if is_marked(node) and is_shared(node.array) else node for node in nodes]
-    shared = [node.frames if is_shared(node) else None for node in nodes]
+    shared = [jnp.asarray(node.frames) if is_shared(node) else None for node in nodes]
     if all(frames is None for frames in shared):
         return step, inputs
 

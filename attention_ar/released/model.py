@@ -19,11 +19,12 @@ import itertools
 import jax
 import jax.numpy as jnp
 
+from attention_ar.first_state import frame_mean
 from attention_ar.hard_attention import looking
 from attention_ar.levels import locations, looking_at_levels, on_first_level
 from attention_ar.loop import InPlace, time_loop
 from attention_ar.products import accumulator, product
-from attention_ar.shared_frames import mean_slice, of_each_frame, over_blocks
+from attention_ar.shared_frames import of_each_frame, whole
 
 _OF_LOOKING = ("decoder_Wd_att", "decoder_U_att", "decoder_c_tt")
 _OF_A_STEP = ("decoder_W", "decoder_U", "decoder_b", *_OF_LOOKING, "decoder_W_sel", "decoder_b_sel")
@@ -48,20 +49,20 @@ def affine(params, name, v):
     return z + jnp.broadcast_to(params[f"{name}_b"], z.shape)
 
 
-def first_state(params, X, masks):
+def first_state(params, frame_means, masks):
     """c_0 and h_0, from the mean of the block's features over time and locations.
 
     The ReLU layers in front are shared by the two; the paper's are not.
 
     Args:
       params: see the module.
-      X: feature cubes, `<float>[T, K², D]`, or `SharedFrames` of them.
+      frame_means: the mean of each frame's slices, `<float>[T, D]`.
       masks: dropout's factors on each ReLU layer, see `dropout_masks`.
 
     Returns:
       c_0 and h_0, each `<float>[d]`, within (−1, 1).
     """
-    v = mean_slice(X)
+    v = jnp.mean(frame_means, axis=0)
     for n, mask in enumerate(masks["first_state"], start=1):
         v = scale(jax.nn.relu(affine(params, f"ff_init_{n}", v)), mask)
     return jnp.tanh(affine(params, "ff_memory", v)), jnp.tanh(affine(params, "ff_state", v))
@@ -216,8 +217,8 @@ def run_blocks(
         c, h = jnp.where(seen != 0, new_c, c), jnp.where(seen != 0, new_h, h)
         return (c, h), out | {"x": x, "c": c, "h": h}
 
-    axes = None, over_blocks(cubes[first]), masks_axis
-    first_c, first_h = jax.vmap(first_state, in_axes=axes)(params, cubes[first], masks)
+    frame_means = whole(of_each_frame(frame_mean, cubes[first]))
+    first_c, first_h = jax.vmap(first_state, in_axes=(None, 0, masks_axis))(params, frame_means, masks)
     weights = {name: params[name] for name in _OF_A_STEP if name in params}
     if glimpse is None:
         weights = with_vector(weights)

@@ -8,7 +8,7 @@ import optax
 from attention_ar.attention_health import attention_health
 from attention_ar.evidence import evidence
 from attention_ar.hard_attention import Samples
-from attention_ar.shared_frames import SharedFrames, wholes
+from attention_ar.shared_frames import SharedFrames, whole
 from attention_ar.training.sampling import (
     Sampling,
     draw_samples,
@@ -56,10 +56,11 @@ def predict(model, params, batch, **options):
       model: a Flax module of this package.
       params: its parameters.
       batch: a dict that has `features` `<float>[B, T, K², D]`; or `frames` `<float>[F, K², D]` and `where`
-        `<int>[B, T]`, the frames of each block among them, for blocks that share many: a model that `shares_frames`
-        gets them as `SharedFrames`. For a model of several levels, `features` and `frames` are dicts of such arrays by
-        level. With `glimpse` `<float>[B, T, K²]`, that is where a model with attention looks. What else may be there:
-        `start` `<int>[B]`, see `sampling.evaluation_samples`.
+        `<int>[B, T]`, the frames of each block among them, for blocks that share many. A model that is `per_frame` sees
+        each of these frames once; one that `shares_frames` gets `SharedFrames`, except in training. For a model of
+        several levels, `features` and `frames` are dicts of such arrays by level. With `glimpse` `<float>[B, T, K²]`,
+        that is where a model with attention looks. What else may be there: `start` `<int>[B]`, see
+        `sampling.evaluation_samples`.
       options: of the model's call.
 
     Returns:
@@ -67,11 +68,20 @@ def predict(model, params, batch, **options):
     """
     if "glimpse" in batch:
         options["glimpse"] = batch["glimpse"]
+    if "frames" in batch and getattr(model, "per_frame", False):
+        logits, out = model.apply({"params": params}, batch["frames"][None], **options)
+        return logits[0][batch["where"]], out
+    X = _features(batch)
+    if options.get("train") or not getattr(model, "shares_frames", False):
+        X = whole(X)
+    return model.apply({"params": params}, X, **options)
+
+
+def _features(batch):
+    """The features of a batch as `predict` takes it: arrays or `SharedFrames`, by level where there are several."""
     if "frames" not in batch:
-        return model.apply({"params": params}, batch["features"], **options)
-    shared = jax.tree.map(lambda frames: SharedFrames(frames, batch["where"]), batch["frames"])
-    x = shared if getattr(model, "shares_frames", False) else wholes(shared)
-    return model.apply({"params": params}, x, **options)
+        return batch["features"]
+    return jax.tree.map(lambda frames: SharedFrames(frames, batch["where"]), batch["frames"])
 
 
 def train_step(state, batch, *, model, objective, optimizer, seed, axis_name=None, sampling: Sampling | None = None):
@@ -176,10 +186,7 @@ def eval_step(params, batch, *, model, objective, keep=None):
     if "levels" in out:
         results["levels"] = out["levels"]
     if "evidence" in (keep or ()):
-        if "features" in batch:
-            X = batch["features"]
-        else:
-            X = jax.tree.map(lambda frames: frames[batch["where"]], batch["frames"])
         taken_for = jnp.argmax(results["predictions"].mean(axis=1), axis=-1)
+        X = whole(_features(batch))
         results["evidence"] = evidence(model, params, X, taken_for, objective.multi_label, results.get("glimpse"))
     return results if keep is None else {name: value for name, value in results.items() if name in keep}

@@ -23,7 +23,7 @@ class GivenGlimpse:
     """
 
     def __init__(self, predictor, glimpse):
-        self.per_frame, self.parallel, self.dtype = predictor.per_frame, predictor.parallel, predictor.dtype
+        self.parallel, self.dtype = predictor.parallel, predictor.dtype
         self._predictor, self._glimpse = predictor, np.asarray(glimpse, np.float32)
 
     def __call__(self, params, arrays: dict, keep):

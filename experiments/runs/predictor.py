@@ -13,13 +13,11 @@ class Predictor:
     """`steps.eval_step` of one model, compiled for the requested results.
 
     Attributes:
-      per_frame: whether the prediction at a step depends on that step's frame alone.
       parallel: on which devices, see `attention_ar.training.parallel`.
       dtype: of the features.
     """
 
     def __init__(self, model, objective, parallel: OverMesh, dtype=np.float32):
-        self.per_frame = model.per_frame
         self.parallel, self.dtype = parallel, dtype
         self._compile = functools.partial(parallel.compile_eval_step, dtype, model=model, objective=objective)
         self._compiled = {}

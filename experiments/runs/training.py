@@ -156,8 +156,9 @@ def _train(config: RunConfig, workdir: Path, notes: bool) -> dict:
         with Autosave(checkpoints, metadata, config.runtime.save_seconds) as autosave:
             while not over:
                 order = epoch_order(blocks.video, config.training.seed, position.epoch)
+                share_frames = getattr(model, "per_frame", False)
                 loaded = load_batches(
-                    store, blocks, order, batch_size, parallel, first=position.batches, share_frames=model.per_frame
+                    store, blocks, order, batch_size, parallel, first=position.batches, share_frames=share_frames
                 )
                 try:
                     with contextlib.closing(loaded) as batches:

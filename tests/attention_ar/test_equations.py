@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from attention_ar.attention import expected_slice, location_softmax
-from attention_ar.first_state import first_state, perceptron
+from attention_ar.first_state import first_state, frame_mean, perceptron
 from attention_ar.loss import (
     PaperObjective,
     attention_penalty,
@@ -76,10 +76,15 @@ CASES = {
     "Eq. 5": Case(
         expected_slice, (np.array([0.5, 0.25, 0.25]), np.array([[1.0, 0.0], [2.0, 4.0], [4.0, 8.0]])), [2.0, 3.0]
     ),
-    # The mean of 0, 2, 4 and 6 is 3. c_0 = tanh(3 · ln 3 / 6) = 1/2; h_0 = tanh(3 · 0 - ½ ln 3) = -1/2.
+    # Of each frame's slices, (0, 4) and (2, 8), (4, 6) and (8, 8).
+    "Eq. 6, the mean of a frame": Case(
+        frame_mean, (np.array([[[0.0, 4.0], [2.0, 8.0]], [[4.0, 6.0], [8.0, 8.0]]]),), [[1.0, 6.0], [6.0, 7.0]]
+    ),
+    # The mean of two frames, whose means are 1 and 5, is 3.
+    # c_0 = tanh(3 · ln 3 / 6) = 1/2; h_0 = tanh(3 · 0 - ½ ln 3) = -1/2.
     "Eq. 6": Case(
         first_state,
-        ([([affine([[L3 / 6]], [0])], [affine([[0]], [-L3 / 2])])], np.array([[[0.0], [2.0]], [[4.0], [6.0]]])),
+        ([([affine([[L3 / 6]], [0])], [affine([[0]], [-L3 / 2])])], np.array([[1.0], [5.0]])),
         (([1 / 2], [-1 / 2]),),
     ),
     # ReLU(1 - 3, 2·1 - 1) = (0, 1), then ½ ln 3 of the second: tanh(½ ln 3) = 1/2.

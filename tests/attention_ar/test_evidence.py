@@ -7,7 +7,7 @@ import pytest
 
 import attention_ar as ar
 from attention_ar.evidence import evidence, log_probability, positive_part
-from attention_ar.first_state import first_state
+from attention_ar.first_state import first_state, frame_mean
 from attention_ar.loss import PaperObjective
 from attention_ar.lstm import stacked_lstm_step
 from attention_ar.models import classify
@@ -38,7 +38,7 @@ def case(model, dtype=np.float64):
 def step_by_step(params, X, x):
     """log p of one block from the x_t that the LSTM gets, `<float>[T, D]`; X is for the first state alone."""
     f_init = [([params[f"f_init_c_{n}_1"]], [params[f"f_init_h_{n}_1"]]) for n in (1, 2)]
-    states = first_state(f_init, X)
+    states = first_state(f_init, frame_mean(X))
     y = []
     for t in range(T):
         states = stacked_lstm_step([params["lstm_1"], params["lstm_2"]], states, x[t])
