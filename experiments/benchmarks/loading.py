@@ -34,8 +34,8 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
     return found
 
 
-def made_up_features(settings: Settings, path: Path):
-    """Writes a features file of random values, about half of them 0 as after a ReLU, and opens it."""
+def made_up_features(settings: Settings):
+    """Writes a features file of random values, about half of them 0 as after a ReLU, opens it and removes its name."""
     from data_prep.features.contents import FeaturesFile
     from data_prep.features.hdf5_file import write_features
     from data_prep.features.opening import open_features
@@ -59,8 +59,10 @@ def made_up_features(settings: Settings, path: Path):
         split_id="made up",
         data_dir="",
     )
-    write_features(path, contents)
-    return open_features(path)
+    with tempfile.TemporaryDirectory(prefix="benchmark-features-") as folder:
+        path = Path(folder) / "features.h5"
+        write_features(path, contents)
+        return open_features(path)
 
 
 def build_training(settings: Settings, size: int, dtype: str, store_name: str) -> Workload:
@@ -74,15 +76,15 @@ def build_training(settings: Settings, size: int, dtype: str, store_name: str) -
     from data_prep.loading.batches import load_batches
     from data_prep.loading.block_table import cut_blocks, epoch_order
     from data_prep.loading.feature_stores import open_store
+    from experiments.runs.build import build_model
 
     parallel, optimizer = choose("jit"), adam(1e-4)
     features = jax.numpy.dtype(dtype)
-    folder = tempfile.TemporaryDirectory(prefix="benchmark-features-")
-    file = made_up_features(settings, Path(folder.name) / "features.h5")
+    file = made_up_features(settings)
     videos = np.arange(settings.num_videos)
     blocks = cut_blocks(file, videos, settings.num_steps, 30, 1)
     store = open_store(store_name, file, features, videos, parallel)
-    model = train_step.model(settings, dtype)
+    model = build_model(settings.run_config(dtype), settings.num_classes, multi_label=False)
     step = parallel.compile_train_step(features, model=model, objective=PaperObjective(), optimizer=optimizer, seed=0)
     x = np.zeros((1, settings.num_steps, settings.num_cells, settings.input_dim), np.float32)
     state = jax.jit(functools.partial(create_train_state, model, optimizer))(jax.random.key(0), x)
@@ -91,10 +93,10 @@ def build_training(settings: Settings, size: int, dtype: str, store_name: str) -
         for epoch in itertools.count(1):
             yield from load_batches(store, blocks, epoch_order(blocks.video, 0, epoch), size, parallel)
 
-    batches, held = epochs(), [folder, state]
+    batches, held = epochs(), [state]
 
     def run():
-        held[1], metrics = step(held[1], next(batches).arrays)
+        held[0], metrics = step(held[0], next(batches).arrays)
         jax.block_until_ready(metrics)
 
     return Workload(run, size, "block")
@@ -108,21 +110,21 @@ def build_evaluation(settings: Settings, size: int, dtype: str) -> Workload:
     from attention_ar.training.parallel import choose
     from data_prep.loading.block_table import cut_blocks
     from data_prep.loading.feature_stores import OnDisk
+    from experiments.runs.build import build_model
     from experiments.runs.predictor import Predictor
     from experiments.runs.video_predictions import predict_blocks
 
     features = jax.numpy.dtype(dtype)
-    folder = tempfile.TemporaryDirectory(prefix="benchmark-features-")
     num_videos = min(-(-8 * size // (settings.num_steps + 1)), settings.num_videos)
     few = dataclasses.replace(settings, num_videos=num_videos)
-    file = made_up_features(few, Path(folder.name) / "features.h5")
+    file = made_up_features(few)
     blocks = cut_blocks(file, np.arange(num_videos), settings.num_steps, 30, 1)
-    model = train_step.model(settings, dtype)
+    model = build_model(settings.run_config(dtype), settings.num_classes, multi_label=False)
     x = np.zeros((1, settings.num_steps, settings.num_cells, settings.input_dim), np.float32)
     params = jax.jit(model.init)(jax.random.key(0), x)["params"]
     predictor = Predictor(model, PaperObjective(), choose("jit"), features)
 
-    def run(_=folder):
+    def run():
         predict_blocks(predictor, params, OnDisk(file, features), blocks, size)
 
     return Workload(run, len(blocks), "block")

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.benchmarks import evaluation, framework, report, train_step
+from experiments.benchmarks import evaluation, framework, loading, report, train_step
 from experiments.benchmarks.framework import Contender
 from experiments.benchmarks.machine import parse_cores
 from experiments.benchmarks.settings import Settings
@@ -177,6 +177,18 @@ def test_a_baseline_lowers_the_variance_of_the_gradient(small_run, monkeypatch):
     found = {what: benchmark.build(settings, 2, what).facts for what in ("none", "leave-one-out")}
     assert float(found["leave-one-out"]["variance"]) < float(found["none"]["variance"])
     assert float(found["none"]["× N"]) == pytest.approx(2 * float(found["none"]["variance"]), rel=0.01)
+
+
+@pytest.mark.slow
+def test_every_feature_store_gives_batches_and_evaluation_reads_the_disk():
+    settings = Settings(**{**TOY, "torch": False, "num_videos": 3})
+    names = ["one batch held", "host", "disk", "device", "evaluation from disk"]
+    contenders = loading.contenders(settings, "cpu")
+    assert [contender.name.split(",")[0] for contender in contenders] == names
+    for contender, amount in zip(contenders, [2, 2, 2, 2, 12], strict=True):
+        workload = contender.build()
+        workload.run()
+        assert (workload.unit, workload.amount) == ("block", amount), contender.name
 
 
 @pytest.mark.slow
