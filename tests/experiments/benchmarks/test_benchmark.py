@@ -147,7 +147,7 @@ def test_the_other_steps_run_at_toy_size(benchmark):
 
 @pytest.mark.slow
 def test_hard_attention_stands_beside_soft_and_says_what_it_reads():
-    settings = Settings(batch_sizes="2", **{**SIZES, "num_cells": 16})
+    settings = Settings(batch_sizes="2", **{**SIZES, "num_cells": 16, "num_layers": 1})
     found = {c.name: c for c in framework.load("attention").contenders(settings, "cpu")}
     assert [name for name, c in found.items() if c.compare_to is None] == [
         "training, soft, batch 2, float32",
@@ -180,15 +180,14 @@ def test_a_baseline_lowers_the_variance_of_the_gradient(small_run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_feature_store_gives_batches_and_evaluation_reads_the_disk():
-    settings = Settings(**{**TOY, "torch": False, "num_videos": 3})
-    names = ["one batch held", "host", "disk", "device", "evaluation from disk"]
-    contenders = loading.contenders(settings, "cpu")
-    assert [contender.name.split(",")[0] for contender in contenders] == names
-    for contender, amount in zip(contenders, [2, 2, 2, 2, 12], strict=True):
-        workload = contender.build()
+def test_training_and_evaluation_read_the_disk():
+    settings = Settings(**{**TOY, "torch": False, "num_videos": 3, "num_layers": 1})
+    found = {contender.name.split(",")[0]: contender for contender in loading.contenders(settings, "cpu")}
+    assert list(found) == ["one batch held", "host", "disk", "device", "evaluation from disk"]
+    for name, amount in (("disk", 2), ("evaluation from disk", 12)):
+        workload = found[name].build()
         workload.run()
-        assert (workload.unit, workload.amount) == ("block", amount), contender.name
+        assert (workload.unit, workload.amount) == ("block", amount)
 
 
 @pytest.mark.slow
