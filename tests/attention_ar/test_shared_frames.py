@@ -70,7 +70,13 @@ def of_levels(model, frames):
     return {"coarse": frames, "fine": np.repeat(frames[..., :4], 4, axis=1) + 0.1 * np.arange(4)}
 
 
-@pytest.mark.parametrize("name, loop", [*((name, "fast") for name in MODELS), ("soft", "plain")])
+@pytest.mark.parametrize(
+    "name, loop",
+    [
+        *(("soft", loop) for loop in ("fast", "plain")),
+        *(pytest.param(name, "fast", marks=pytest.mark.slow) for name in MODELS if name != "soft"),
+    ],
+)
 def test_predictions_are_those_of_whole_blocks(name, loop):
     model = MODELS[name](time_loop=loop)
     frames, where = shared_blocks(num_blocks=4, num_steps=5)
@@ -95,6 +101,7 @@ def test_a_model_of_ones_own_may_do_anything_with_the_features(model):
     np.testing.assert_allclose(shared["attention"], out["attention"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_and_plain_numpy_arrays():
     """Gradients of the released model, whose projections are made before the loop; a call without jax.jit."""
     model = MODELS["released"](time_loop="fast", use_dropout=False)
