@@ -102,6 +102,20 @@ def test_a_model_of_ones_own_may_do_anything_with_the_features(model):
 
 
 @pytest.mark.slow
+def test_the_rule_sample_draws_the_same_places():
+    model = ar.SoftAttentionLSTM(**SIZES, hard=HardAttention(glimpse_rule="sample"))
+    frames, where = shared_blocks(num_blocks=2, num_steps=3, dtype=np.float32)
+    params, start = random_params(model, frames[where]), np.array([0, 1], np.int32)
+    step = jax.jit(
+        functools.partial(eval_step, model=model, objective=PaperObjective(), keep=("predictions", "glimpse"))
+    )
+    expected = step(params, {"features": frames[where], "start": start})
+    found = step(params, {"frames": frames, "where": where, "start": start})
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, expected)
+    assert np.ptp(expected["glimpse"], axis=0).max() > 0.09  # One of ten draws fell elsewhere.
+
+
+@pytest.mark.slow
 def test_training_and_plain_numpy_arrays():
     """Gradients of the released model, whose projections are made before the loop; a call without jax.jit."""
     model = MODELS["released"](time_loop="fast", use_dropout=False)
