@@ -42,7 +42,9 @@ def define_flags():
     )
     flags.DEFINE_float("max_bad", 0.05, "End with status 1 if more than this share of clips is lost.", 0, 1)
     flags.DEFINE_integer("frame_batch", 32, "Frames per call of the network.", lower_bound=1)
-    flags.DEFINE_integer("decode_workers", 2, "Clips decoded at a time, in threads.", lower_bound=1)
+    flags.DEFINE_integer(
+        "decode_workers", None, "Clips decoded at a time, in threads; by default one a core, 2 to 16.", lower_bound=1
+    )
 
 
 def main():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
+from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.registry import list_clips
 from data_prep.features import extraction
 from data_prep.features.extraction import check_output, extract, parse_fps
@@ -56,6 +57,22 @@ def test_every_frame_once_in_order_in_batches_that_span_clips(clips, fake_networ
     assert found.recipe["extraction_fps"] == "native" and found.recipe["decoder"].startswith("PyAV ")
     assert sorted(os.listdir(tmp_path)) == ["features.h5", "skipped.csv"]
     assert (tmp_path / "skipped.csv").read_text() == "path,reason,kept_frames\n"
+
+
+@pytest.mark.parametrize("cores, threads", [(1, 2), (5, 5), (64, 16)])
+def test_by_default_as_many_clips_are_decoded_at_a_time_as_there_are_cores(
+    clips, fake_network, tmp_path, cores, threads, monkeypatch
+):
+    begun = []
+
+    def noted(*arguments, workers):
+        begun.append(workers)
+        return read_ahead(*arguments, workers=workers)
+
+    monkeypatch.setattr(extraction, "num_cores", lambda: cores)
+    monkeypatch.setattr(extraction, "read_ahead", noted)
+    extract(clips, fake_network, tmp_path / "features.h5", frame_batch=8)
+    assert begun == [threads]
 
 
 def test_reduced_frame_rate(clips, fake_network, tmp_path):
