@@ -28,13 +28,18 @@ def bytes_per_frame(settings: Settings, dtype: str) -> int:
     return sum(map(math.prod, frame_shapes(settings).values())) * {"float32": 4, "bfloat16": 2}[dtype]
 
 
+DISTINCT = 64
+"""How many blocks of a batch are drawn; a larger batch repeats them, since 12 GB take long to draw."""
+
+
 def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
-    """Returns `features` `<float32>[B, T, K², D]`, of several levels a dict of them, about half of them 0 as after a
-    ReLU, the rest as `train_step` wants it."""
+    """Returns `features` `<float32>[n, T, K², D]`, of several levels a dict of them, about half of them 0 as after a
+    ReLU, the rest as `train_step` wants it. n is B, but at most `DISTINCT`: `repeat` makes them B on the device."""
     random = np.random.default_rng(0)
     labels = random.integers(settings.num_classes, size=batch_size)
+    drawn = min(batch_size, DISTINCT)
     features = {
-        level: np.maximum(random.standard_normal((batch_size, settings.num_steps, *shape), np.float32), 0)
+        level: np.maximum(random.standard_normal((drawn, settings.num_steps, *shape), np.float32), 0)
         for level, shape in frame_shapes(settings).items()
     }
     return {
@@ -45,13 +50,19 @@ def random_batch(settings: Settings, batch_size: int) -> dict[str, np.ndarray]:
     }
 
 
+def repeat(blocks, batch_size: int):
+    """Returns the blocks of an array of JAX or torch over and over, B of them."""
+    return blocks if len(blocks) == batch_size else blocks[np.arange(batch_size) % len(blocks)]
+
+
 def device_batch(settings: Settings, batch_size: int, dtype: str):
     """Returns `random_batch` on the device, the features in the given type."""
     import jax
 
     batch = random_batch(settings, batch_size)
     features = jax.tree.map(lambda array: array.astype(jax.numpy.dtype(dtype)), batch["features"])
-    return jax.device_put(batch | {"features": features})
+    batch = jax.device_put(batch | {"features": features})
+    return batch | {"features": jax.tree.map(lambda blocks: repeat(blocks, batch_size), batch["features"])}
 
 
 def first_block(batch) -> dict:

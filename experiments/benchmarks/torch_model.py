@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from experiments.benchmarks.batch import random_batch, repeat
 from experiments.benchmarks.settings import Settings
 
 
@@ -44,16 +45,24 @@ class SoftAttentionLSTM(nn.Module):
         return self.classifier_output(hidden), torch.stack(attention, dim=1)
 
 
-def make_train_step(settings: Settings, batch: dict, compiled: bool):
-    """Returns a function of nothing that does one update with Adam on Eq. 7, λ = 0 and γ = 1e-5."""
+def make_train_step(settings: Settings, batch_size: int, dtype: str, compiled: bool):
+    """Returns a function of nothing that does one update with Adam on Eq. 7, λ = 0 and γ = 1e-5.
+
+    It runs on a GPU where torch finds one. With bfloat16, the features are in it, and torch chooses by
+    `torch.autocast` what else is.
+    """
     torch.manual_seed(0)
-    model = SoftAttentionLSTM(settings)
-    features, labels = torch.from_numpy(batch["features"]), torch.from_numpy(batch["labels"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = SoftAttentionLSTM(settings).to(device)
+    batch = random_batch(settings, batch_size)
+    features = repeat(torch.from_numpy(batch["features"]).to(device, getattr(torch, dtype)), batch_size)
+    labels = torch.from_numpy(batch["labels"]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
 
     def loss_of(features, labels):
-        logits, _ = model(features)
-        cross_entropy = -(labels[:, None] * F.log_softmax(logits, dim=-1)).sum(dim=(1, 2)).mean()
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+            logits, _ = model(features)
+        cross_entropy = -(labels[:, None] * F.log_softmax(logits.float(), dim=-1)).sum(dim=(1, 2)).mean()
         return cross_entropy + 1e-5 * sum((theta**2).sum() for theta in model.parameters())  # Eq. 7
 
     if compiled:
@@ -64,6 +73,6 @@ def make_train_step(settings: Settings, batch: dict, compiled: bool):
         loss = loss_of(features, labels)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.item()  # Which waits for a GPU.
 
     return run

@@ -10,6 +10,7 @@ same model as a plain torch module, `experiments/benchmarks/torch_model.py`.
 import dataclasses
 import functools
 
+from attention_ar.loop import loop_for
 from experiments.benchmarks.framework import Contender, Row, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
 from experiments.runs.models import MODELS
@@ -18,7 +19,7 @@ BLOCKS_OF_UCF11 = 166_000
 
 
 def contenders(settings: Settings, platform: str) -> list[Contender]:
-    """Ours for every batch size and compute type; torch beside the float32 ones on a CPU."""
+    """Ours for every batch size and compute type; torch beside it on a GPU, and beside the float32 ones on a CPU."""
     found = [matrix_product(settings, platform, dtype) for dtype in settings.dtypes(platform)]
     for dtype in settings.dtypes(platform):
         for size in settings.sizes(platform):
@@ -26,18 +27,16 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             build = functools.partial(build_ours, settings, size, dtype)
             found.append(Contender(ours, build, reference=product_name(dtype)))
             if settings.time_loop == "auto" and "time_loop" in MODELS[settings.model].flags:
-                loop = "plain" if platform == "cpu" else "fast"
+                loop = "fast" if loop_for(platform) == "plain" else "plain"
                 build = functools.partial(build_ours, dataclasses.replace(settings, time_loop=loop), size, dtype)
                 name = f"the {loop} time loop, batch {size}, {dtype}"
                 found.append(Contender(name, build, compare_to=ours, reference=product_name(dtype)))
-            if settings.torch and settings.model == "soft_attention" and (platform, dtype) == ("cpu", "float32"):
+            has_torch = platform == "gpu" or (platform, dtype) == ("cpu", "float32")
+            if settings.torch and settings.model == "soft_attention" and has_torch:
                 for name, compiled in (("torch eager", False), ("torch.compile", True)):
-                    build = functools.partial(build_torch, settings, size, compiled)
-                    found.append(
-                        Contender(
-                            f"{name}, batch {size}", build, ["torch"], compare_to=ours, reference=product_name(dtype)
-                        )
-                    )
+                    build = functools.partial(build_torch, settings, size, dtype, compiled)
+                    name = f"{name}, batch {size}, {dtype}"
+                    found.append(Contender(name, build, ["torch"], compare_to=ours, reference=product_name(dtype)))
     return found
 
 
@@ -56,10 +55,9 @@ def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
     return Workload(run, size, "block", products and size * products.training, facts)
 
 
-def build_torch(settings: Settings, size: int, compiled: bool) -> Workload:
+def build_torch(settings: Settings, size: int, dtype: str, compiled: bool) -> Workload:
     """The same step in torch."""
-    from experiments.benchmarks.batch import random_batch
     from experiments.benchmarks.torch_model import make_train_step
 
-    run = make_train_step(settings, random_batch(settings, size), compiled)
+    run = make_train_step(settings, size, dtype, compiled)
     return Workload(run, size, "block", size * settings.products().training)

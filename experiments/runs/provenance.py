@@ -12,11 +12,20 @@ def provenance() -> dict:
     """Returns `command`, `date` and `machine` of this process, for the JSON files of results."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     words = ["python", "-m", module.name, *sys.argv[1:]] if module else ["python", *sys.argv]
+    machine = {name: value for name, value in describe_machine().items() if name != "system"}
     return {
         "command": shlex.join(words),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {name: value for name, value in describe_machine().items() if name != "system"},
+        "machine": machine | accelerator(),
     }
+
+
+def accelerator() -> dict[str, str]:
+    """Returns the `accelerator` of a process that runs JAX, e.g. "1 NVIDIA H100 80GB HBM3"; nothing on a CPU."""
+    if "jax" not in sys.modules or sys.modules["jax"].default_backend() == "cpu":
+        return {}
+    devices = sys.modules["jax"].devices()
+    return {"accelerator": f"{len(devices)} {devices[0].device_kind}"}
 
 
 def describe_machine() -> dict[str, str]:

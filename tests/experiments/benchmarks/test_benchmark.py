@@ -8,13 +8,16 @@ import sys
 from types import SimpleNamespace
 from typing import ClassVar
 
+import jax
+import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
-from experiments.benchmarks import evaluation, framework, loading, report, train_step
+from experiments.benchmarks import batch, evaluation, framework, loading, report, train_step
 from experiments.benchmarks.framework import Contender
 from experiments.benchmarks.machine import parse_cores
 from experiments.benchmarks.settings import Settings
+from experiments.runs import provenance
 from experiments.runs.models import MODELS, Model
 
 SIZES = {"num_steps": 3, "num_cells": 4, "input_dim": 8, "hidden_dim": 8, "num_layers": 2, "product_size": 16}
@@ -132,6 +135,35 @@ def test_cores_and_sizes_are_checked():
         Settings(batch_sizes="64,0").sizes("cpu")
     with pytest.raises(InputError, match="compute_dtypes=float16"):
         Settings(compute_dtypes="float16").dtypes("cpu")
+
+
+def test_contenders_on_a_gpu():
+    """Both time loops and torch, in both types; on a TPU there is no torch, and the other loop is the fast one."""
+    of_one = ["attention_ar", "the plain time loop", "torch eager", "torch.compile"]
+    settings = Settings(batch_sizes="128")
+    names = [one.name for one in train_step.contenders(settings, "gpu")]
+    assert names == [f"{dtype} matrix product" for dtype in ("float32", "bfloat16")] + [
+        f"{name}, batch 128, {dtype}" for dtype in ("float32", "bfloat16") for name in of_one
+    ]
+    names = [one.name for one in train_step.contenders(settings, "tpu")]
+    assert names[2:4] == ["attention_ar, batch 128, float32", "the fast time loop, batch 128, float32"]
+    assert not any("torch" in name for name in names)
+
+
+def test_a_large_batch_repeats_its_blocks():
+    found = batch.device_batch(Settings(num_steps=1, num_cells=1, input_dim=2, num_classes=3), 130, "bfloat16")
+    features = np.asarray(found["features"], np.float32)
+    assert features.shape == (130, 1, 1, 2) and found["labels"].shape == (130, 3)
+    np.testing.assert_array_equal(features[64:128], features[:64])
+    np.testing.assert_array_equal(features[128:], features[:2])
+    assert len(np.unique(features[:64].sum(axis=(1, 2, 3)))) > 30
+
+
+def test_results_name_the_accelerator(monkeypatch):
+    assert provenance.accelerator() == {}
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert provenance.accelerator() == {"accelerator": "8 cpu"}
+    assert provenance.provenance()["machine"]["accelerator"] == "8 cpu"
 
 
 @pytest.mark.slow
