@@ -14,10 +14,14 @@ from pathlib import Path
 import jaxlib.version
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # The processes that run the tests inherit what follows.
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    platform = os.environ.get("TEST_PLATFORM", "cpu")
+    os.environ["JAX_PLATFORMS"] = platform if platform == "cpu" else f"{platform},cpu"
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    # Small programs that run a few times: a third of the suite's time would go into making them fast.
-    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+    if platform == "cpu":
+        # Small programs that run a few times: a third of the suite's time would go into making them fast.
+        os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+    else:
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # Several processes share the device.
     if jaxlib.version.__version_info__ < (0, 11) and "AS_USERS_COMPILE" not in os.environ:
         # An older code generator, which takes 60 % of the time to compile; later versions do not have it.
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
@@ -33,6 +37,13 @@ from absl import flags
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure():
+    """JAX would run on the CPU where it finds no GPU."""
+    wanted = os.environ.get("TEST_PLATFORM", "cpu")
+    if wanted != "cpu" and jax.default_backend() == "cpu":
+        pytest.exit(f"TEST_PLATFORM={wanted}: JAX finds no such device here", returncode=4)
 
 
 def pytest_xdist_auto_num_workers():

@@ -157,7 +157,7 @@ def test_a_mesh_of_one_device_has_the_bits_of_plain_jit():
 
 
 def test_a_batch_that_cannot_be_sharded_evenly_is_refused():
-    mesh = ways.choose("auto")
+    mesh = ways.choose("auto", jax.devices("cpu"))
     assert (mesh.name, mesh.num_devices) == ("mesh", 8)
     ways.check_batch_size(16, mesh)
     with pytest.raises(InputError) as error:
