@@ -1,4 +1,4 @@
-"""The fast time loop: the numbers of `plain.plain_loop`, and gradients that take less time and memory on a CPU.
+"""The fast time loop: the numbers of `plain.plain_loop`, and gradients that take less time, and on a CPU less memory.
 
 It differs from the plain loop in four ways.
 

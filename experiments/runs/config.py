@@ -184,7 +184,7 @@ class RuntimeConfig:
     )
     time_loop: str = option(
         "auto",
-        "How the model goes through the T steps: fast saves time and memory on a CPU; auto: fast there, else plain.",
+        "How the model goes through the T steps: fast saves time; auto: fast on CPUs and GPUs, plain on TPUs.",
         choices=["auto", "plain", "fast"],
     )
     save_seconds: float = option(
