@@ -6,7 +6,8 @@ It differs from the plain loop in four ways.
   step. Here a step only saves v_t and dz_t, and one product sums over all steps and blocks (`LoopMatrix`).
 * States are [d, B] in the loop, so that the weights stand on the left: Wᵀ v in the forward pass and W dz in the
   backward pass, each from a copy of W whose rows are contiguous. XLA's matrix products are faster this way around.
-* Features are read where they are, in [B, T, K², D]. The plain loop copies them to [T, B, K², D] first (`LoopInput`).
+* On a CPU, features are read where they are, in [B, T, K², D]. The plain loop copies them to [T, B, K², D] first
+  (`LoopInput`).
 * Gradients are computed only for inputs that need them; a backward step skips the features.
 
 Both loops save the same results of a step for the backward pass and recompute the rest
@@ -307,7 +308,7 @@ def _backward(step, in_place, residuals, d_out):
 def _sum_of_outer_products(v, dz):
     """The gradient of W in one product: `<float>[T, B, num_in]` and `[T, B, num_out]` to `[num_in, num_out]`.
 
-    It contracts over two axes, as a batch that is sharded over devices would be gathered to make one axis of them.
+    It contracts over two axes: to make one of them, v and dz would be copied or, of a sharded batch, gathered.
     """
     if v.size == 0:
         return jnp.zeros((v.shape[-1], dz.shape[-1]), dz.dtype)

@@ -45,14 +45,16 @@ class SoftAttentionLSTM(nn.Module):
         return self.classifier_output(hidden), torch.stack(attention, dim=1)
 
 
-def make_train_step(settings: Settings, batch_size: int, dtype: str, compiled: bool):
+def make_train_step(settings: Settings, batch_size: int, dtype: str, compiled: bool, device: str):
     """Returns a function of nothing that does one update with Adam on Eq. 7, λ = 0 and γ = 1e-5.
 
-    It runs on a GPU where torch finds one. With bfloat16, the features are in it, and torch chooses by
-    `torch.autocast` what else is.
+    Args:
+      settings, batch_size: of the model and the batch.
+      dtype: "float32", or "bfloat16": the features are in it, and `torch.autocast` chooses what else is.
+      compiled: whether by `torch.compile`.
+      device: "cpu" or "cuda".
     """
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     model = SoftAttentionLSTM(settings).to(device)
     batch = random_batch(settings, batch_size)
     features = repeat(torch.from_numpy(batch["features"]).to(device, getattr(torch, dtype)), batch_size)

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 
 from attention_ar.loop import loop_for
-from experiments.benchmarks.framework import Contender, Row, Workload, matrix_product, product_name
+from experiments.benchmarks.framework import Contender, Row, Skip, Workload, matrix_product, product_name
 from experiments.benchmarks.settings import Settings
 from experiments.runs.models import MODELS
 
@@ -34,7 +34,7 @@ def contenders(settings: Settings, platform: str) -> list[Contender]:
             has_torch = platform == "gpu" or (platform, dtype) == ("cpu", "float32")
             if settings.torch and settings.model == "soft_attention" and has_torch:
                 for name, compiled in (("torch eager", False), ("torch.compile", True)):
-                    build = functools.partial(build_torch, settings, size, dtype, compiled)
+                    build = functools.partial(build_torch, settings, size, dtype, compiled, platform)
                     name = f"{name}, batch {size}, {dtype}"
                     found.append(Contender(name, build, ["torch"], compare_to=ours, reference=product_name(dtype)))
     return found
@@ -55,9 +55,13 @@ def build_ours(settings: Settings, size: int, dtype: str) -> Workload:
     return Workload(run, size, "block", products and size * products.training, facts)
 
 
-def build_torch(settings: Settings, size: int, dtype: str, compiled: bool) -> Workload:
+def build_torch(settings: Settings, size: int, dtype: str, compiled: bool, platform: str) -> Workload:
     """The same step in torch."""
+    import torch
+
     from experiments.benchmarks.torch_model import make_train_step
 
-    run = make_train_step(settings, size, dtype, compiled)
+    if platform == "gpu" and not torch.cuda.is_available():
+        raise Skip("torch finds no GPU")
+    run = make_train_step(settings, size, dtype, compiled, "cuda" if platform == "gpu" else "cpu")
     return Workload(run, size, "block", size * settings.products().training)

@@ -42,7 +42,7 @@ def export_model(config: RunConfig, params, feature_shape, num_classes: int, mul
 
     def predictor(features):
         # The program for each platform has the time loop for that platform, whichever machine exports it.
-        return jax.lax.platform_dependent(params, features, tpu=predictor_for("tpu"), default=predictor_for("cpu"))
+        return jax.lax.platform_dependent(params, features, **{name: predictor_for(name) for name in PLATFORMS})
 
     def predictor_for(platform):
         loop = loop_for(platform) if config.runtime.time_loop == "auto" else config.runtime.time_loop

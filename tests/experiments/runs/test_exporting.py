@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.export
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 
 from attention_ar.errors import InputError
+from attention_ar.loop import loop_for
 from data_prep.features.opening import open_features
 from data_prep.features.recipe import recipe_hash
-from experiments.runs import trained
+from experiments.runs import exporting, trained
 from experiments.runs.build import build_model, feature_dtype
-from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig
+from experiments.runs.config import DataConfig, ModelConfig, ReleasedConfig, RunConfig, with_flags
 from experiments.runs.exporting import export_model, export_predictor
 
 ALONE = """
@@ -73,6 +75,27 @@ def test_jax_alone_gets_the_models_numbers(small_run, exported, tmp_path):
             np.testing.assert_allclose(results[name], expected[name][::8], atol=5e-6)
         np.testing.assert_allclose(results["block_predictions"], results["predictions"].mean(axis=1), atol=1e-6)
         np.testing.assert_allclose(results["attention"].sum(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "time_loop, loops", [("auto", {"fast on cpu", "fast on cuda", "plain on tpu"}), ("fast", {"fast"})]
+)
+def test_the_program_for_each_platform_has_its_time_loop(time_loop, loops, monkeypatch):
+    config = with_flags(RunConfig(model=ModelConfig(hidden_dim=2)), num_steps=1, dim_out=2, time_loop=time_loop)
+    taken = set()
+
+    def noted(config, num_classes, multi_label):
+        taken.add(config.runtime.time_loop)
+        return lambda params, features: {"predictions": features.mean(axis=2)}
+
+    monkeypatch.setattr(exporting, "results_of", noted)
+    named = lambda platform: f"{loop_for(platform)} on {platform}"  # noqa: E731
+    monkeypatch.setattr(exporting, "loop_for", named)
+    monkeypatch.setattr(
+        exporting, "with_flags", lambda config, time_loop: SimpleNamespace(runtime=SimpleNamespace(time_loop=time_loop))
+    )
+    export_model(config, {}, (2, 2, 3), 3, multi_label=False)
+    assert taken == loops
 
 
 def test_what_stands_beside_it(small_run, exported, tiny_features):
