@@ -12,12 +12,11 @@ import os
 import shutil
 import time
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
 import numpy as np
-from tqdm import tqdm
 
 from attention_ar.errors import InputError, printable
 from data_prep.common.cores import num_cores
@@ -25,16 +24,16 @@ from data_prep.common.files import write_csv
 from data_prep.common.map_ahead import map_ahead
 from data_prep.common.progress import Progress
 from data_prep.common.read_ahead import read_ahead
-from data_prep.datasets.clip_list import Clip, ClipList
+from data_prep.datasets.clip_list import ClipList
 from data_prep.datasets.mirrors import describe_mirrors, with_mirrored
 from data_prep.features.contents import FeaturesFile, named_levels
 from data_prep.features.hdf5_file import FORMAT_VERSION
 from data_prep.features.opening import open_features
 from data_prep.features.partial_features import PartialFeatures, partial_folder, row_bytes
+from data_prep.features.probing import probe_clips
 from data_prep.features.recipe import recipe_hash, require_same_recipe
 from data_prep.networks.network import Network, all_levels, level_shapes
-from data_prep.video.clip_frames import ClipRecord, ClipSource, probe_clip
-from data_prep.video.image_folder import DEFAULT_FPS
+from data_prep.video.clip_frames import ClipRecord
 from data_prep.video.part_frames import decode_pass, passes
 
 _MOST_NOTES = 10
@@ -156,9 +155,7 @@ def extract(
     shapes = level_shapes(network)
     with PartialFeatures(output, plan, *shapes) as partial:
         num_done, num_clips = len(partial.records), len(clip_list.clips)
-        rest: list[ClipSource] = []
-        for clip in tqdm(clip_list.clips[num_done:], "probing the clips", unit="clip", disable=None, leave=False):
-            rest.append(_source(clip, clip_list, fps, rest[-1] if rest else None))
+        rest = probe_clips(clip_list, num_done, fps, decode_workers)
         num_frames = partial.num_rows + sum(source.num_rows for source in rest)
         size = num_frames * row_bytes(*shapes)
         print(f"{num_clips} clips, {num_frames} frames: {output} will take {size / 1e9:.2f} GB", flush=True)
@@ -188,11 +185,6 @@ def extract(
             num_cut_short=sum(record.num_frames > 0 and record.reason != "" for record in partial.records),
             num_frames=partial.num_rows,
         )
-
-
-def _source(clip: Clip, clip_list: ClipList, fps: float | None, before: ClipSource | None) -> ClipSource:
-    found = probe_clip(clip_list.data_dir, clip.path, fps, clip_list.image_fps or DEFAULT_FPS, before)
-    return replace(found, name=clip.name, mirrored=clip.mirrored)
 
 
 def make_plan(clip_list: ClipList, recipe: dict, frame_batch: int) -> dict:

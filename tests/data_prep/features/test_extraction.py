@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from attention_ar.errors import InputError
 from data_prep.common.read_ahead import read_ahead
 from data_prep.datasets.registry import list_clips
-from data_prep.features import extraction
+from data_prep.features import extraction, probing
 from data_prep.features.extraction import check_output, extract, parse_fps
 from data_prep.features.opening import open_features
 from data_prep.networks.network import Network
+from data_prep.video.clip_frames import probe_clip
 from data_prep.video.frames import read_frames
 
 LENGTHS = (7, 1, 40, 3, 2, 33, 5, 9)  # frames of the clips that `data_dir` holds
@@ -57,6 +59,23 @@ def test_every_frame_once_in_order_in_batches_that_span_clips(clips, fake_networ
     assert found.recipe["extraction_fps"] == "native" and found.recipe["decoder"].startswith("PyAV ")
     assert sorted(os.listdir(tmp_path)) == ["features.h5", "skipped.csv"]
     assert (tmp_path / "skipped.csv").read_text() == "path,reason,kept_frames\n"
+
+
+def test_clips_are_probed_side_by_side_in_order_and_an_error_ends_it(clips, monkeypatch):
+    together, last = threading.Barrier(2, timeout=20), clips.clips[-1].path
+
+    def probe(data_dir, name, *rest):
+        together.wait()  # Raises, unless another thread comes here, too.
+        if name == bad:
+            raise InputError(f"{name}: no clip")
+        return probe_clip(data_dir, name, *rest)
+
+    monkeypatch.setattr(probing, "probe_clip", probe)
+    bad = None
+    assert [source.num_rows for source in probing.probe_clips(clips, 2, None, workers=2)] == list(LENGTHS[2:])
+    bad = last
+    with pytest.raises(InputError, match=f"{last}: no clip"):
+        probing.probe_clips(clips, 0, None, workers=2)
 
 
 @pytest.mark.parametrize("cores, threads", [(1, 2), (5, 5), (64, 16)])
