@@ -125,7 +125,7 @@ def layers(results: Results, network: str) -> tuple[str, str]:
         if number != 3 and not low <= 0 <= high:
             differing.append(str(number))
     listed = ", ".join(f"{100 * points[number]['mean']:.1f}" for number in range(1, 6))
-    says = "yes" if not differing else f"no: {' and '.join(differing)} differ from 3"
+    says = "yes" if not differing else f"no: 3 differs from {' and '.join(differing)}"
     return f"{listed} % with 1 to 5 layers, held out", says
 
 

@@ -185,7 +185,7 @@ def test_layers_and_rates():
     claim = "one to five layers make no difference"
     assert judged(results)[claim][1:] == ["40.0, 40.0, 40.0, 40.0, 40.0 % with 1 to 5 layers, held out", "yes"]
     points[4] = {"point": {"num_layers": 5}, "mean": 0.3, "scores": [0.3, 0.311, 0.29]}
-    assert judged(results)[claim][2] == "no: 5 differ from 3"
+    assert judged(results)[claim][2] == "no: 3 differs from 5"
     slow = table_1()
     slow["flags"]["fps"] = 6.0
     slow["rows"]["attention_1"] = {"mean": 0.4, "attention": [{"movement": 0.5, "entropy": 1.0}]}
