@@ -14,7 +14,7 @@ from data_prep.video.parts import video_of
 
 
 def probe_clips(clip_list: ClipList, begin: int, fps: float | None, workers: int) -> list[ClipSource]:
-    """Probes the clips from the `begin`th one on, in as many threads as there are workers: most of them is decoded.
+    """Probes the clips from the `begin`th one on, in as many threads as there are workers; see `probe_clip`.
 
     Clips of one video that follow one another are probed once.
     """
